@@ -1,0 +1,49 @@
+"""What may vary: one search space per model, importing nothing but Optuna."""
+
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+from optuna.trial import BaseTrial, FixedTrial
+
+from search_spaces import baseline, densenet121, resnet50, sketch_a_net, squeezenet1_1
+from search_spaces.common import SpaceLimits, fewest_epochs
+
+# Each module has `space(trial, limits) -> configuration` and `STUDY`, the study's own values.
+SPACES: dict[str, ModuleType] = {
+    "baseline": baseline,
+    "resnet50": resnet50,
+    "densenet121": densenet121,
+    "sketch_a_net": sketch_a_net,
+    "squeezenet1_1": squeezenet1_1,
+}
+
+Space = Callable[[BaseTrial, SpaceLimits], dict[str, Any]]
+
+
+def known_space(model: str) -> ModuleType:
+    """The space of `model`; ValueError that lists the known ones."""
+    if model not in SPACES:
+        raise ValueError(f"unknown model {model!r}; known models: {', '.join(SPACES)}")
+    return SPACES[model]
+
+
+def configuration_of(model: str, parameters: Mapping[str, Any], limits: SpaceLimits) -> dict[str, Any]:
+    """The full configuration, constants included, that a trial with these sampled parameters has."""
+    return known_space(model).space(FixedTrial(dict(parameters)), limits)
+
+
+def study_configuration(model: str, limits: SpaceLimits) -> dict[str, Any]:
+    """The study's configuration as sampled parameters: what `enqueue_trial` and `configuration_of` take.
+
+    Its epochs are brought into the limits; what the limits do not let vary (freeze) is left out.
+    """
+    space = known_space(model)
+    wanted = dict(space.STUDY)
+    wanted["epochs"] = min(max(wanted["epochs"], fewest_epochs(limits)), limits.max_epochs)
+    trial = FixedTrial(wanted)
+    space.space(trial, limits)
+    return dict(trial.params)
+
+
+__all__ = ["SPACES", "SpaceLimits", "configuration_of", "known_space", "study_configuration"]

@@ -1,0 +1,33 @@
+"""What may vary in a trial of baseline, and what the study did."""
+
+from typing import Any
+
+from optuna.trial import BaseTrial
+
+from search_spaces import common
+
+FREEZE_POINTS = ("none", "conv1", "conv2", "conv3", "head_only")
+
+
+def space(trial: BaseTrial, limits: common.SpaceLimits) -> dict[str, Any]:
+    """The full configuration of one trial."""
+    return {
+        **common.suggest_optimizer(trial, lowest_rate=1e-5, highest_rate=1e-1),
+        **common.suggest_schedule(trial, limits),
+        **common.suggest_regularisation(trial, highest_dropout=0.7),
+        **common.suggest_freeze(trial, limits, FREEZE_POINTS),
+        **common.suggest_augmentation(trial),
+    }
+
+
+# Reported: Adam, 80 epochs, batches of 128 (section on tuning). Not reported: the learning rate (the value is
+# the default of Keras), the dropout, and all that common.py says. The study trained it from scratch.
+STUDY: dict[str, Any] = {
+    **common.STUDY_DEFAULTS,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "epochs": 80,
+    "batch_size": 128,
+    "dropout": 0.5,
+    "freeze": "none",
+}

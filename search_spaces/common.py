@@ -1,0 +1,102 @@
+"""The parts that search spaces are made of: each suggests some values of one trial's configuration."""
+
+import math
+from typing import Any, NamedTuple
+
+from optuna.trial import BaseTrial
+
+BATCH_SIZES = (16, 32, 64, 128)
+OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
+
+
+class SpaceLimits(NamedTuple):
+    """What the search's settings say about its spaces."""
+
+    max_epochs: int  # no trial is longer
+    pretrained: bool  # weights are loaded: freezing layers makes sense
+
+
+def suggest_optimizer(trial: BaseTrial, *, lowest_rate: float, highest_rate: float) -> dict[str, Any]:
+    """optimizer, learning_rate (log), and momentum, which only sgd has."""
+    optimizer = trial.suggest_categorical("optimizer", OPTIMIZERS)
+    configuration = {
+        "optimizer": optimizer,
+        "learning_rate": trial.suggest_float("learning_rate", lowest_rate, highest_rate, log=True),
+    }
+    if optimizer == "sgd":
+        configuration["momentum"] = trial.suggest_float("momentum", 0.5, 0.99)
+    return configuration
+
+
+def suggest_schedule(trial: BaseTrial, limits: SpaceLimits) -> dict[str, Any]:
+    """epochs, batch_size and decay.
+
+    decay is the study's (Keras' inverse-time decay): rate / (1 + decay * t), t in optimizer steps; 0.0 is
+    none. It does not depend on the horizon, so trials are comparable at equal epochs.
+    """
+    kind = trial.suggest_categorical("decay_kind", ("none", "inverse_time"))
+    return {
+        "epochs": trial.suggest_int("epochs", fewest_epochs(limits), limits.max_epochs),
+        "batch_size": trial.suggest_categorical("batch_size", BATCH_SIZES),
+        "decay": trial.suggest_float("decay", 1e-5, 1e-2, log=True) if kind == "inverse_time" else 0.0,
+    }
+
+
+def fewest_epochs(limits: SpaceLimits) -> int:
+    """A third of the most: a trial may end early by itself, but not before it can have learned."""
+    return max(1, math.ceil(limits.max_epochs / 3))
+
+
+def suggest_regularisation(trial: BaseTrial, *, highest_dropout: float) -> dict[str, Any]:
+    """weight_decay (log), label_smoothing, and dropout for a network that has it (0.0: it has none)."""
+    configuration = {
+        "weight_decay": trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True),
+        "label_smoothing": trial.suggest_float("label_smoothing", 0.0, 0.2),
+        "dropout": 0.0,
+    }
+    if highest_dropout > 0:
+        configuration["dropout"] = trial.suggest_float("dropout", 0.0, highest_dropout)
+    return configuration
+
+
+def suggest_freeze(trial: BaseTrial, limits: SpaceLimits, freeze_points: tuple[str, ...]) -> dict[str, Any]:
+    """freeze: up to which layer loaded weights stay as they are; new weights are never frozen."""
+    if not limits.pretrained:
+        return {"freeze": "none"}
+    return {"freeze": trial.suggest_categorical("freeze", freeze_points)}
+
+
+def suggest_augmentation(trial: BaseTrial) -> dict[str, Any]:
+    """Strengths of the study's six kinds of augmentation and of the pen's width; 0 is none."""
+    return {
+        "rotation_degrees": trial.suggest_float("rotation_degrees", 0.0, 30.0),
+        "width_shift": trial.suggest_float("width_shift", 0.0, 0.2),
+        "height_shift": trial.suggest_float("height_shift", 0.0, 0.2),
+        "shear_degrees": trial.suggest_float("shear_degrees", 0.0, 20.0),
+        "zoom": trial.suggest_float("zoom", 0.0, 0.3),
+        "flip": trial.suggest_categorical("flip", (False, True)),
+        "pen_width": trial.suggest_float("pen_width", 0.0, 0.5),
+    }
+
+
+# The study names its six kinds of augmentation and no strength; these are small values of each, and the
+# pen's width, which is ours, is off.
+STUDY_AUGMENTATION: dict[str, Any] = {
+    "rotation_degrees": 10.0,
+    "width_shift": 0.1,
+    "height_shift": 0.1,
+    "shear_degrees": 5.0,
+    "zoom": 0.1,
+    "flip": True,
+    "pen_width": 0.0,
+}
+
+# The study used inverse-time decay and reports no value; weight decay and label smoothing are not
+# mentioned, so they are as good as off (weight decay is searched on a log scale, which has no zero).
+STUDY_DEFAULTS: dict[str, Any] = {
+    **STUDY_AUGMENTATION,
+    "decay_kind": "inverse_time",
+    "decay": 1e-4,
+    "weight_decay": 1e-6,
+    "label_smoothing": 0.0,
+}

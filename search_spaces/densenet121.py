@@ -1,0 +1,33 @@
+"""What may vary in a trial of densenet121, and what the study did."""
+
+from typing import Any
+
+from optuna.trial import BaseTrial
+
+from search_spaces import common
+
+FREEZE_POINTS = ("none", "stem", "denseblock1", "denseblock2", "denseblock3", "head_only")
+
+
+def space(trial: BaseTrial, limits: common.SpaceLimits) -> dict[str, Any]:
+    """The full configuration of one trial."""
+    return {
+        **common.suggest_optimizer(trial, lowest_rate=1e-5, highest_rate=3e-2),
+        **common.suggest_schedule(trial, limits),
+        **common.suggest_regularisation(trial, highest_dropout=0.0),
+        **common.suggest_freeze(trial, limits, FREEZE_POINTS),
+        **common.suggest_augmentation(trial),
+    }
+
+
+# Reported: RMSProp with learning rate 1e-4, batches of 64 (on two K80), ImageNet weights with the first layers
+# frozen. Not reported: the depth of freezing (here two of four blocks), the epochs (here those of its
+# baseline), and all that common.py says.
+STUDY: dict[str, Any] = {
+    **common.STUDY_DEFAULTS,
+    "optimizer": "rmsprop",
+    "learning_rate": 1e-4,
+    "epochs": 80,
+    "batch_size": 64,
+    "freeze": "denseblock2",
+}

@@ -1,0 +1,33 @@
+"""What may vary in a trial of resnet50, and what the study did."""
+
+from typing import Any
+
+from optuna.trial import BaseTrial
+
+from search_spaces import common
+
+FREEZE_POINTS = ("none", "stem", "layer1", "layer2", "layer3", "head_only")
+
+
+def space(trial: BaseTrial, limits: common.SpaceLimits) -> dict[str, Any]:
+    """The full configuration of one trial."""
+    return {
+        **common.suggest_optimizer(trial, lowest_rate=1e-5, highest_rate=3e-2),
+        **common.suggest_schedule(trial, limits),
+        **common.suggest_regularisation(trial, highest_dropout=0.0),
+        **common.suggest_freeze(trial, limits, FREEZE_POINTS),
+        **common.suggest_augmentation(trial),
+    }
+
+
+# Reported: Adam, batches of 64 (on two K80), ImageNet weights with the first layers frozen. Not reported: the
+# learning rate (here the one of its DenseNet121), the depth of freezing (here two of four stages), the epochs
+# (here those of its baseline), and all that common.py says.
+STUDY: dict[str, Any] = {
+    **common.STUDY_DEFAULTS,
+    "optimizer": "adam",
+    "learning_rate": 1e-4,
+    "epochs": 80,
+    "batch_size": 64,
+    "freeze": "layer2",
+}

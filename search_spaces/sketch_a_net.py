@@ -1,0 +1,34 @@
+"""What may vary in a trial of sketch_a_net, and what the study did."""
+
+from typing import Any
+
+from optuna.trial import BaseTrial
+
+from search_spaces import common
+
+FREEZE_POINTS = ("none", "conv1", "conv2", "conv5", "head_only")
+
+
+def space(trial: BaseTrial, limits: common.SpaceLimits) -> dict[str, Any]:
+    """The full configuration of one trial."""
+    return {
+        **common.suggest_optimizer(trial, lowest_rate=1e-5, highest_rate=3e-2),
+        **common.suggest_schedule(trial, limits),
+        **common.suggest_regularisation(trial, highest_dropout=0.7),
+        **common.suggest_freeze(trial, limits, FREEZE_POINTS),
+        **common.suggest_augmentation(trial),
+    }
+
+
+# The study names this network and did not train it. So this is what the study chose for the networks that it
+# trained: Adam, batches of 64, the epochs of its baseline; dropout 0.5 is that of Yu et al. 2015; the learning
+# rate is ours.
+STUDY: dict[str, Any] = {
+    **common.STUDY_DEFAULTS,
+    "optimizer": "adam",
+    "learning_rate": 3e-4,
+    "epochs": 80,
+    "batch_size": 64,
+    "dropout": 0.5,
+    "freeze": "none",
+}

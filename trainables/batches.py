@@ -1,0 +1,123 @@
+"""Hands out batches of drawings on the device: from memory where they fit, else streamed with prefetch."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+PREFETCHED_BATCHES = 3
+RESIDENT_FRACTION = 0.4  # of a GPU's free memory: the rest is for the network
+RESIDENT_BYTES = 2 * 2**30  # on other accelerators, which do not say what is free
+
+
+@dataclass
+class SplitArrays:
+    """The drawings of one split.
+
+    images: uint8 [N, H, W], a numpy array (memory-mapped or not) or a tensor; labels: int64 [N].
+    indices: rows that belong to the split, or None for all. With it `images` can be the whole memory map,
+    of which all trials on a machine share one copy.
+    """
+
+    images: np.ndarray | Tensor
+    labels: np.ndarray | Tensor
+    indices: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels) if self.indices is None else len(self.indices)
+
+
+@dataclass
+class TrainingSplits:
+    """What a trial may see: never the test split. invert: ink is 255 on paper 0, else 0 on 255."""
+
+    train: SplitArrays
+    validation: SplitArrays
+    num_classes: int
+    invert: bool
+
+
+class BatchSource:
+    """Batches of one split on one device.
+
+    The drawings stay uint8 (a quarter of the memory of float32). On a GPU they are copied there once if
+    they fit; otherwise, and from a memory map, a thread gathers the next batches while one is trained.
+    """
+
+    def __init__(self, split: SplitArrays, device: torch.device) -> None:
+        self.split = split
+        self.device = device
+        self.labels = torch.as_tensor(np.asarray(split.labels), dtype=torch.int64)
+        num_bytes = len(split) * int(np.prod(split.images.shape[1:]))
+        self.resident: Tensor | None = None
+        if device.type != "cpu" and num_bytes <= resident_limit_bytes(device):
+            self.resident = self._read_images(np.arange(len(split))).to(device)
+        self.prefetches = self.resident is None and (
+            device.type != "cpu" or getattr(split.images, "filename", None) is not None
+        )
+
+    def iterate(self, batches: Sequence[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (images uint8 [B, H, W], labels int64 [B]) on the device for each batch of positions."""
+        if not self.prefetches:
+            for positions in batches:
+                yield self._read(positions)
+            return
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            coming: deque[Future[tuple[Tensor, Tensor]]] = deque()
+            for positions in batches:
+                coming.append(thread.submit(self._read, positions))
+                if len(coming) > PREFETCHED_BATCHES:
+                    yield self._to_device(coming.popleft().result())
+            while coming:
+                yield self._to_device(coming.popleft().result())
+
+    def _read(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
+        rows = positions if self.split.indices is None else self.split.indices[positions]
+        labels = self.labels[torch.as_tensor(rows)]
+        if self.resident is not None:
+            images = self.resident[torch.as_tensor(positions, device=self.device)]
+            return images, labels.to(self.device)
+        images = self._read_images(positions)
+        if self.device.type == "cuda":  # pinned memory is copied while the GPU computes
+            return images.pin_memory(), labels.pin_memory()
+        return images, labels
+
+    def _read_images(self, positions: np.ndarray) -> Tensor:
+        rows = positions if self.split.indices is None else self.split.indices[positions]
+        if isinstance(self.split.images, Tensor):
+            return self.split.images[torch.as_tensor(rows)]
+        return torch.from_numpy(np.ascontiguousarray(self.split.images[rows]))  # indexing by rows copies
+
+    def _to_device(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        images, labels = batch
+        return images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+
+
+def resident_limit_bytes(device: torch.device) -> int:
+    """How many bytes of drawings may lie on the device beside the network."""
+    if device.type == "cuda":
+        free_bytes, _ = torch.cuda.mem_get_info(device)
+        return int(free_bytes * RESIDENT_FRACTION)
+    return RESIDENT_BYTES
+
+
+def shuffled_batches(num_images: int, batch_size: int, generator: torch.Generator) -> list[np.ndarray]:
+    """Every position once, in random order, in batches.
+
+    The last batch may be smaller. A last batch of one joins the batch before it: batch norm cannot
+    normalise a single drawing (its variance is zero).
+    """
+    order = torch.randperm(num_images, generator=generator).numpy()
+    batches = ordered_batches(num_images, batch_size)
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [np.concatenate(batches[-2:])]
+    return [order[positions] for positions in batches]
+
+
+def ordered_batches(num_images: int, batch_size: int) -> list[np.ndarray]:
+    """Every position once, in order, in batches; the last may be smaller."""
+    return [np.arange(start, min(start + batch_size, num_images)) for start in range(0, num_images, batch_size)]

@@ -1,0 +1,102 @@
+"""Checkpoints that survive a crash at any moment: written whole or not at all, checked when read."""
+
+import hashlib
+import json
+import os
+import pickle
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+KEPT_CHECKPOINTS = 2  # the newest, and one to fall back on
+
+
+def write_checkpoint(folder: Path, epoch: int, payload: dict[str, Any]) -> Path:
+    """Write `epoch_0007.pt` and its manifest `epoch_0007.json`; keep the two newest; return the .pt path.
+
+    payload: what `torch.load(weights_only=True)` reads: tensors, numbers, strings, dicts, lists. Each file
+    is written aside, forced to the disk and then renamed, the manifest last: a checkpoint without a
+    manifest was never finished. One process writes into a folder at a time.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"epoch_{epoch:04d}.pt"
+    part = file.with_suffix(".pt.part")
+    with part.open("wb") as out:
+        torch.save(payload, out)
+        out.flush()
+        os.fsync(out.fileno())
+    manifest = {"epoch": epoch, "bytes": part.stat().st_size, "sha256": sha256_of(part)}
+    manifest_file(file).unlink(missing_ok=True)  # an older manifest must not vouch for the new file
+    os.replace(part, file)
+    part = file.with_suffix(".json.part")
+    with part.open("w") as out:
+        json.dump(manifest, out)
+        out.flush()
+        os.fsync(out.fileno())
+    os.replace(part, manifest_file(file))
+    sync_folder(folder)
+    for old in checkpoint_files(folder)[KEPT_CHECKPOINTS:]:
+        manifest_file(old).unlink(missing_ok=True)
+        old.unlink()
+    return file
+
+
+def read_newest_checkpoint(folder: Path) -> tuple[int, dict[str, Any]] | None:
+    """(epoch, payload) of the newest checkpoint that is whole, or None.
+
+    A damaged one is passed over with a warning, and the one before it is read. Nothing in a file is run.
+    """
+    for file in checkpoint_files(folder):
+        try:
+            return read_checkpoint(file)
+        except ValueError as error:
+            warnings.warn(f"passing over a damaged checkpoint: {error}", stacklevel=2)
+    return None
+
+
+def read_checkpoint(file: Path) -> tuple[int, dict[str, Any]]:
+    """(epoch, payload) of one checkpoint; ValueError if it is not exactly what was written."""
+    try:
+        manifest = json.loads(manifest_file(file).read_text())
+        epoch, num_bytes, sha256 = int(manifest["epoch"]), manifest["bytes"], manifest["sha256"]
+    except FileNotFoundError as error:
+        raise ValueError(f"{file} has no manifest: writing it was not finished") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"the manifest of {file} is damaged") from error
+    if file.stat().st_size != num_bytes:
+        raise ValueError(f"{file} must have {num_bytes} bytes, has {file.stat().st_size}")
+    if sha256_of(file) != sha256:
+        raise ValueError(f"{file} does not have the sha256 of its manifest")
+    try:
+        return epoch, torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(f"{file} is not a checkpoint of tensors and plain values") from error
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """The .pt files of a folder, newest epoch first; empty where there is no folder."""
+    if not folder.is_dir():
+        return []
+    files = [file for file in folder.iterdir() if re.fullmatch(r"epoch_\d{4,}\.pt", file.name)]
+    return sorted(files, key=lambda file: int(file.stem.removeprefix("epoch_")), reverse=True)
+
+
+def manifest_file(file: Path) -> Path:
+    return file.with_suffix(".json")
+
+
+def sha256_of(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Force the renames to the disk (a folder is a file with its own buffers)."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,58 @@
+"""Where a network runs and in which number format; what "out of memory" looks like there."""
+
+import torch
+from torch import nn
+
+
+def default_device() -> str:
+    """The first of "cuda", "mps" and "cpu" that this process can use."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def autocast(model: nn.Module, device: torch.device) -> torch.autocast:
+    """Context in which the network's forward pass runs: bfloat16 where it is faster, else float32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bfloat16(model, device))
+
+
+def uses_bfloat16(model: nn.Module, device: torch.device) -> bool:
+    """On a GPU that computes bfloat16 itself: yes. On a CPU: if it does, and the network is a large one."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        architecture = getattr(model, "architecture", None)
+        return architecture is not None and architecture.bfloat16_on_cpu and cpu_multiplies_bfloat16()
+    return False
+
+
+def cpu_multiplies_bfloat16() -> bool:
+    """Whether the processor has bfloat16 instructions; without them bfloat16 is many times slower."""
+    tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch has no public name for these
+    return any(getattr(torch.cpu, test, lambda: False)() for test in tests)
+
+
+def memory_format(model: nn.Module, device: torch.device) -> torch.memory_format:
+    """Channels last where convolutions are faster so: on a GPU, and for some networks on a CPU."""
+    architecture = getattr(model, "architecture", None)
+    on_cpu = architecture is not None and architecture.channels_last_on_cpu
+    wanted = device.type == "cuda" or (device.type == "cpu" and on_cpu)
+    return torch.channels_last if wanted else torch.contiguous_format
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device, or on a CPU the allocator, said that memory is exhausted."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    message = str(error)
+    return isinstance(error, RuntimeError) and (
+        "can't allocate memory" in message or "MPS backend out of memory" in message
+    )
+
+
+def free_cached_memory(device: torch.device) -> None:
+    """Give memory that torch keeps for reuse back to the device, before trying again with less."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

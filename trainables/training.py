@@ -1,0 +1,255 @@
+"""Trains a network in plain PyTorch: `fit` yields the metrics and the state after every epoch."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainables.architecture import check_image_px, set_training_mode
+from trainables.augmentation import augment
+from trainables.batches import BatchSource, SplitArrays, TrainingSplits, shuffled_batches
+from trainables.devices import autocast, default_device, free_cached_memory, is_out_of_memory, memory_format
+from trainables.prediction import compute_logits, evaluate, normalise, predict_probabilities, to_unit
+
+__all__ = [
+    "Diverged",
+    "OutOfMemory",
+    "SplitArrays",
+    "TrainingSplits",
+    "default_device",
+    "evaluate",
+    "fit",
+    "predict_probabilities",
+]
+
+STEPS_BETWEEN_CHECKS = 50  # reading the loss makes a GPU wait, so it is not read at every step
+
+
+class Diverged(Exception):
+    """The loss is not a finite number any more; `epoch` is the epoch in which that was seen."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(f"the loss is not finite in epoch {epoch}")
+        self.epoch = epoch
+
+
+class OutOfMemory(Exception):
+    """Not even the smallest micro batch fits into the device's memory."""
+
+
+def fit(
+    model: nn.Module,
+    splits: TrainingSplits,
+    config: Mapping[str, Any],
+    *,
+    seed: int,
+    device: str | torch.device = "cpu",
+    pretrained: bool = False,
+    state: dict[str, Any] | None = None,
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Train for config["epochs"] epochs; yield (metrics, state) after each, numbered from 1.
+
+    All randomness of an epoch comes from (seed, epoch), so with `state`, the state after some epoch,
+    training goes on as if it had never stopped: bit for bit on a CPU with the same number of threads,
+    nearly so on a GPU, whose sums have no fixed order. The state is a copy on the CPU that
+    `torch.load(weights_only=True)` reads.
+
+    metrics: epoch; train_loss, train_top1, train_top5: means over the epoch's augmented batches while the
+    weights move; val_loss, val_top1, val_top5: after the epoch; losses are plain cross-entropy in nats
+    (label smoothing acts on the gradient alone), top1 and top5 are fractions in [0, 1] (top5 is 1 with up
+    to five classes); learning_rate of the last step; images_per_second of training; epoch_seconds with
+    validation; micro_batch: drawings per forward pass.
+
+    A batch that does not fit into memory is cut in halves until it does, and their gradients are summed:
+    the same gradient, except that batch norm takes its statistics from the part.
+    Raises Diverged, OutOfMemory, and ValueError for values that cannot be.
+    """
+    device = torch.device(device)
+    check_splits(model, splits)
+    model.to(device, memory_format=memory_format(model, device))
+    optimizer = build_optimizer(model, config, device)
+    train, validation = BatchSource(splits.train, device), BatchSource(splits.validation, device)
+    epoch, step, micro_batch = 0, 0, min(config["batch_size"], len(splits.train))
+    if state is not None:
+        epoch, step, micro_batch = state["epoch"], state["step"], state["micro_batch"]
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+
+    while epoch < config["epochs"]:
+        epoch += 1
+        epoch_start = time.perf_counter()
+        generator = seed_epoch(seed, epoch)
+        batches = shuffled_batches(len(splits.train), config["batch_size"], generator)
+        sums = torch.zeros(3, device=device)  # loss, top-1 and top-5 hits over all drawings so far
+        set_training_mode(model)
+        for images, labels in train.iterate(batches):
+            learning_rate = learning_rate_at(config, step)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            inputs = augment(to_unit(images), config, generator, splits.invert)  # [B, 1, H, W]
+            batch_sums, micro_batch = accumulate_gradients(
+                model, inputs, labels, config["label_smoothing"], pretrained, micro_batch
+            )
+            optimizer.step()
+            optimizer.zero_grad()
+            sums += batch_sums
+            step += 1
+            if step % STEPS_BETWEEN_CHECKS == 0 and not math.isfinite(sums[0].item()):
+                raise Diverged(epoch)
+        train_loss, train_top1, train_top5 = (sums / len(splits.train)).tolist()
+        train_seconds = time.perf_counter() - epoch_start
+        val_loss, val_top1, val_top5 = validate(model, validation, pretrained, 4 * micro_batch)
+        if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
+            raise Diverged(epoch)
+        metrics = {
+            "epoch": epoch,
+            "train_loss": train_loss,
+            "train_top1": train_top1,
+            "train_top5": train_top5,
+            "val_loss": val_loss,
+            "val_top1": val_top1,
+            "val_top5": val_top5,
+            "learning_rate": learning_rate,
+            "images_per_second": len(splits.train) / train_seconds,
+            "epoch_seconds": time.perf_counter() - epoch_start,
+            "micro_batch": micro_batch,
+        }
+        state = {
+            "epoch": epoch,
+            "step": step,
+            "micro_batch": micro_batch,
+            "model": copy_to_cpu(model.state_dict()),
+            "optimizer": copy_to_cpu(optimizer.state_dict()),
+        }
+        yield metrics, state
+
+
+def check_splits(model: nn.Module, splits: TrainingSplits) -> None:
+    """ValueError for splits that cannot be trained on."""
+    check_image_px(model, min(splits.train.images.shape[1:]))
+    if len(splits.train) < 2 or len(splits.validation) < 1:
+        raise ValueError(
+            f"training needs at least 2 drawings and validation 1, got {len(splits.train)} and {len(splits.validation)}"
+        )
+
+
+def build_optimizer(model: nn.Module, config: Mapping[str, Any], device: torch.device) -> torch.optim.Optimizer:
+    """The optimizer by name over what is not frozen. Weight decay is decoupled in adamw, L2 elsewhere."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    rate, weight_decay = config["learning_rate"], config["weight_decay"]
+    fused = device.type in ("cpu", "cuda")  # one pass over the weights instead of about ten
+    match config["optimizer"]:
+        case "sgd":
+            momentum = config["momentum"]
+            return torch.optim.SGD(parameters, rate, momentum, weight_decay=weight_decay, fused=fused)
+        case "rmsprop":  # rho and epsilon are those of Keras, for the study's learning rate belongs to them
+            return torch.optim.RMSprop(parameters, rate, alpha=0.9, eps=1e-7, weight_decay=weight_decay)
+        case "adam":
+            return torch.optim.Adam(parameters, rate, weight_decay=weight_decay, fused=fused)
+        case "adamw":
+            return torch.optim.AdamW(parameters, rate, weight_decay=weight_decay, fused=fused)
+    raise ValueError(f"unknown optimizer {config['optimizer']!r}; known: sgd, rmsprop, adam, adamw")
+
+
+def learning_rate_at(config: Mapping[str, Any], step: int) -> float:
+    """The study's schedule, Keras' inverse-time decay; `step` counts optimizer steps from 0."""
+    return config["learning_rate"] / (1 + config["decay"] * step)
+
+
+def seed_epoch(seed: int, epoch: int) -> torch.Generator:
+    """Seed all that is random in an epoch from (seed, epoch).
+
+    Dropout draws from torch's global generators, which are seeded here; the order of the drawings and
+    their augmentation draw from the generator that is returned, on the CPU whatever the device.
+    """
+    for_dropout, for_data = np.random.SeedSequence([seed, epoch]).generate_state(2)
+    torch.manual_seed(int(for_dropout))
+    return torch.Generator().manual_seed(int(for_data))
+
+
+def accumulate_gradients(
+    model: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    label_smoothing: float,
+    pretrained: bool,
+    micro_batch: int,
+) -> tuple[Tensor, int]:
+    """Add the gradient of the batch's mean loss; ([loss, top-1, top-5] summed over the batch, micro batch).
+
+    inputs: float [B, 1, H, W] in [0, 1]; labels: int64 [B]. Where memory does not suffice, the micro batch
+    is halved and the batch begun again; the micro batch that worked is returned.
+    """
+    smallest = 2 if has_batch_norm(model) else 1  # batch norm cannot normalise a single drawing
+    while True:
+        try:
+            sums = torch.zeros(3, device=inputs.device)
+            num_parts = max(1, min(math.ceil(len(labels) / micro_batch), len(labels) // smallest))
+            for part in torch.arange(len(labels)).tensor_split(num_parts):
+                rows = slice(int(part[0]), int(part[-1]) + 1)
+                loss, hits = forward(model, inputs[rows], labels[rows], label_smoothing, pretrained)
+                (loss * len(part) / len(labels)).backward()
+                sums += hits
+            return sums, micro_batch
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        # Outside the handler, whose traceback would keep the failed pass's memory.
+        if micro_batch // 2 < smallest:
+            raise OutOfMemory(f"a micro batch of {micro_batch} drawings does not fit into memory")
+        micro_batch //= 2
+        model.zero_grad()
+        free_cached_memory(inputs.device)
+
+
+def forward(
+    model: nn.Module, inputs: Tensor, labels: Tensor, label_smoothing: float, pretrained: bool
+) -> tuple[Tensor, Tensor]:
+    """(mean loss to descend, [plain loss, top-1 hits, top-5 hits] summed) of float [B, 1, H, W]."""
+    device = inputs.device
+    inputs = normalise(inputs, pretrained).contiguous(memory_format=memory_format(model, device))
+    with autocast(model, device):
+        logits = model(inputs)
+    logits = logits.float()  # [B, classes]
+    loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    return loss, score(logits.detach(), labels)
+
+
+def score(logits: Tensor, labels: Tensor) -> Tensor:
+    """[cross-entropy in nats, top-1 hits, top-5 hits] summed over the batch."""
+    ranked = logits.topk(min(5, logits.shape[1])).indices  # [B, 5]
+    hits = ranked == labels[:, None]
+    loss = F.cross_entropy(logits, labels, reduction="sum")
+    return torch.stack([loss, hits[:, 0].sum(), hits.any(dim=1).sum()])
+
+
+def validate(model: nn.Module, source: BatchSource, pretrained: bool, batch_size: int) -> tuple[float, float, float]:
+    """(mean cross-entropy, top-1, top-5) of a split without augmentation."""
+    try:
+        logits = compute_logits(model, source, pretrained=pretrained, batch_size=min(256, batch_size))
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory("not even one drawing of the validation split fits into memory") from error
+    rows = slice(None) if source.split.indices is None else source.split.indices
+    labels = source.labels[rows].to(source.device)
+    loss, top1, top5 = (score(logits, labels) / len(labels)).tolist()
+    return loss, top1, top5
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training for module in model.modules())
+
+
+def copy_to_cpu(value: Any) -> Any:
+    """The same nested dicts and lists with every tensor copied to the CPU: later epochs do not change it."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: copy_to_cpu(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [copy_to_cpu(item) for item in value]
+    return value
