@@ -1,0 +1,187 @@
+"""Turn one drawing, from whatever it is stored as, into a square of uint8; runs in workers too."""
+
+import hashlib
+import io
+import json
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from tune_sketch.data import doodle_shapes, doodles, strokes
+from tune_sketch.data.doodles import render_doodle
+from tune_sketch.data.sources import Drawing, open_bitmaps
+from tune_sketch.data.strokes import render_strokes
+
+MAX_IMAGE_PIXELS = 64_000_000
+_BLANK_RANGE = 16  # a picture whose grey values lie closer together than this shows nothing
+
+
+class BadDrawing(ValueError):
+    """A drawing that cannot be used; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """What the pixels depend on beside the drawing itself. light_on_dark: the files have light ink on dark paper."""
+
+    image_px: int
+    invert: bool
+    pen_width_px: float | None
+    seed: int
+    light_on_dark: bool = False
+
+
+def read_bytes(drawing: Drawing) -> bytes:
+    """The content of one drawing as it is stored. Raises OSError."""
+    if drawing.kind == "doodles":
+        return f"{_doodles_version()}/{drawing.class_name}/{drawing.position}".encode()
+    if drawing.kind == "bitmaps":
+        return _open_bitmaps_once(drawing.path)[drawing.position].tobytes()
+    with open(drawing.path, "rb") as file:
+        if drawing.kind == "images":
+            return file.read()
+        file.seek(drawing.position)
+        return file.readline().rstrip(b"\r\n")
+
+
+@lru_cache(maxsize=16)
+def _open_bitmaps_once(path: str) -> np.ndarray:
+    return open_bitmaps(path)
+
+
+@lru_cache(maxsize=1)
+def _doodles_version() -> str:
+    """A digest of the generator's source, so that the cache forgets drawings of an older generator."""
+    folder = Path(str(doodles.__file__)).parent
+    sources = [*sorted(folder.glob("doodle*.py")), Path(str(strokes.__file__)), Path(str(doodle_shapes.__file__))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+
+
+def decode_drawing(drawing: Drawing, settings: DecodeSettings) -> tuple[np.ndarray, int]:
+    """uint8 [image_px, image_px] and the original side in px (0 where there is none). Raises BadDrawing."""
+    side_px = 0
+    if drawing.kind == "doodles":
+        ink = render_doodle(
+            drawing.class_name,
+            drawing.position,
+            seed=settings.seed,
+            image_px=settings.image_px,
+            pen_width_px=settings.pen_width_px,
+        )
+    elif drawing.kind == "strokes":
+        points = parse_strokes(read_drawing_bytes(drawing), drawing.class_name)
+        ink = render_strokes(points, settings.image_px, settings.pen_width_px)
+    else:
+        picture = open_gray(drawing)
+        side_px = max(picture.size)
+        grey = resample_to_square(picture, settings.image_px)
+        ink = grey if settings.light_on_dark else 255 - grey
+    return (ink if settings.invert else 255 - ink), side_px
+
+
+def read_drawing_bytes(drawing: Drawing) -> bytes:
+    """`read_bytes`, with BadDrawing for a file that cannot be read or has no byte."""
+    try:
+        content = read_bytes(drawing)
+    except OSError as error:
+        raise BadDrawing(f"unreadable: {error.strerror or error}") from error
+    if not content:
+        raise BadDrawing("zero bytes")
+    return content
+
+
+def open_gray(drawing: Drawing) -> Image.Image:
+    """The whole picture in mode L, transparent parts on white, any size. Raises BadDrawing."""
+    content = read_drawing_bytes(drawing)
+    if drawing.kind == "bitmaps":
+        side = math.isqrt(len(content))
+        picture = Image.fromarray(np.frombuffer(content, np.uint8).reshape(side, side))
+    elif drawing.path.lower().endswith(".svg"):
+        picture = _open_image(_draw_svg(content))
+    else:
+        picture = _open_image(content)
+    low, high = picture.getextrema()
+    if high - low < _BLANK_RANGE:  # type: ignore[operator]
+        raise BadDrawing("blank: one shade only")
+    return picture
+
+
+def _open_image(content: bytes) -> Image.Image:
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if image.width * image.height > MAX_IMAGE_PIXELS:
+                raise BadDrawing(f"too large: {image.width} x {image.height} px, more than {MAX_IMAGE_PIXELS:,}")
+            image.load()
+            turned = ImageOps.exif_transpose(image)
+            if "transparency" in turned.info or turned.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+                rgba = turned.convert("RGBA")
+                turned = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+            if turned.mode.startswith("I"):  # 16 bit grey, which convert would clip
+                grey = np.asarray(turned).astype(np.float64)
+                return Image.fromarray((grey / 257 if grey.max() > 255 else grey).clip(0, 255).astype(np.uint8))
+            return turned.convert("L")
+    except BadDrawing:
+        raise
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
+        reason = "not an image" if isinstance(error, Image.UnidentifiedImageError) else f"damaged: {error}"
+        raise BadDrawing(reason) from error
+
+
+def _draw_svg(content: bytes) -> bytes:
+    """PNG bytes, at least 1024 px wide or high so that resampling has enough to average."""
+    import cairosvg  # the extra `svg`; prepare_data has checked that it is there
+
+    def refuse(url: str, *_: Any) -> bytes:
+        raise BadDrawing(f"refers to another file: {url}")
+
+    try:
+        return cairosvg.svg2png(bytestring=content, output_width=1024, background_color="white", url_fetcher=refuse)
+    except BadDrawing:
+        raise
+    except Exception as error:  # whatever the XML parser and the renderer find wrong
+        raise BadDrawing(f"damaged: {error}") from error
+
+
+def resample_to_square(picture: Image.Image, image_px: int) -> np.ndarray:
+    """uint8 [image_px, image_px]: anti-aliased, proportions kept, centred, padded with the picture's own paper."""
+    scale = image_px / max(picture.size)
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    if (width, height) != picture.size:
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    if width == height:
+        return np.asarray(picture)
+    square = np.full((image_px, image_px), round(measure_border(picture)), np.uint8)
+    top, left = (image_px - height) // 2, (image_px - width) // 2
+    square[top : top + height, left : left + width] = np.asarray(picture)
+    return square
+
+
+def measure_border(picture: Image.Image) -> float:
+    """Median grey value of the outermost pixels: the paper."""
+    grey = np.asarray(picture)
+    return float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
+
+
+def parse_strokes(content: bytes, class_name: str) -> list[np.ndarray]:
+    """Strokes, each float [num_points, 2], of one line of Quick, Draw! (simplified, or raw with times).
+
+    Format: {"word": ..., "drawing": [[[x, ...], [y, ...], [milliseconds, ...]], ...]}. Raises BadDrawing.
+    """
+    try:
+        values = json.loads(content)
+        drawing = values["drawing"]
+        points = [np.array(stroke[:2], np.float64).reshape(2, -1).T for stroke in drawing]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise BadDrawing(f"not a Quick, Draw! drawing: {error!r}") from error
+    if values.get("word", class_name) != class_name:
+        raise BadDrawing(f"its word is {values['word']!r}, its file is of {class_name!r}")
+    if not all(np.isfinite(stroke).all() for stroke in points):
+        raise BadDrawing("not a Quick, Draw! drawing: a coordinate is not finite")
+    if not sum(len(stroke) for stroke in points):
+        raise BadDrawing("blank: no point in it")
+    return points

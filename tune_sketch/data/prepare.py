@@ -1,0 +1,253 @@
+"""Decode a data set once into the cache, or find it there; report everything that is wrong with it at once."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from tune_sketch.data.decode import BadDrawing, DecodeSettings, measure_border, open_gray, read_bytes
+from tune_sketch.data.locks import hold_lock
+from tune_sketch.data.progress import Progress
+from tune_sketch.data.request import DataError, DataRequest, Problem, default_cache_dir
+from tune_sketch.data.sketch_data import open_data, photo_of
+from tune_sketch.data.sources import Drawing, Source, find_source, list_drawings
+from tune_sketch.data.workers import decode_all
+
+FORMAT_VERSION = 1  # raise it when the same files would give other pixels
+LEAST_PER_CLASS = 3  # one for each of train, validation and test
+_NUM_SAMPLED = 64  # drawings looked at to tell the paper's shade
+
+
+def prepare_data(request: DataRequest, *, cache_dir: Path | None = None, progress: bool = True) -> Path:
+    """Decode the drawings of a request, unless the cache has them; returns the folder for `open_data`.
+
+    cache_dir: None is $TUNE_SKETCH_CACHE or ~/.cache/tune_sketch. progress: bars on stderr.
+    The cache is keyed by content and settings, written to a temporary folder and renamed; when several processes want
+    the same data, one builds it and the others wait.
+    Raises DataError, a ValueError, that lists all that is wrong; ValueError for an impossible request.
+    """
+    cache = Path(cache_dir or default_cache_dir()).expanduser().resolve()
+    decoded = cache / "decoded"
+    decoded.mkdir(parents=True, exist_ok=True)
+    source = find_source(request, cache, progress)
+    # File names, sizes and times stand for the content here, so that a second call need not read the files.
+    quick_key = _quick_key(source, request)
+    remembered = cache / "seen" / f"{quick_key}.txt"
+    if remembered.exists():
+        folder = decoded / remembered.read_text().strip()
+        if _is_whole(folder):
+            return _check_skipped(folder, request)
+    _check_svg(source)
+    drawings, problems = list_drawings(source, request)
+    digests = _hash_contents(drawings, progress)
+    fingerprint = _hash_all(drawings, digests, problems, request)
+    folder = decoded / fingerprint[:32]
+    with hold_lock(decoded / f"{fingerprint[:32]}.lock"):
+        if not _is_whole(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            building = decoded / f".{fingerprint[:32]}.building"
+            shutil.rmtree(building, ignore_errors=True)  # left behind by a process that was killed
+            building.mkdir()
+            try:
+                _build(building, source, request, drawings, digests, problems, fingerprint, progress)
+                building.rename(folder)
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
+    remembered.parent.mkdir(exist_ok=True)
+    _write_atomic(remembered, folder.name)
+    return _check_skipped(folder, request)
+
+
+def _quick_key(source: Source, request: DataRequest) -> str:
+    digest = hashlib.sha256(json.dumps([FORMAT_VERSION, request.to_json()]).encode())
+    for class_name, files in source.files.items():
+        digest.update(f"\n{class_name}".encode())
+        for file in files:
+            assert source.root is not None
+            stat = os.stat(source.root / file)
+            digest.update(f"\n{file}\t{stat.st_size}\t{stat.st_mtime_ns}".encode())
+    digest.update(str(source.root).encode())
+    if source.kind == "doodles":
+        digest.update(read_bytes(Drawing("", "", "doodles", "", 0)))  # changes with the generator
+    return digest.hexdigest()[:32]
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        open_data(folder)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_skipped(folder: Path, request: DataRequest) -> Path:
+    skipped = open_data(folder).skipped
+    if skipped and not request.skip_bad_images:
+        raise DataError(request.data, [Problem(entry["name"], entry["reason"]) for entry in skipped])
+    return folder
+
+
+def _check_svg(source: Source) -> None:
+    num_svg = sum(file.lower().endswith(".svg") for files in source.files.values() for file in files)
+    if num_svg and importlib.util.find_spec("cairosvg") is None:
+        raise ValueError(
+            f"{num_svg:,} drawings are .svg files, which need the extra `svg`: pip install 'tune_sketch[svg]'"
+        )
+
+
+def _hash_contents(drawings: Sequence[Drawing], progress: bool) -> list[bytes | None]:
+    """SHA-256 of each drawing's content; None where it cannot be read, which decoding will report."""
+
+    def hash_one(drawing: Drawing) -> bytes | None:
+        try:
+            return hashlib.sha256(read_bytes(drawing)).digest()
+        except OSError:
+            return None
+
+    bar = Progress("reading", len(drawings), progress)
+    digests = []
+    with ThreadPoolExecutor(4) as pool:
+        for done, digest in enumerate(pool.map(hash_one, drawings), start=1):
+            digests.append(digest)
+            bar.show(done)
+    bar.close()
+    return digests
+
+
+def _hash_all(
+    drawings: Sequence[Drawing], digests: Sequence[bytes | None], problems: Sequence[Problem], request: DataRequest
+) -> str:
+    settings = [FORMAT_VERSION, request.image_px, request.invert, request.pen_width_px]
+    settings += [request.seed] if request.data == "doodles" else []
+    whole = hashlib.sha256(json.dumps([settings, [problem.to_json() for problem in problems]]).encode())
+    for drawing, digest in zip(drawings, digests, strict=True):
+        whole.update(json.dumps([drawing.class_name, drawing.name]).encode() + (digest or b"unreadable"))
+    return whole.hexdigest()
+
+
+def _build(
+    building: Path,
+    source: Source,
+    request: DataRequest,
+    drawings: list[Drawing],
+    digests: list[bytes | None],
+    problems: list[Problem],
+    fingerprint: str,
+    progress: bool,
+) -> None:
+    started_seconds = time.monotonic()
+    num_bytes = len(drawings) * request.image_px**2
+    free_bytes = shutil.disk_usage(building).free
+    if num_bytes > free_bytes:
+        raise ValueError(
+            f"the decoded drawings need {num_bytes:,} bytes in {building.parent}, where {free_bytes:,} are free"
+        )
+    light_on_dark = _is_light_on_dark(drawings)
+    settings = DecodeSettings(request.image_px, request.invert, request.pen_width_px, request.seed, light_on_dark)
+    bar = Progress(f"decoding {request.data} at {request.image_px} px", len(drawings), progress)
+    bad, original_px = decode_all(drawings, settings, building, bar.show)
+    bar.close()
+
+    problems = problems + [Problem(drawings[index].name, reason) for index, reason in bad.items()]
+    doubles = _find_doubles(drawings, digests)
+    doubles = {index: reason for index, reason in doubles.items() if index not in bad}
+    problems += [Problem(drawings[index].name, reason) for index, reason in doubles.items()]
+    kept = [index for index in range(len(drawings)) if index not in bad and index not in doubles]
+    counts = Counter(drawings[index].class_name for index in kept)
+    listed_as_empty = {problem.name for problem in problems}
+    for class_name, files in source.files.items():
+        if counts[class_name] < LEAST_PER_CLASS and not listed_as_empty & {class_name, *files}:
+            reason = f"{counts[class_name]} usable drawings, but train, validation and test need one each"
+            problems.append(Problem(class_name, reason))
+    class_names = sorted(name for name in counts if counts[name] >= LEAST_PER_CLASS)
+    if len(source.files) < 2:
+        problems.append(Problem(", ".join(source.files), "one class only, nothing to tell apart", fatal=True))
+    elif request.skip_bad_images and len(class_names) < 2:
+        problems.append(Problem("", "fewer than two classes are left without the bad drawings", fatal=True))
+    if problems and (not request.skip_bad_images or any(problem.fatal for problem in problems)):
+        raise DataError(request.data, problems)
+
+    label_of = {name: label for label, name in enumerate(class_names)}
+    kept = [index for index in kept if drawings[index].class_name in label_of]
+    if len(kept) < len(drawings):
+        _compact(building / "images.npy", kept)
+    photos = [photo_of(drawings[index].name) for index in kept] if source.kind == "images" else [None] * len(kept)
+    has_photos = any(photos)
+    group_keys = [photo or f"/{position}" for position, photo in enumerate(photos)]
+    groups = np.unique(group_keys, return_inverse=True)[1].astype(np.int64) if has_photos else np.arange(len(kept))
+    np.save(building / "labels.npy", np.array([label_of[drawings[i].class_name] for i in kept], np.int64))
+    np.save(building / "groups.npy", groups)
+    meta = {
+        "class_names": class_names,
+        "names": [drawings[index].name for index in kept],
+        "fingerprint": fingerprint,
+        "stand_in": source.stand_in,
+        "has_photos": has_photos,
+        "skipped": [problem.to_json() for problem in problems],
+        "original_px": original_px,
+        "request": request.to_json(),
+        "kind": source.kind,
+        "light_on_dark": light_on_dark,
+        "num_doubles_within_class": len(kept) - len({(drawings[i].class_name, digests[i]) for i in kept}),
+        "format_version": FORMAT_VERSION,
+        "decoding_seconds": round(time.monotonic() - started_seconds, 3),
+    }
+    _write_atomic(building / "meta.json", json.dumps(meta, indent=1))
+    if problems and progress:
+        print(f"left out {len(problems):,} bad drawings or classes, as --skip-bad-images says", file=sys.stderr)
+
+
+def _is_light_on_dark(drawings: Sequence[Drawing]) -> bool:
+    """Whether the paper of the whole set is dark, by the median border value of drawings spread over it."""
+    borders = []
+    pictures = [drawing for drawing in drawings if drawing.kind in ("images", "bitmaps")]
+    for drawing in pictures[:: max(1, len(pictures) // _NUM_SAMPLED)]:
+        try:
+            borders.append(measure_border(open_gray(drawing)))
+        except BadDrawing:
+            continue  # decoding meets it again and reports it
+    return bool(borders) and float(np.median(borders)) < 128
+
+
+def _find_doubles(drawings: Sequence[Drawing], digests: Sequence[bytes | None]) -> dict[int, str]:
+    """Index -> reason of every drawing whose content lies in another class too: its label cannot be known."""
+    same: dict[bytes, list[int]] = defaultdict(list)
+    for index, digest in enumerate(digests):
+        if digest is not None:
+            same[digest].append(index)
+    doubles = {}
+    for indices in same.values():
+        if len({drawings[index].class_name for index in indices}) > 1:
+            for index in indices:
+                other = next(i for i in indices if drawings[i].class_name != drawings[index].class_name)
+                doubles[index] = f"same content as {drawings[other].name} of another class"
+    return dict(sorted(doubles.items()))
+
+
+def _compact(path: Path, kept: Sequence[int]) -> None:
+    """Keep only some rows of an array on disk."""
+    images = np.load(path, mmap_mode="r")
+    smaller = path.with_suffix(".kept.npy")
+    rows = np.lib.format.open_memmap(smaller, "w+", np.uint8, (len(kept), *images.shape[1:]))
+    for row, index in enumerate(kept):
+        rows[row] = images[index]
+    rows.flush()
+    smaller.replace(path)
+
+
+def _write_atomic(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,111 @@
+"""Says which drawings are wanted and how they are decoded, and what an error about them looks like."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SMALLEST_IMAGE_PX, LARGEST_IMAGE_PX = 8, 4096
+MAX_PRINTED_PROBLEMS = 50
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """Everything that identifies one decoded data set.
+
+    data: "doodles", "quickdraw", or a path: a folder of class folders, a folder of .ndjson or .npy files (one per
+        class), or a .zip or .tar(.gz, .bz2, .xz) of such a folder.
+    image_px: side of the square that every drawing is resampled to.
+    classes: names, or the first N classes in sorted order; None is all.
+    per_class: N drawings per class, chosen by `seed` ("quickdraw": the first N of each file); a class that has fewer
+        gives all it has. None is all of a path, 60 per class of the doodles and 160 of "quickdraw".
+    invert: True makes ink 255 on 0 (the study, Fig. 15); False makes ink 0 on 255.
+    skip_bad_images: leave bad images out and record them, where otherwise they are one error.
+    download: fetch what is missing; only for "quickdraw".
+    pen_width_px: pen of drawings that are strokes; None suits `image_px`.
+    seed: chooses the drawings of `per_class` and draws the doodles.
+
+    Raises ValueError (name, rule and value) when a choice is impossible.
+    """
+
+    data: str
+    image_px: int
+    classes: tuple[str, ...] | int | None = None
+    per_class: int | None = None
+    invert: bool = True
+    skip_bad_images: bool = False
+    download: bool = False
+    pen_width_px: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not SMALLEST_IMAGE_PX <= self.image_px <= LARGEST_IMAGE_PX:
+            raise ValueError(f"image_px must be from {SMALLEST_IMAGE_PX} to {LARGEST_IMAGE_PX}, got {self.image_px}")
+        num_classes = self.classes if isinstance(self.classes, int) else len(set(self.classes or ("a", "b")))
+        if num_classes < 2:
+            raise ValueError(f"classes must be at least two classes to tell apart, got {self.classes}")
+        if self.per_class is not None and self.per_class < 1:
+            raise ValueError(f"per_class must be at least 1, got {self.per_class}")
+        if self.download and self.data != "quickdraw":
+            raise ValueError(f"download is only for the data set quickdraw, got {self.data!r}")
+        if self.pen_width_px is not None and not 0 < self.pen_width_px < math.inf:
+            raise ValueError(f"pen_width_px must be a positive number, got {self.pen_width_px}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {self.seed}")
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        values = dataclasses.asdict(self)
+        return values | {"classes": list(self.classes)} if isinstance(self.classes, tuple) else values
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "DataRequest":
+        """The request that `to_json` gave. Raises ValueError for an unknown name."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ValueError(f"a data request has no {name!r}; it has {', '.join(known)}")
+        classes = values.get("classes")
+        return cls(**(values | {"classes": tuple(classes) if isinstance(classes, list) else classes}))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a data set."""
+
+    name: str  # the drawing, file or class, relative to the data
+    reason: str
+    fatal: bool = False  # cannot be left out by skip_bad_images
+
+    def to_json(self) -> dict[str, str]:
+        """As it is recorded in `SketchData.skipped`."""
+        return {"name": self.name, "reason": self.reason}
+
+
+class DataError(ValueError):
+    """All that is wrong with a data set, in one message (at most 50 lines of it)."""
+
+    def __init__(self, data: str, problems: Sequence[Problem]) -> None:
+        self.data = data
+        self.problems = list(problems)
+        is_path = Path(data).exists()
+        lines = [f"{data}: {len(self.problems)} problem{'s' * (len(self.problems) != 1)} with the drawings"]
+        for problem in self.problems[:MAX_PRINTED_PROBLEMS]:
+            name = str(Path(data) / problem.name) if is_path else problem.name
+            lines.append(f"  {name}: {problem.reason}")
+        if len(self.problems) > MAX_PRINTED_PROBLEMS:
+            lines.append(f"  ... and {len(self.problems) - MAX_PRINTED_PROBLEMS} more")
+        if not any(problem.fatal for problem in self.problems):
+            lines.append("Repair or remove them, or go on without them by --skip-bad-images.")
+        super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[type, tuple[str, list[Problem]]]:
+        return type(self), (self.data, self.problems)  # the default would rebuild it from the message alone
+
+
+def default_cache_dir() -> Path:
+    """$TUNE_SKETCH_CACHE, or ~/.cache/tune_sketch."""
+    return Path(os.environ.get("TUNE_SKETCH_CACHE") or Path.home() / ".cache" / "tune_sketch")

@@ -1,0 +1,212 @@
+"""Find the drawings behind --data: which classes there are, which files, and which of them are wanted."""
+
+import difflib
+import io
+import re
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tune_sketch.data.archives import is_archive, unpack_archive
+from tune_sketch.data.doodles import CATEGORIES
+from tune_sketch.data.download import DEFAULT_PER_CLASS, find_quickdraw_files
+from tune_sketch.data.request import DataRequest, Problem
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".svg")
+DEFAULT_DOODLES_PER_CLASS = 60
+# Quick, Draw! files keep these in front of the class when they are downloaded by hand.
+_QUICKDRAW_PREFIX = re.compile(r"^full_(simplified|raw|numpy_bitmap)_")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where drawings come from, before any of them is read.
+
+    kind: "images" (a file each), "strokes" (lines of .ndjson), "bitmaps" (rows of .npy) or "doodles".
+    root: folder that the files are relative to; None for doodles.
+    files: class -> files; a class may be empty. Sorted.
+    """
+
+    kind: str
+    root: Path | None
+    files: dict[str, list[str]]
+    stand_in: bool = False
+    first_only: bool = False  # per_class takes the first drawings, not random ones
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """One drawing, not yet read.
+
+    position: 0 for an image file; the byte at which the line begins; the row of a bitmap; the doodle's number.
+    """
+
+    name: str
+    class_name: str
+    kind: str
+    path: str
+    position: int
+
+
+def find_doodles(request: DataRequest, cache_dir: Path, progress: bool) -> Source:
+    """The procedural stand-in, which needs no file."""
+    return Source("doodles", None, {name: [] for name in sorted(CATEGORIES)}, stand_in=True)
+
+
+def find_quickdraw(request: DataRequest, cache_dir: Path, progress: bool) -> Source:
+    """The downloaded part of Quick, Draw!, after downloading what is missing where that is wished."""
+    root, files = find_quickdraw_files(request, cache_dir, progress, select_classes)
+    return Source("strokes", root, files, first_only=True)
+
+
+def find_path(request: DataRequest, cache_dir: Path, progress: bool) -> Source:
+    """A folder of class folders, of .ndjson or of .npy files, or an archive of one. Raises ValueError."""
+    root = Path(request.data).expanduser()
+    if not root.exists():
+        known = ", ".join(DATASETS)
+        raise ValueError(
+            f"data must be an existing path or one of {known}, got {request.data!r}"
+            + _did_you_mean(request.data, DATASETS)
+        )
+    if root.is_file():
+        if not is_archive(root):
+            raise ValueError(f"data must be a folder or a .zip or .tar archive, got the file {root}")
+        root = unpack_archive(root, cache_dir / "unpacked", progress)
+    root = _descend(root.resolve())
+    for kind, suffix in (("strokes", ".ndjson"), ("bitmaps", ".npy")):
+        paths = sorted(path for path in root.iterdir() if path.suffix.lower() == suffix and path.is_file())
+        if paths:
+            return Source(kind, root, {_QUICKDRAW_PREFIX.sub("", path.stem): [path.name] for path in paths})
+    files = {
+        folder.name: sorted(
+            f"{folder.name}/{path.name}"
+            for path in folder.iterdir()
+            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        )
+        for folder in sorted(_class_folders(root))
+    }
+    if not files:
+        raise ValueError(
+            f"{request.data} must hold one folder of images ({', '.join(IMAGE_SUFFIXES)}) per class, or one .ndjson "
+            "or .npy file per class; it has neither"
+        )
+    return Source("images", root, files)
+
+
+DATASETS: dict[str, Callable[[DataRequest, Path, bool], Source]] = {
+    "doodles": find_doodles,
+    "quickdraw": find_quickdraw,
+}
+
+
+def find_source(request: DataRequest, cache_dir: Path, progress: bool) -> Source:
+    """The source of a request, with only the classes that it asks for. Raises ValueError."""
+    source = DATASETS.get(request.data, find_path)(request, cache_dir, progress)
+    names = select_classes(source.files, request.classes)
+    return Source(source.kind, source.root, {n: source.files[n] for n in names}, source.stand_in, source.first_only)
+
+
+def select_classes(known: Iterable[str], wanted: tuple[str, ...] | int | None) -> list[str]:
+    """The wanted classes, sorted. Raises ValueError that lists the known ones for an unknown name."""
+    names = sorted(known)
+    if wanted is None:
+        return names
+    if isinstance(wanted, int):
+        if wanted > len(names):
+            raise ValueError(f"classes must be at most {len(names)}, the number there is, got {wanted}")
+        return names[:wanted]
+    for name in wanted:
+        if name not in names:
+            raise ValueError(
+                f"classes has an unknown name {name!r}{_did_you_mean(name, names)}; known: {', '.join(names)}"
+            )
+    return sorted(set(wanted))
+
+
+def list_drawings(source: Source, request: DataRequest) -> tuple[list[Drawing], list[Problem]]:
+    """Every wanted drawing, by class and name, and what is wrong with the classes and files."""
+    drawings: list[Drawing] = []
+    problems: list[Problem] = []
+    for class_name, files in source.files.items():
+        found = _list_class(source, class_name, files, request, problems)
+        if not found and not any(problem.name in files for problem in problems):
+            problems.append(Problem(class_name, "empty class: no drawings"))
+        if request.per_class is not None and len(found) > request.per_class and not source.first_only:
+            rng = np.random.default_rng([request.seed, zlib.crc32(class_name.encode())])
+            chosen = rng.choice(len(found), request.per_class, replace=False)
+            found = [found[index] for index in sorted(chosen)]
+        drawings += found
+    return drawings, problems
+
+
+def _list_class(
+    source: Source, class_name: str, files: list[str], request: DataRequest, problems: list[Problem]
+) -> list[Drawing]:
+    if source.kind == "doodles":
+        count = request.per_class or DEFAULT_DOODLES_PER_CLASS
+        return [Drawing(f"doodles/{class_name}/{i}", class_name, "doodles", "", i) for i in range(count)]
+    assert source.root is not None
+    paths = [str(source.root / file) for file in files]
+    if source.kind == "images":
+        return [Drawing(file, class_name, "images", path, 0) for file, path in zip(files, paths, strict=True)]
+    most = (request.per_class or DEFAULT_PER_CLASS) if source.first_only else None
+    found: list[Drawing] = []
+    for file, path in zip(files, paths, strict=True):
+        try:
+            positions = _find_lines(path, most) if source.kind == "strokes" else range(open_bitmaps(path).shape[0])
+        except (OSError, ValueError) as error:
+            problems.append(Problem(file, f"unreadable: {error}"))
+            continue
+        for number, position in enumerate(positions, start=1):
+            found.append(Drawing(f"{file}:{number}", class_name, source.kind, path, position))
+    return found
+
+
+def _find_lines(path: str, most: int | None) -> list[int]:
+    """The byte at which each line begins that is not empty; at most `most` of them."""
+    starts: list[int] = []
+    position = 0
+    with open(path, "rb", buffering=io.DEFAULT_BUFFER_SIZE * 16) as file:
+        for line in file:
+            if most is not None and len(starts) >= most:
+                break
+            if not line.isspace():
+                starts.append(position)
+            position += len(line)
+    return starts
+
+
+def open_bitmaps(path: str) -> np.ndarray:
+    """Rows of Quick, Draw! bitmaps, uint8 [N, side * side], memory-mapped. Raises ValueError."""
+    rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    side = int(rows.shape[-1] ** 0.5) if rows.ndim == 2 else 0
+    if rows.ndim != 2 or rows.dtype != np.uint8 or side * side != rows.shape[1]:
+        raise ValueError(f"must be uint8 [N, 784] (or another square), is {rows.dtype} {list(rows.shape)}")
+    return rows
+
+
+def _descend(root: Path) -> Path:
+    """Go through folders that hold one folder of folders and no data (the 'png' of TU-Berlin, an archive's top)."""
+    while True:
+        folders = _class_folders(root)
+        has_data = any(path.suffix.lower() in (".ndjson", ".npy") for path in root.iterdir())
+        if has_data or len(folders) != 1:
+            return root
+        inside = list(folders[0].iterdir())
+        if any(path.suffix.lower() in IMAGE_SUFFIXES for path in inside):
+            return root
+        if not any(path.is_dir() or path.suffix.lower() in (".ndjson", ".npy") for path in inside):
+            return root
+        root = folders[0]
+
+
+def _class_folders(root: Path) -> list[Path]:
+    return [path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX"))]
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,177 @@
+"""Divide drawings into train, validation and test, by class and without sharing a photo, and keep the division."""
+
+import csv
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from tune_sketch.data.sketch_data import SketchData, photo_of
+
+SPLIT_NAMES = ("train", "validation", "test")
+
+
+def _count_standard(num_images: int) -> tuple[float, float]:
+    return 0.05 * num_images, 0.05 * num_images
+
+
+def _count_study(num_images: int) -> tuple[float, float]:
+    """The study's arithmetic: 5 % for testing, then int(5.26 %) of the rest; 20,000 give 999 and 1,000."""
+    num_test = round(0.05 * num_images)
+    return int(0.0526 * (num_images - num_test)), num_test
+
+
+def _count_small(num_images: int) -> tuple[float, float]:
+    return 0.2 * num_images, 0.2 * num_images
+
+
+# name -> (number of images -> wanted number of validation and of test images); the rest is for training
+PROTOCOLS: dict[str, Callable[[int], tuple[float, float]]] = {
+    "standard": _count_standard,  # 0.9 / 0.05 / 0.05
+    "study": _count_study,
+    "small": _count_small,  # 0.6 / 0.2 / 0.2, for sets of which 5 % is a handful
+}
+SPLIT_BY = ("photo", "file")
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Indices of the drawings, int64 and sorted; every drawing is in exactly one of the three."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def make_splits(
+    labels: np.ndarray,
+    groups: np.ndarray,
+    *,
+    protocol: str,
+    split_by: str,
+    seed: int,
+    class_names: Sequence[str] | None = None,
+) -> Splits:
+    """Divide drawings; stratified, the same for the same seed.
+
+    labels, groups: int64 [N]. split_by "photo" keeps the drawings of one group together; "file" ignores the groups,
+    as the study did, which puts drawings of one photo on both sides.
+    Every class gets at least one group in each split. Beyond that, each class gets its share of the wanted number,
+    and what rounding leaves over is carried to the next class, so that the totals come out.
+    Raises ValueError that names the classes with fewer than three groups.
+    """
+    for name, value, known in (("protocol", protocol, PROTOCOLS), ("split_by", split_by, SPLIT_BY)):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    if split_by == "file":
+        groups = np.arange(len(labels))
+    group_of = np.unique(groups, return_inverse=True)[1]  # int64 [N], 0 .. number of groups - 1
+    num_classes = int(labels.max()) + 1 if len(labels) else 0
+    members = [np.flatnonzero(labels == label) for label in range(num_classes)]
+    _check_enough_groups(members, group_of, class_names, split_by, has_photos=len(set(groups)) < len(groups))
+    wanted = PROTOCOLS[protocol](len(labels))
+    rng = np.random.default_rng(seed)
+    split_of = np.full(int(group_of.max()) + 1, -1)  # per group: index into SPLIT_NAMES, -1 for not yet
+    carry = [0.0, 0.0]
+    for label in rng.permutation(num_classes):
+        ids, sizes = np.unique(group_of[members[label]], return_counts=True)
+        order = rng.permutation(len(ids))
+        ids, sizes = ids[order], sizes[order]
+        for which in (2, 1):  # test first, then validation
+            target = wanted[which - 1] * len(members[label]) / len(labels) + carry[which - 1]
+            free = split_of[ids] == -1
+            # A photo that stands behind two classes was already given away with the first of them.
+            num_taken = sizes[split_of[ids] == which].sum()
+            most = int(free.sum()) - which  # leaves a group for each split still to come
+            chosen = _choose_groups(sizes[free], target - num_taken, most, least=int(num_taken == 0 and most > 0))
+            split_of[ids[free][chosen]] = which
+            missed = target - num_taken - sizes[free][chosen].sum()
+            # Only rounding is carried: a class too small for its share must not take from the others.
+            half_group = sizes.mean() / 2
+            carry[which - 1] = float(np.clip(missed, -half_group, half_group))
+        split_of[ids[split_of[ids] == -1]] = 0
+    splits = split_of[group_of]
+    return Splits(*(np.flatnonzero(splits == which).astype(np.int64) for which in range(3)))
+
+
+def _check_enough_groups(
+    members: list[np.ndarray],
+    group_of: np.ndarray,
+    class_names: Sequence[str] | None,
+    split_by: str,
+    has_photos: bool,
+) -> None:
+    unit = "photos" if split_by == "photo" and has_photos else "drawings"
+    too_few = []
+    for label, indices in enumerate(members):
+        num_groups = len(np.unique(group_of[indices]))
+        if num_groups < len(SPLIT_NAMES):
+            too_few.append(f"{class_names[label] if class_names else f'class {label}'} ({num_groups})")
+    if too_few or not members:
+        listed = ", ".join(too_few[:50]) + (f" and {len(too_few) - 50} more" if len(too_few) > 50 else "")
+        raise ValueError(
+            f"train, validation and test need at least three {unit} of each class, too few in: {listed or 'all'}"
+        )
+
+
+def _choose_groups(sizes: np.ndarray, target: float, most: int, least: int) -> list[int]:
+    """Positions of groups, from the front, whose sizes add up close to the target; from `least` to `most` of them."""
+    chosen: list[int] = []
+    total = 0
+    for position, size in enumerate(sizes):
+        if len(chosen) < most and total + size / 2 <= target:
+            chosen.append(position)
+            total += size
+    if len(chosen) < least and len(sizes):
+        chosen = [int(np.argmin(sizes))]  # the share is less than half a group: the smallest overshoots least
+    return chosen
+
+
+def write_splits(path: str | Path, data: SketchData, splits: Splits) -> None:
+    """Write one row per drawing: image, class, split, and photo where photos are known. Atomic."""
+    split_of = {int(index): name for name in SPLIT_NAMES for index in getattr(splits, name)}
+    temporary = Path(f"{path}.{os.getpid()}.tmp")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["image", "class", "split"] + ["photo"] * data.has_photos)
+        for index, (image, label) in enumerate(zip(data.names, data.labels, strict=True)):
+            photo = [photo_of(image) or ""] * data.has_photos
+            writer.writerow([image, data.class_names[label], split_of[index], *photo])
+        _flush_to_disk(file)
+    temporary.replace(path)
+
+
+def _flush_to_disk(file: TextIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def read_splits(path: str | Path, data: SketchData) -> Splits:
+    """Read what `write_splits` wrote. Raises ValueError when it does not match the data, drawing by drawing."""
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if rows and not {"image", "class", "split"} <= set(rows[0]):
+        raise ValueError(f"{path} must have the columns image, class and split, has {', '.join(map(str, rows[0]))}")
+    found = {row["image"]: row for row in rows}
+    if len(found) != len(rows):
+        raise ValueError(f"{path} does not match the data: it names an image twice")
+    differing = set(found).symmetric_difference(data.names)
+    if differing:
+        raise ValueError(
+            f"{path} does not match the data: it has {len(rows)} images, the data {len(data.names)}; "
+            f"{len(differing)} are in one only, for example {min(differing)}"
+        )
+    split_of = np.zeros(len(data.names), np.int64)
+    for index, (image, label) in enumerate(zip(data.names, data.labels, strict=True)):
+        row = found[image]
+        if row["class"] != data.class_names[label]:
+            raise ValueError(
+                f"{path} does not match the data: {image} is {data.class_names[label]}, not {row['class']}"
+            )
+        if row["split"] not in SPLIT_NAMES:
+            raise ValueError(f"{path}: split must be one of {', '.join(SPLIT_NAMES)}, got {row['split']!r}")
+        split_of[index] = SPLIT_NAMES.index(row["split"])
+    return Splits(*(np.flatnonzero(split_of == which) for which in range(3)))
