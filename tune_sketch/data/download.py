@@ -9,8 +9,9 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -101,91 +102,109 @@ def _download_class(folder: Path, name: str, num_drawings: int, url: str, wait_s
     target = folder / f"{name}.ndjson"
     part = folder / f"{name}.ndjson.part"
     if target.exists():
-        if _keep_whole_lines(target, name)[0] >= num_drawings:
+        if len(_keep_whole_lines(target, name)) >= num_drawings:
             return
         target.replace(part)  # more drawings than last time: go on behind the last one
     part.touch()
     address = f"{url.rstrip('/')}/{urllib.parse.quote(name)}.ndjson"
     failed_attempts = 0
-    while True:
-        num_lines, num_bytes = _keep_whole_lines(part, name)
-        if num_lines >= num_drawings:
-            break
+    while len(keys := _keep_whole_lines(part, name)) < num_drawings:
         try:
             with part.open("r+b") as file:
-                file.seek(num_bytes)
-                _append_lines(file, address, name, num_lines, num_drawings)
-            if _keep_whole_lines(part, name)[0] == 0:
-                raise ValueError(f"{address} holds no drawing")
-            break  # all that was wanted, or all that the server has
+                file.seek(0, os.SEEK_END)
+                _append_lines(file, address, name, keys, num_drawings)
         except _Broken as error:
-            has_progressed = _keep_whole_lines(part, name)[0] > num_lines
+            has_progressed = len(_keep_whole_lines(part, name)) > len(keys)
             failed_attempts = 0 if has_progressed else failed_attempts + 1
             if failed_attempts >= MAX_ATTEMPTS:
                 raise ValueError(f"{address} failed {MAX_ATTEMPTS} times, at last: {error}") from error
             time.sleep(wait_seconds * 2 ** max(failed_attempts - 1, 0))
+            continue
+        break  # all that was wanted, or all that the server has
+    if not part.stat().st_size:
+        raise ValueError(f"{address} holds no drawing")
     with part.open("rb") as whole:
         os.fsync(whole.fileno())
     part.replace(target)
 
 
-def _append_lines(file: IO[bytes], address: str, name: str, num_lines: int, num_drawings: int) -> None:
-    """Stream lines behind the file's position and stop after enough; a server without ranges starts it over."""
+def _append_lines(file: IO[bytes], address: str, name: str, known_keys: set[str], num_drawings: int) -> None:
+    """Stream lines behind the file's end and stop after enough; a server without ranges starts it over."""
     offset = file.tell()
-    request = urllib.request.Request(address, headers={"Range": f"bytes={offset}-"} if offset else {})
-    try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
-    except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing lies behind what we have
+    keys = set(known_keys)
+    with _open_address(address, offset) as response:
+        if response is None:
             return
-        if error.code in (408, 429) or error.code >= 500:
-            raise _Broken(f"the server answered {error.code} {error.reason}") from error
-        raise ValueError(f"{address} cannot be had: the server answered {error.code} {error.reason}") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _Broken(str(error)) from error
-    with response:
         if offset and response.status != 206:
-            file.seek(0)
-            file.truncate()
-            num_lines = 0
+            _empty(file, keys)
         length = response.headers.get("Content-Length")
         num_received = 0
-        while num_lines < num_drawings:
+        while len(keys) < num_drawings:
             try:
                 line = response.readline(_MAX_LINE_BYTES)
             except (OSError, http.client.HTTPException) as error:
                 raise _Broken(str(error)) from error
             num_received += len(line)
-            if not line.endswith(b"\n"):
-                is_end = length is None or num_received >= int(length)
-                if line and is_end and _is_drawing(line, name):
-                    file.write(line + b"\n")  # a last line without its line break
-                elif line or not is_end:
-                    raise _Broken(f"the connection broke off after {num_received:,} bytes")
+            is_end = not line.endswith(b"\n")
+            if is_end and length is not None and num_received < int(length):
+                raise _Broken(f"the connection broke off after {num_received:,} bytes")
+            if not line:
                 return
-            if not _is_drawing(line, name):
-                raise ValueError(f"{address}: line {num_lines + 1} is not a drawing of {name!r}: {line[:80]!r}")
-            file.write(line)
-            num_lines += 1
+            key = _read_key(line, name)
+            if key is None or key in keys:
+                if is_end:
+                    raise _Broken(f"the connection broke off after {num_received:,} bytes")
+                if known_keys:  # what we have is no beginning of what is there now
+                    _empty(file, keys)
+                    raise _Broken("the file there has changed")
+                raise ValueError(f"{address}: line {len(keys) + 1} is not a new drawing of {name!r}: {line[:80]!r}")
+            file.write(line.rstrip(b"\r\n") + b"\n" if is_end else line)
+            keys.add(key)
 
 
-def _keep_whole_lines(path: Path, name: str) -> tuple[int, int]:
-    """Cut a file behind its last whole and valid line; returns its number of lines and of bytes."""
-    num_lines, num_bytes = 0, 0
-    keys: set[object] = set()
+@contextmanager
+def _open_address(address: str, offset: int) -> Iterator[http.client.HTTPResponse | None]:
+    """The answer from a byte on; None when nothing lies there. Raises _Broken, or ValueError where it is hopeless."""
+    request = urllib.request.Request(address, headers={"Range": f"bytes={offset}-"} if offset else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code == 416:
+                yield None
+                return
+            answer = f"the server answered {error.code} {error.reason}"
+            if error.code in (408, 429) or error.code >= 500:
+                raise _Broken(answer) from error
+            raise ValueError(f"{address} cannot be had: {answer}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _Broken(str(error)) from error
+    with response:
+        yield response
+
+
+def _empty(file: IO[bytes], keys: set[str]) -> None:
+    file.seek(0)
+    file.truncate()
+    keys.clear()
+
+
+def _keep_whole_lines(path: Path, name: str) -> set[str]:
+    """Cut a file behind its last line that is whole and a new drawing; returns the keys of those that stay."""
+    keys: set[str] = set()
+    num_bytes = 0
     with path.open("r+b") as file:
         for line in file:
-            key = _is_drawing(line, name) if line.endswith(b"\n") else None
-            if not key or key in keys:
+            key = _read_key(line, name)
+            if not line.endswith(b"\n") or key is None or key in keys:
                 break
             keys.add(key)
-            num_lines += 1
             num_bytes += len(line)
         file.truncate(num_bytes)
-    return num_lines, num_bytes
+    return keys
 
 
-def _is_drawing(line: bytes, name: str) -> str | None:
+def _read_key(line: bytes, name: str) -> str | None:
     """The key of a drawing of this class; None when the line is something else."""
     try:
         values = json.loads(line)

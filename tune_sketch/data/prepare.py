@@ -70,12 +70,16 @@ def prepare_data(request: DataRequest, *, cache_dir: Path | None = None, progres
 def _quick_key(source: Source, request: DataRequest) -> str:
     digest = hashlib.sha256(json.dumps([FORMAT_VERSION, request.to_json()]).encode())
     for class_name, files in source.files.items():
-        digest.update(f"\n{class_name}".encode())
+        digest.update(b"\n" + os.fsencode(class_name))
         for file in files:
             assert source.root is not None
-            stat = os.stat(source.root / file)
-            digest.update(f"\n{file}\t{stat.st_size}\t{stat.st_mtime_ns}".encode())
-    digest.update(str(source.root).encode())
+            try:
+                stat = os.stat(source.root / file)
+            except OSError:  # a dangling link: decoding will report it
+                digest.update(b"\nunreadable")
+                continue
+            digest.update(b"\n%b\t%d\t%d" % (os.fsencode(file), stat.st_size, stat.st_mtime_ns))
+    digest.update(os.fsencode(str(source.root)))
     if source.kind == "doodles":
         digest.update(read_bytes(Drawing("", "", "doodles", "", 0)))  # changes with the generator
     return digest.hexdigest()[:32]

@@ -2,6 +2,7 @@
 
 import difflib
 import io
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterable
@@ -104,7 +105,10 @@ DATASETS: dict[str, Callable[[DataRequest, Path, bool], Source]] = {
 
 def find_source(request: DataRequest, cache_dir: Path, progress: bool) -> Source:
     """The source of a request, with only the classes that it asks for. Raises ValueError."""
-    source = DATASETS.get(request.data, find_path)(request, cache_dir, progress)
+    try:
+        source = DATASETS.get(request.data, find_path)(request, cache_dir, progress)
+    except OSError as error:
+        raise ValueError(f"{request.data} cannot be read: {error}") from error
     names = select_classes(source.files, request.classes)
     return Source(source.kind, source.root, {n: source.files[n] for n in names}, source.stand_in, source.first_only)
 
@@ -135,7 +139,7 @@ def list_drawings(source: Source, request: DataRequest) -> tuple[list[Drawing], 
         if not found and not any(problem.name in files for problem in problems):
             problems.append(Problem(class_name, "empty class: no drawings"))
         if request.per_class is not None and len(found) > request.per_class and not source.first_only:
-            rng = np.random.default_rng([request.seed, zlib.crc32(class_name.encode())])
+            rng = np.random.default_rng([request.seed, zlib.crc32(os.fsencode(class_name))])
             chosen = rng.choice(len(found), request.per_class, replace=False)
             found = [found[index] for index in sorted(chosen)]
         drawings += found

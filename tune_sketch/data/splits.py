@@ -112,8 +112,10 @@ def _check_enough_groups(
             too_few.append(f"{class_names[label] if class_names else f'class {label}'} ({num_groups})")
     if too_few or not members:
         listed = ", ".join(too_few[:50]) + (f" and {len(too_few) - 50} more" if len(too_few) > 50 else "")
+        advice = "; --split-by file does not keep photos together" if unit == "photos" else ""
         raise ValueError(
-            f"train, validation and test need at least three {unit} of each class, too few in: {listed or 'all'}"
+            f"train, validation and test need at least three {unit} of each class, "
+            f"too few in: {listed or 'all'}{advice}"
         )
 
 
@@ -134,7 +136,7 @@ def write_splits(path: str | Path, data: SketchData, splits: Splits) -> None:
     """Write one row per drawing: image, class, split, and photo where photos are known. Atomic."""
     split_of = {int(index): name for name in SPLIT_NAMES for index in getattr(splits, name)}
     temporary = Path(f"{path}.{os.getpid()}.tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["image", "class", "split"] + ["photo"] * data.has_photos)
         for index, (image, label) in enumerate(zip(data.names, data.labels, strict=True)):
@@ -151,7 +153,7 @@ def _flush_to_disk(file: TextIO) -> None:
 
 def read_splits(path: str | Path, data: SketchData) -> Splits:
     """Read what `write_splits` wrote. Raises ValueError when it does not match the data, drawing by drawing."""
-    with Path(path).open(newline="", encoding="utf-8") as file:
+    with Path(path).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = list(csv.DictReader(file))
     if rows and not {"image", "class", "split"} <= set(rows[0]):
         raise ValueError(f"{path} must have the columns image, class and split, has {', '.join(map(str, rows[0]))}")

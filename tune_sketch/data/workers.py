@@ -39,6 +39,9 @@ def decode_all(
     """
     shape = (len(drawings), settings.image_px, settings.image_px)
     images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
+    if hasattr(os, "posix_fallocate"):  # a full disk is an OSError here, and a killed process while decoding
+        with (folder / "images.npy").open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.stat(file.fileno()).st_size)
     if num_workers is None:
         num_workers = min(count_cores(), MAX_WORKERS, len(drawings) // _LEAST_PER_WORKER)
     if num_workers <= 1:
@@ -83,29 +86,21 @@ def _run_workers(
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [package_folder, os.environ.get("PYTHONPATH")])),
     }
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", _RUN, str(folder), str(rank)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stderr=(folder / f"stderr-{rank}.txt").open("wb"),
-        )
-        for rank in range(num_workers)
-    ]
+    processes = []
     try:
+        for rank in range(num_workers):
+            with (folder / f"stderr-{rank}.txt").open("wb") as stderr:
+                command = [sys.executable, "-c", _RUN, str(folder), str(rank)]
+                processes.append(subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=stderr))
         while any(process.poll() is None for process in processes):
             show(int(done.sum()))
-            if any(process.poll() for process in processes):
-                break
+            _check_workers(processes, folder)
             time.sleep(0.05)
+        _check_workers(processes, folder)
     finally:
         for process in processes:
             process.kill()
             process.wait()
-    for rank, process in enumerate(processes):
-        if process.returncode != 0 and not (folder / f"result-{rank}.json").exists():
-            ending = (folder / f"stderr-{rank}.txt").read_text(errors="replace")[-2000:]
-            raise RuntimeError(f"decoding worker {rank} ended with status {process.returncode}:\n{ending}")
     show(int(done.sum()))
     results = [json.loads((folder / f"result-{rank}.json").read_text()) for rank in range(num_workers)]
     sides = [side for result in results for side in result["sides_px"] or []]
@@ -115,6 +110,14 @@ def _run_workers(
     (folder / "job.pickle").unlink()
     (folder / "done.npy").unlink()
     return dict(sorted(bad.items())), (min(sides), max(sides)) if sides else None
+
+
+def _check_workers(processes: list[subprocess.Popen[bytes]], folder: Path) -> None:
+    """Raises RuntimeError with the worker's own words when one has failed."""
+    for rank, process in enumerate(processes):
+        if process.poll():
+            words = (folder / f"stderr-{rank}.txt").read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"decoding worker {rank} ended with status {process.returncode}:\n{words}")
 
 
 def run_worker() -> None:

@@ -1,0 +1,92 @@
+"""python -m tune_sketch.data DATA: decode a data set and show what is in it."""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from tune_sketch.data import DATASETS, DataRequest, open_data, prepare_data
+from tune_sketch.data.describe import describe_data, plot_label_distribution, plot_samples, write_class_counts
+from tune_sketch.data.splits import PROTOCOLS, SPLIT_BY, make_splits, write_splits
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags; those that the search has too mean the same there."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tune_sketch.data",
+        description="Decode a data set into the cache and show what is in it: counts, sizes, splits, samples.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("data", help=f"{', '.join(DATASETS)}, a folder of class folders, of .ndjson or .npy files, a zip or tar")
+    add("--image-px", type=int, default=128, metavar="N", help="side of the decoded square (default: 128)")
+    add("--classes", nargs="+", metavar="C", help="class names, or one number N: the first N classes")
+    add("--per-class", type=int, metavar="N", help="at most N drawings of each class")
+    add("--split-by", choices=SPLIT_BY, default="photo", help="drawings of a photo stay together, or not (leaky)")
+    add("--protocol", choices=tuple(PROTOCOLS), default="standard", help="sizes of the splits (default: standard)")
+    add("--seed", type=int, default=0, metavar="N", help="seed of the splits and of --per-class (default: 0)")
+    add("--no-invert", action="store_true", help="keep dark ink on light paper")
+    add("--skip-bad-images", action="store_true", help="go on without unreadable images, and record them")
+    add("--download", action="store_true", help="with quickdraw: fetch the chosen classes")
+    add("--out", type=Path, metavar="DIR", help="where figures and tables are written (default: runs/data-NAME)")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code: 2 for what the user can put right, with a message and no traceback."""
+    given = build_parser().parse_args(arguments)
+    try:
+        show_data(given)
+    except BrokenPipeError:  # who reads our output has seen enough, as `| head` does
+        sys.stdout = None  # type: ignore[assignment]
+        return 0
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; nothing half-made is left in the cache", file=sys.stderr)
+        return 130
+    return 0
+
+
+def show_data(given: argparse.Namespace) -> None:
+    """Decode, split, print and plot. Raises ValueError."""
+    request = DataRequest(
+        data=given.data,
+        image_px=given.image_px,
+        classes=read_classes(given.classes),
+        per_class=given.per_class,
+        invert=not given.no_invert,
+        skip_bad_images=given.skip_bad_images,
+        download=given.download,
+        seed=given.seed,
+    )
+    data = open_data(prepare_data(request))
+    splits = make_splits(
+        data.labels,
+        data.groups,
+        protocol=given.protocol,
+        split_by=given.split_by,
+        seed=given.seed,
+        class_names=data.class_names,
+    )
+    print(describe_data(data, splits, given.split_by, given.protocol))
+    name = re.sub(r"[^\w.-]+", "-", Path(given.data).expanduser().resolve().name) or "root"
+    out = given.out or Path("runs") / f"data-{name}"
+    out.mkdir(parents=True, exist_ok=True)
+    write_class_counts(out / "classes.csv", data, splits)
+    write_splits(out / "splits.csv", data, splits)
+    plot_label_distribution(out / "label_distribution.png", data, splits)
+    plot_samples(out / "samples.png", data, seed=given.seed)
+    print(f"\nwrote samples.png, label_distribution.png, classes.csv and splits.csv in {out}")
+
+
+def read_classes(names: list[str] | None) -> tuple[str, ...] | int | None:
+    """Class names, or a number of classes where one whole number is given."""
+    if names is None:
+        return None
+    return int(names[0]) if len(names) == 1 and names[0].isdigit() else tuple(names)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
