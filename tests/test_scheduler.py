@@ -1,0 +1,151 @@
+"""ASHA on the journal decides as Ray's ASHA does, remembers, and never compares different epochs."""
+
+import random
+from types import SimpleNamespace
+
+import pytest
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+
+from tests.test_journal import make_metrics
+from tune_sketch.journal import Journal
+from tune_sketch.rungs import arrivals, expected_epochs_per_trial, rung_epochs, value_at_rung
+from tune_sketch.scheduler import JournaledASHA
+
+
+class Screen:
+    def __init__(self):
+        self.seen = []
+
+    def on_epoch(self, record):
+        self.seen.append((record.key, len(record.epochs)))
+
+    def on_end(self, record):
+        self.seen.append((record.key, record.status))
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal(f"sqlite:///{tmp_path / 'study.db'}", "s", create=True)
+
+
+def add_trial(journal, epochs=9):
+    return journal.add_trial({"epochs": epochs}, {}, {}, seed=0, origin={"kind": "random", "rung": None})
+
+
+def report(scheduler, record, epoch, value, status="epoch", **changes):
+    metrics = {f"metrics/{name}": v for name, v in make_metrics(epoch, value).items()}  # as Ray flattens them
+    result = {"status": status, "error": "boom", "checkpoint_epoch": epoch, **metrics}
+    trial = SimpleNamespace(config={"key": record.key}, trial_id=record.key)
+    return scheduler.on_trial_result(None, trial, result | changes)
+
+
+@pytest.mark.parametrize("grace,most,factor,expected", [
+    (1, 9, 3, [1, 3, 9]),
+    (1, 243, 3, [1, 3, 9, 27, 81, 243]),
+    (2, 12, 3, [2, 6, 12]),
+    (5, 5, 3, [5]),
+    (1, 1, 2, [1]),
+])
+def test_rungs_are_whole_numbers(grace, most, factor, expected):
+    assert rung_epochs(grace, most, factor) == expected
+
+
+def test_expected_epochs():
+    assert expected_epochs_per_trial([1, 3, 9], 3) == pytest.approx(1 + 2 / 3 + 6 / 9)
+
+
+def test_decisions_equal_those_of_rays_asha(journal):
+    """600 reports of 60 interleaved trials: the same decision each time as ray.tune's class."""
+    ours = JournaledASHA(journal, [1, 3, 9], 3, watchers=[])
+    rays = ASHAScheduler(time_attr="epoch", metric="val_top1", mode="max", max_t=9, grace_period=1, reduction_factor=3)
+    rng = random.Random(0)
+    running, epochs_of, num_stopped = [], {}, 0
+    for _ in range(600):
+        if len(running) < 4:
+            record = add_trial(journal)
+            running.append(record)
+            epochs_of[record.key] = 0
+            rays.on_trial_add(None, SimpleNamespace(trial_id=record.key))
+        record = rng.choice(running)
+        epochs_of[record.key] += 1
+        epoch, value = epochs_of[record.key], rng.choice([0.1, 0.2, 0.3, 0.4, 0.5])
+        decision = report(ours, record, epoch, value)
+        theirs = rays.on_trial_result(
+            None, SimpleNamespace(trial_id=record.key), {"epoch": epoch, "val_top1": value}
+        )
+        assert decision == theirs
+        if decision == TrialScheduler.STOP:
+            running.remove(record)
+            num_stopped += record.status == "stopped"
+    assert num_stopped > 20
+    assert any(record.status == "completed" for record in journal.trials)
+
+
+def test_an_epoch_done_again_is_neither_recorded_nor_decided_twice(journal):
+    screen = Screen()
+    scheduler = JournaledASHA(journal, [1, 3, 9], 3, watchers=[screen])
+    record = add_trial(journal)
+    for epoch in (1, 2):
+        report(scheduler, record, epoch, 0.5)
+    assert report(scheduler, record, 1, 0.5) == TrialScheduler.CONTINUE
+    assert len(record.epochs) == 2
+
+
+def test_a_decision_that_a_kill_prevented_is_made_with_the_values_of_its_time(journal):
+    scheduler = JournaledASHA(journal, [1, 3, 9], 3, watchers=[])
+    for value in (0.5, 0.6, 0.7):
+        report(scheduler, add_trial(journal), 1, value)
+    low = add_trial(journal)
+    journal.record_epoch(low, make_metrics(1, 0.1))  # recorded, then killed before the decision
+    again = JournaledASHA(Journal(journal.url, "s"), [1, 3, 9], 3, watchers=[])
+    record = again.journal.trials[low.number]
+    assert report(again, record, 1, 0.1) == TrialScheduler.STOP
+    assert record.status == "stopped"
+    # A trial that was let through stays through, though better ones came later.
+    first = again.journal.trials[0]
+    assert report(again, first, 1, 0.5) == TrialScheduler.CONTINUE
+
+
+def test_endings_carry_no_value_into_a_rung(journal):
+    saved = []
+    scheduler = JournaledASHA(
+        journal, [1, 3, 9], 3, watchers=[], save_error=lambda record, text: saved.append((record.key, text))
+    )
+    record = add_trial(journal)
+    assert report(scheduler, record, 1, 0.0, status="diverged") == TrialScheduler.STOP
+    assert record.status == "diverged"
+    assert record.epochs == []
+    assert arrivals(journal.trials, 1) == {}
+    assert saved == [("trial-0000", "boom")]
+
+
+def test_asked_to_stop_it_waits_for_a_checkpoint_and_parks(journal):
+    scheduler = JournaledASHA(journal, [3, 9], 3, watchers=[], stop_asked=lambda: True)
+    record = add_trial(journal)
+    assert report(scheduler, record, 1, 0.5, checkpoint_epoch=0) == TrialScheduler.CONTINUE
+    assert report(scheduler, record, 2, 0.5) == TrialScheduler.STOP
+    assert record.status == "waiting"
+    assert len(record.epochs) == 2
+
+
+def test_retrainings_are_never_stopped(journal):
+    scheduler = JournaledASHA(journal, [1, 3, 9], 3, watchers=[])
+    for value in (0.5, 0.6, 0.7):
+        report(scheduler, add_trial(journal), 1, value)
+    retraining = journal.add_retraining(0, 1, {"epochs": 9}, seed=1)
+    assert report(scheduler, retraining, 1, 0.01) == TrialScheduler.CONTINUE
+    for epoch in range(2, 10):
+        decision = report(scheduler, retraining, epoch, 0.01)
+    assert decision == TrialScheduler.STOP
+    assert retraining.status == "completed"
+
+
+def test_a_trial_that_ended_by_itself_counts_at_later_rungs(journal):
+    scheduler = JournaledASHA(journal, [1, 3, 9], 3, watchers=[])
+    short = add_trial(journal, epochs=2)
+    report(scheduler, short, 1, 0.3)
+    assert value_at_rung(short, 9) is None
+    assert report(scheduler, short, 2, 0.4) == TrialScheduler.STOP
+    assert short.status == "completed"
+    assert value_at_rung(short, 1)[0] == 0.3
+    assert value_at_rung(short, 9)[0] == 0.4

@@ -1,0 +1,184 @@
+"""Runs one training as a Ray Tune trainable: drives fit() an epoch at a time, reports it, keeps checkpoints."""
+
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+
+class SketchTrial(tune.Trainable):
+    """One training, one epoch per `step`. ASHA stops it by not asking for the next.
+
+    The job (the `config` that Ray hands over) is plain JSON made by `tune_sketch.search.make_job`: key, model,
+    config, seed, paths of data, splits, weights and checkpoints. A step's result holds `status`: "epoch" with
+    `metrics`, or one of the endings "diverged", "out_of_memory", "failed" with `error`. Errors are reported, not
+    raised, so that Ray retries only what a retry can mend: a process that died.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Only note the job: the work begins in `step`, where an error can be reported."""
+        self.job = config
+        self.epochs: Iterator[tuple[dict, dict]] | None = None
+        self.checkpoint_epoch = 0
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next job in the same process, which has torch and the data loaded already."""
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch, keep a checkpoint where one is due, and report."""
+        from trainables.training import Diverged, OutOfMemory
+
+        try:
+            return self.train_epoch()
+        except Diverged as error:
+            ending, text = "diverged", str(error)
+        except OutOfMemory as error:
+            ending, text = "out_of_memory", str(error)
+        except Exception:  # an error in the code or the machine is a failed trial with its traceback
+            ending, text = "failed", traceback.format_exc()
+        return {"status": ending, "error": text}
+
+    def train_epoch(self) -> dict[str, Any]:
+        """One epoch of fit(), or once, after a checkpoint was loaded, the epoch that it was made at."""
+        from trainables.checkpoints import write_checkpoint
+
+        job = self.job
+        if self.epochs is None:
+            self.epochs, metrics = start(job)
+            if metrics is not None:
+                # Reported again: the driver may have died before it recorded this epoch.
+                self.checkpoint_epoch = metrics["epoch"]
+                return self.report(metrics)
+        metrics, state = next(self.epochs)
+        epoch = metrics["epoch"]
+        is_last = epoch == job["config"]["epochs"]
+        if epoch % job["checkpoint_epochs"] == 0 or is_last or Path(job["stop_file"]).exists():
+            write_checkpoint(Path(job["checkpoints"]), epoch, {"metrics": metrics, "state": state})
+            self.checkpoint_epoch = epoch
+        return self.report(metrics)
+
+    def report(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "status": "epoch",
+            "epoch": metrics["epoch"],
+            "val_top1": metrics["val_top1"],
+            "metrics": metrics,
+            "checkpoint_epoch": self.checkpoint_epoch,
+        }
+
+    def cleanup(self) -> None:
+        """Close the epoch generator, which may hold a prefetching thread."""
+        if self.epochs is not None:
+            self.epochs.close()  # type: ignore[attr-defined]
+
+
+def start(job: dict[str, Any]) -> tuple[Iterator[tuple[dict, dict]], dict[str, Any] | None]:
+    """(the epochs still to train, metrics of the checkpoint's epoch or None) for a new or a resumed job."""
+    from trainables.checkpoints import read_newest_checkpoint
+    from trainables.training import fit
+
+    model, splits, device = open_job(job)
+    checkpoint = read_newest_checkpoint(Path(job["checkpoints"]))
+    payload = checkpoint[1] if checkpoint else None
+    epochs = fit(
+        model,
+        splits,
+        job["config"],
+        seed=job["seed"],
+        device=device,
+        pretrained=job["pretrained"],
+        state=payload["state"] if payload else None,
+    )
+    return epochs, payload["metrics"] if payload else None
+
+
+def open_job(job: dict[str, Any]) -> tuple[Any, Any, str]:
+    """(network, training and validation arrays, device) of a job."""
+    import torch
+
+    from trainables.architecture import build_model
+    from trainables.training import SplitArrays, TrainingSplits, default_device
+    from tune_sketch.data import open_data
+    from tune_sketch.data.splits import read_splits
+
+    torch.set_num_threads(max(1, int(job["num_threads"])))
+    data = open_data(Path(job["data_cache"]))
+    if isinstance(job["splits"], str):
+        splits = read_splits(Path(job["splits"]), data)
+        train, validation = splits.train, splits.validation
+    else:
+        train, validation = job["splits"]  # of a dry run, which writes no file
+    config = job["config"]
+    torch.manual_seed(job["seed"])  # initial weights; fit() reseeds every epoch from (seed, epoch)
+    model = build_model(
+        job["model"],
+        len(data.class_names),
+        dropout=config.get("dropout", 0.0),
+        freeze=config["freeze"],
+        weights_path=job["weights_path"],
+    )
+    arrays = TrainingSplits(
+        train=SplitArrays(data.images[train], data.labels[train]),
+        validation=SplitArrays(data.images[validation], data.labels[validation]),
+        num_classes=len(data.class_names),
+        invert=job["invert"],
+    )
+    return model, arrays, default_device()
+
+
+def time_epoch(job: dict[str, Any]) -> float:
+    """Seconds of one epoch of a job, after a first one that warms up; nothing is kept."""
+    from trainables.training import fit
+
+    model, splits, device = open_job(job)
+    epochs = fit(
+        model,
+        splits,
+        job["config"] | {"epochs": 2},
+        seed=job["seed"],
+        device=device,
+        pretrained=job["pretrained"],
+    )
+    return [metrics["epoch_seconds"] for metrics, _ in epochs][-1]
+
+
+def keep_weights(checkpoints: Path, path: Path) -> None:
+    """Write the weights of a finished training, from its newest checkpoint, unless they are kept already."""
+    import os
+
+    import torch
+
+    from trainables.checkpoints import read_newest_checkpoint
+
+    if path.exists():
+        return
+    checkpoint = read_newest_checkpoint(checkpoints)
+    if checkpoint is None:
+        raise ValueError(f"{checkpoints} holds no checkpoint that can be read")
+    temporary = path.with_name(f".{path.name}.tmp")
+    torch.save(checkpoint[1]["state"]["model"], temporary)
+    os.replace(temporary, path)
+
+
+def score_on_test(job: dict[str, Any], weights: str) -> tuple[dict[str, Any], Any]:
+    """(metrics, probabilities float32 [num_test, num_classes]) of retrained weights on the test split."""
+    import torch
+
+    from trainables.architecture import build_model
+    from trainables.training import default_device, evaluate, predict_probabilities
+    from tune_sketch.data import open_data
+    from tune_sketch.data.splits import read_splits
+
+    torch.set_num_threads(job["num_threads"])
+    data = open_data(Path(job["data_cache"]))
+    test = read_splits(Path(job["splits"]), data).test
+    model = build_model(job["model"], len(data.class_names), dropout=job["config"].get("dropout", 0.0))
+    model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
+    probabilities = predict_probabilities(
+        model, data.images[test], device=default_device(), invert=job["invert"], pretrained=job["pretrained"]
+    )
+    return evaluate(probabilities, data.labels[test]) | {"num_images": len(test)}, probabilities

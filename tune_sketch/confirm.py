@@ -1,0 +1,353 @@
+"""Retrains the study's configuration and the best found on fresh seeds, then reads the test split: confirm RUN."""
+
+import argparse
+import math
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ray.tune.search import Searcher
+
+from analysis.intervals import standard_deviation, t_interval, wilson_interval
+from tune_sketch.execution import Stopping, Workers, make_job, place, run_trainings, start_ray
+from tune_sketch.journal import Journal, JournalError, Record
+from tune_sketch.progress import Progress, percent
+from tune_sketch.run_directory import (
+    CONFIRM_COLUMNS,
+    CONFIRM_METRICS,
+    RunDirectory,
+    own,
+    read_csv,
+    write_csv,
+    write_json,
+    write_tables,
+)
+from tune_sketch.rungs import rung_epochs, value_at_rung
+from tune_sketch.settings import SearchSettings, check_at_least, derive_seed
+
+
+class ListSearcher(Searcher):
+    """Hands Ray a fixed list of trainings, unfinished ones first."""
+
+    def __init__(self, journal: Journal, records: list[Record], job: Any, may_ask: Any) -> None:
+        super().__init__(metric="val_top1", mode="max")
+        self.journal, self.job, self.may_ask = journal, job, may_ask
+        self.left = sorted((r for r in records if r.is_unfinished), key=lambda r: not r.epochs)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if not self.left or not self.may_ask():
+            return Searcher.FINISHED
+        record = self.left.pop(0)
+        self.journal.unpark(record)
+        return self.job(record)
+
+    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
+        """Nothing: the scheduler records endings."""
+
+    def save(self, checkpoint_path: str) -> None:
+        Path(checkpoint_path).write_text("{}")
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+
+def rank_trials(trials: Sequence[Record], rungs: list[int]) -> list[Record]:
+    """Trials from best to worst: by value at the deepest rung they count at, deeper rungs first.
+
+    Values of different epochs are never compared (at the end of a search this recommendation was the best of those
+    compared, see benchmarks/search_quality.py).
+    """
+    ranked: list[Record] = []
+    for rung in reversed(rungs):
+        reached = [(value_at_rung(record, rung), record) for record in trials if record not in ranked]
+        there = [(value[0], record) for value, record in reached if value is not None]
+        ranked += [record for _, record in sorted(there, key=lambda pair: (-pair[0], pair[1].number))]
+    return ranked
+
+
+def choose_finalists(trials: Sequence[Record], rungs: list[int], confirm_top: int) -> list[Record]:
+    """The study's configuration (trial 0) and the best `confirm_top` others that were trained at all."""
+    others = [record for record in rank_trials(trials, rungs) if record.number != 0]
+    return [trials[0], *others[:confirm_top]]
+
+
+def confirm(
+    run: RunDirectory,
+    search: dict[str, Any],
+    settings: SearchSettings,
+    journal: Journal,
+    workers: Workers,
+    stopping: Stopping,
+    progress: Progress,
+) -> None:
+    """Retrain the finalists, choose on validation, then score the test split, once per retrained network."""
+    from tune_sketch.scheduler import JournaledASHA
+    from tune_sketch.watching import Housekeeping
+
+    rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
+    finalists = choose_finalists(journal.trials, rungs, settings.confirm_top)
+    progress.print_line(
+        f"retraining {len(finalists)} finalists on {settings.confirm_seeds} fresh seeds each: "
+        + ", ".join(f"trial {record.number}" for record in finalists)
+    )
+    records = [
+        journal.add_retraining(r.number, index, r.config, derive_seed(settings.seed, "confirm", index))
+        for index in range(1, settings.confirm_seeds + 1)
+        for r in finalists
+    ]
+    progress.watch(records)
+    progress.num_confirm_epochs = sum(record.config["epochs"] for record in records)
+    if any(record.is_unfinished for record in records):
+        scheduler = JournaledASHA(
+            journal,
+            rungs,
+            settings.reduction_factor,
+            watchers=[progress, Housekeeping(run, journal, stopping)],
+            stop_asked=stopping.asked,
+            save_error=run.save_error,
+        )
+
+        def job(record: Record) -> dict[str, Any]:
+            return make_job(record, run, search, settings, workers.num_threads)
+
+        searcher = ListSearcher(journal, records, job, lambda: not stopping.asked())
+        run_trainings(searcher, scheduler, run, settings, workers)
+    if stopping.by_signal:
+        for record in records:
+            if record.is_unfinished:
+                journal.park(record)
+        return
+    finish(run, search, settings, journal, workers)
+
+
+def finish(
+    run: RunDirectory, search: dict[str, Any], settings: SearchSettings, journal: Journal, workers: Workers
+) -> None:
+    """Choose on validation, then score every retrained network on the test split that has not been, and write it."""
+    import ray
+
+    from trainables.trial import keep_weights, score_on_test
+
+    completed = [record for record in journal.retrainings.values() if record.status == "completed"]
+    if not completed:
+        reasons = sorted({record.error for record in journal.retrainings.values() if record.error})
+        raise ValueError(f"no finalist could be retrained: {'; '.join(reasons)} (tracebacks in {run.path / 'errors'})")
+    run.retrained.mkdir(exist_ok=True)
+    for record in completed:
+        keep_weights(run.checkpoints(record.key), run.retrained / f"{record.key}.pt")
+    chosen = choose_winner(completed)
+    best_seed = max((r for r in completed if r.number == chosen), key=lambda r: (r.epochs[-1]["val_top1"], r.key))
+    unread = [record for record in completed if record.test is None]
+    if unread:
+        # The choice is committed before the test split is touched, and every reading of it is counted.
+        readings = journal.notes().get("test_readings", [])
+        journal.note("test_readings", [*readings, {"chosen": chosen, "networks": [r.key for r in unread]}])
+        score = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus)(score_on_test)
+        futures = {}
+        for record in unread:
+            job = make_job(record, run, search, settings, workers.num_threads)
+            futures[score.remote(job, str((run.retrained / f"{record.key}.pt").absolute()))] = record
+        while futures:
+            (future,), _ = ray.wait(list(futures), num_returns=1)
+            metrics, probabilities = ray.get(future)
+            record = futures.pop(future)
+            np.savez_compressed(run.retrained / f"{record.key}-test.npz", probabilities=probabilities)
+            journal.record_test(record, metrics)
+    write_results(run, search, settings, journal, chosen, best_seed)
+    for record in completed:
+        run.remove_checkpoints(record)
+
+
+def choose_winner(completed: Sequence[Record]) -> int:
+    """The finalist with the highest mean validation top-1 over its seeds; the earlier trial where two are equal."""
+    values: dict[int, list[float]] = {}
+    for record in completed:
+        values.setdefault(record.number, []).append(record.epochs[-1]["val_top1"])
+    return max(sorted(values), key=lambda number: math.fsum(values[number]) / len(values[number]))
+
+
+def write_results(
+    run: RunDirectory,
+    search: dict[str, Any],
+    settings: SearchSettings,
+    journal: Journal,
+    chosen: int,
+    best_seed: Record,
+) -> None:
+    """Write confirm.csv, predictions.csv and best/."""
+    from tune_sketch.data import open_data
+    from tune_sketch.data.splits import read_splits
+
+    write_csv(run.confirm_csv, CONFIRM_COLUMNS, confirm_rows(journal, chosen))
+    data = open_data(Path(search["data"]["cache"]))
+    test = read_splits(run.splits_csv, data).test
+    with np.load(run.retrained / f"{best_seed.key}-test.npz") as file:
+        probabilities = file["probabilities"]
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
+    columns = ["image", "true_class"]
+    for place_ in range(1, best.shape[1] + 1):
+        columns += [f"class_{place_}", f"probability_{place_}"]
+    rows = []
+    for row, index in enumerate(test):
+        cells: dict[str, Any] = {"image": data.names[index], "true_class": data.class_names[data.labels[index]]}
+        for place_, label in enumerate(best[row], start=1):
+            cells[f"class_{place_}"] = data.class_names[label]
+            cells[f"probability_{place_}"] = f"{probabilities[row, label]:.6f}"
+        rows.append(cells)
+    write_csv(run.predictions_csv, columns, rows)
+    run.best.mkdir(exist_ok=True)
+    shutil.copyfile(run.retrained / f"{best_seed.key}.pt", run.best / "weights.pt")
+    write_json(
+        run.best / "model.json",
+        {
+            "architecture": settings.model,
+            "dropout": best_seed.config.get("dropout", 0.0),
+            "class_names": data.class_names,
+            "image_px": settings.image_px,
+            "invert": settings.invert,
+            "pretrained": search["weights"]["pretrained"],
+            "trial": chosen,
+            "retraining": best_seed.key,
+            "config": best_seed.config,
+            "val_top1": best_seed.epochs[-1]["val_top1"],
+            "test": best_seed.test,
+            "data": settings.data,
+            "data_fingerprint": search["data"]["fingerprint"],
+        },
+    )
+
+
+def confirm_rows(journal: Journal, chosen: int) -> list[dict[str, Any]]:
+    """Rows of confirm.csv: each retraining, then mean, standard deviation and 95 % t interval of each finalist."""
+    rows = []
+    records = sorted(journal.retrainings.values(), key=lambda record: record.key)
+    for number in sorted({record.number for record in records}):
+        common = {"trial": number, "is_study": number == 0, "is_chosen": number == chosen}
+        own_rows = []
+        for record in (r for r in records if r.number == number):
+            row: dict[str, Any] = common | {
+                "row": "seed",
+                "seed_index": int(record.key.rsplit("-", 1)[1]),
+                "seed": record.seed,
+                "status": record.status,
+                "num_epochs": len(record.epochs),
+                "train_seconds": sum(epoch["epoch_seconds"] for epoch in record.epochs),
+            }
+            if record.status == "completed":
+                last = record.epochs[-1]
+                row |= {name: last[name] for name in ("val_top1", "val_top5", "val_loss")}
+            if record.test is not None:
+                row |= {f"test_{name}": value for name, value in record.test.items() if name != "num_images"}
+                row["num_test"] = record.test["num_images"]
+                low, high = wilson_interval(record.test["top1"], record.test["num_images"])
+                row |= {"test_top1_wilson_low": low, "test_top1_wilson_high": high}
+            own_rows.append(row)
+        rows += own_rows
+        for name in ("mean", "standard_deviation", "interval_low", "interval_high"):
+            rows.append(common | {"row": name} | summarise(own_rows, name))
+    return rows
+
+
+def summarise(rows: list[dict[str, Any]], statistic: str) -> dict[str, float]:
+    """One statistic of every metric over a finalist's seeds; nothing where there are too few."""
+    summary = {}
+    for metric in CONFIRM_METRICS:
+        values = [row[metric] for row in rows if row.get(metric) is not None]
+        if statistic == "mean" and values:
+            summary[metric] = math.fsum(values) / len(values)
+        elif len(values) >= 2 and statistic == "standard_deviation":
+            summary[metric] = standard_deviation(values)
+        elif len(values) >= 2 and statistic != "mean":
+            interval = t_interval(values)
+            assert interval is not None
+            summary[metric] = interval[0] if statistic == "interval_low" else interval[1]
+    return summary
+
+
+def results_lines(run: RunDirectory) -> list[str]:
+    """The finalists' table and the next commands, as printed at the end."""
+    rows = read_csv(run.confirm_csv)
+    num_test = next((row["num_test"] for row in rows if row["num_test"]), "0")
+    lines = ["", f"finalists on fresh seeds (test: {num_test} drawings, read once; mean and 95 % interval over seeds)"]
+    lines.append(f"{'trial':<16}{'seeds':>6}{'validation top-1':>18}{'test top-1':>26}{'top-5':>9}{'F1':>9}")
+    for trial in dict.fromkeys(row["trial"] for row in rows):
+        own_rows = {row["row"]: row for row in rows if row["trial"] == trial}
+        seeds = [row for row in rows if row["trial"] == trial and row["row"] == "seed" and row["val_top1"]]
+        name = trial + (" (study)" if own_rows["mean"]["is_study"] == "True" else "")
+        name += " *" if own_rows["mean"]["is_chosen"] == "True" else ""
+        if not seeds:
+            lines.append(f"{name:<16}{'no seed trained to its end':>32}")
+            continue
+        mean = own_rows["mean"]
+        low, high = own_rows["interval_low"]["test_top1"], own_rows["interval_high"]["test_top1"]
+        spread = f" [{100 * float(low):.1f}, {100 * float(high):.1f}]" if low else " [one seed]"
+        lines.append(
+            f"{name:<16}{len(seeds):>6}{percent(float(mean['val_top1'])):>18}"
+            f"{percent(float(mean['test_top1'])) + spread:>26}"
+            f"{percent(float(mean['test_top5'])):>9}{percent(float(mean['test_f1'])):>9}"
+        )
+    lines += [
+        "* chosen on validation",
+        "",
+        f"run directory  {run.path}",
+        f"report         {run.report_html}",
+        f"compare        tensorboard --logdir {run.tensorboard}",
+        f"recognise      python -m tune_sketch.predict {run.path} IMAGE...",
+        f"extend         python -m tune_sketch.search --resume {run.path} --num-samples N",
+    ]
+    return lines
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command: confirm an existing run again, with more finalists or seeds if asked."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tune_sketch.confirm",
+        allow_abbrev=False,
+        description="Retrain the best configurations of a run on fresh seeds and score them on the test split.",
+    )
+    parser.add_argument("run", type=Path, help="a run directory")
+    parser.add_argument("--confirm-top", type=int, metavar="K", help="retrain the K best, beside the study's")
+    parser.add_argument("--confirm-seeds", type=int, metavar="N", help="seeds for each finalist")
+    parser.add_argument("--storage", metavar="URL", help="the study's database, if it needs a password")
+    parser.add_argument("--address", metavar="A", help="a Ray cluster: auto, or its address")
+    arguments = parser.parse_args(argv)
+    from tune_sketch.resuming import change_settings, check_data
+
+    run = RunDirectory(arguments.run)
+    try:
+        names = ("confirm_top", "confirm_seeds")
+        changes = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+        for name, value in changes.items():
+            check_at_least(name, value, 1 if name == "confirm_seeds" else 0)
+        run.read_search()
+        with own(run):
+            change_settings(run, changes)
+            check_data(run)
+            search, settings = run.read_search(), run.read_settings()
+            journal = run.open_journal(arguments.storage)
+            if not any(record.epochs for record in journal.trials):
+                raise ValueError(f"{run.path} has no trained trial to confirm: go on with search --resume {run.path}")
+            rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
+            progress = Progress(0, rungs, settings.reduction_factor, 0.0)
+            start_ray(arguments.address)
+            stopping = Stopping(run, progress.print_line)
+            confirm(run, search, settings, journal, place(settings), stopping, progress)
+            progress.show_live("")
+            write_tables(run, journal)
+            if stopping.by_signal:
+                return 130
+            from analysis.report import write_report
+
+            write_report([run.path], run.report_html)
+        print("\n".join(results_lines(run)))
+    except (ValueError, JournalError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,311 @@
+"""Keeps the record of a search in its Optuna study: every suggestion, epoch and ending, committed when it happens."""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import optuna
+import sqlalchemy
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import TrialState, create_trial
+
+ENDINGS = {  # how a trial can end -> the state in which Optuna and its dashboard show it
+    "completed": TrialState.COMPLETE,  # trained to its own number of epochs
+    "stopped": TrialState.PRUNED,  # by ASHA at a rung
+    "diverged": TrialState.FAIL,  # loss not finite
+    "out_of_memory": TrialState.FAIL,  # a single image did not fit
+    "failed": TrialState.FAIL,  # an error in the code, or its process died too often
+}
+DATABASE_PATIENCE_SECONDS = 120.0
+T = TypeVar("T")
+
+
+class JournalError(RuntimeError):
+    """The study's database could not be read or written."""
+
+
+@dataclass
+class Record:
+    """What is known of one training: a trial of the search, or the retraining of a finalist with a fresh seed."""
+
+    key: str  # "trial-0007", or "confirm-0007-02" for the retraining of trial 7 with its seed number 2
+    number: int  # the trial's number in the study
+    config: dict[str, Any]
+    seed: int
+    origin: dict[str, Any] = field(default_factory=dict)  # {"kind": study | random | model, "rung": epochs or None}
+    params: dict[str, Any] = field(default_factory=dict)  # the sampled part of config
+    distributions: dict[str, BaseDistribution] = field(default_factory=dict)
+    status: str = "running"  # running, waiting (to be resumed) or one of ENDINGS
+    epochs: list[dict[str, Any]] = field(default_factory=list)  # metrics; epochs[0] is epoch 1
+    started_at: float = 0.0  # seconds since 1970
+    ended_at: float | None = None
+    error: str = ""
+    test: dict[str, Any] | None = None  # of a retraining, once the test split has been read
+    storage_id: int = -1
+
+    @property
+    def is_retraining(self) -> bool:
+        return self.key.startswith("confirm-")
+
+    @property
+    def is_unfinished(self) -> bool:
+        return self.status not in ENDINGS
+
+    @property
+    def last_value(self) -> float | None:
+        return self.epochs[-1]["val_top1"] if self.epochs else None
+
+
+class Journal:
+    """The study database of one run directory, with a copy in memory. Exactly one process may write it.
+
+    An epoch is one user attribute "epoch_0003" (all metrics) and one intermediate value (validation top-1, what
+    optuna-dashboard draws). The attribute is committed first and counts; a missing value is mended at opening.
+    Retrainings are attributes of the study, so that the study holds nothing but the search's own trials.
+    """
+
+    def __init__(self, url: str, study_name: str, *, create: bool = False) -> None:
+        """Open, or create, the study. Raises ValueError when it is missing, or already there on create."""
+        self.url = url
+        self.error: JournalError | None = None  # kept, because Ray wraps what its callbacks raise
+        self.storage = open_storage(url)
+        names = [study.study_name for study in self._retry(self.storage.get_all_studies)]
+        if create:
+            if study_name in names:
+                raise ValueError(f"the database {mask_password(url)} already holds a study named {study_name!r}")
+            self.study_id = self.storage.create_new_study([StudyDirection.MAXIMIZE], study_name)
+        elif study_name not in names:
+            raise ValueError(f"the database {mask_password(url)} holds no study named {study_name!r}")
+        else:
+            self.study_id = self.storage.get_study_id_from_name(study_name)
+        self.trials: list[Record] = []
+        self.retrainings: dict[str, Record] = {}
+        self._load()
+
+    def _load(self) -> None:
+        for frozen in sorted(self.storage.get_all_trials(self.study_id), key=lambda trial: trial.number):
+            record = record_of_trial(frozen)
+            assert record.number == len(self.trials), "trial numbers have no gaps"
+            self.trials.append(record)
+        for key, value in self.storage.get_study_user_attrs(self.study_id).items():
+            if key.startswith("confirm-"):
+                self.retrainings[key] = Record(key=key, **value)
+
+    def mend(self) -> None:
+        """Write the intermediate values that a kill between the two commits of an epoch left out."""
+        for frozen in self.storage.get_all_trials(self.study_id):
+            if frozen.state.is_finished():
+                continue
+            for metrics in self.trials[frozen.number].epochs:
+                if metrics["epoch"] not in frozen.intermediate_values:
+                    value = metrics["val_top1"]
+                    self.storage.set_trial_intermediate_value(frozen._trial_id, metrics["epoch"], value)
+
+    def note(self, key: str, value: Any) -> None:
+        """Keep one JSON value about the search as a whole."""
+        self._retry(lambda: self.storage.set_study_user_attr(self.study_id, key, value))
+
+    def notes(self) -> dict[str, Any]:
+        """All JSON values kept by `note`."""
+        attributes = self._retry(lambda: self.storage.get_study_user_attrs(self.study_id))
+        return {key: value for key, value in attributes.items() if not key.startswith("confirm-")}
+
+    def add_trial(
+        self,
+        config: dict[str, Any],
+        params: dict[str, Any],
+        distributions: dict[str, BaseDistribution],
+        *,
+        seed: int,
+        origin: dict[str, Any],
+    ) -> Record:
+        """Commit a suggestion, whole, as the next running trial."""
+        number = len(self.trials)
+        now = time.time()
+        attributes = {"config": config, "seed": seed, "origin": origin, "started_at": now}
+        template = create_trial(
+            state=TrialState.RUNNING, params=params, distributions=distributions, user_attrs=attributes
+        )
+
+        def commit() -> int:
+            # When a retry follows a commit whose answer got lost, the trial is there already.
+            if self.storage.get_n_trials(self.study_id) > number:
+                return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
+            return self.storage.create_new_trial(self.study_id, template)
+
+        record = Record(
+            key=f"trial-{number:04d}",
+            number=number,
+            config=config,
+            seed=seed,
+            origin=origin,
+            params=params,
+            distributions=distributions,
+            started_at=now,
+            storage_id=self._retry(commit),
+        )
+        self.trials.append(record)
+        return record
+
+    def add_retraining(self, number: int, index: int, config: dict[str, Any], seed: int) -> Record:
+        """Commit that a finalist is to be retrained with its seed number `index`; a known one is returned."""
+        key = f"confirm-{number:04d}-{index:02d}"
+        if key not in self.retrainings:
+            record = Record(key=key, number=number, config=config, seed=seed, started_at=time.time())
+            self._write_retraining(record)
+            self.retrainings[key] = record
+        return self.retrainings[key]
+
+    def find(self, key: str) -> Record:
+        """The record with this key."""
+        return self.retrainings[key] if key in self.retrainings else self.trials[int(key.removeprefix("trial-"))]
+
+    def record_epoch(self, record: Record, metrics: dict[str, Any]) -> bool:
+        """Commit one epoch's metrics. False, and nothing written, when that epoch is known already."""
+        epoch = metrics["epoch"]
+        if epoch <= len(record.epochs):
+            return False
+        assert epoch == len(record.epochs) + 1, f"{record.key}: epoch {epoch} after {len(record.epochs)}"
+        assert math.isfinite(metrics["val_top1"]), f"{record.key}: value {metrics['val_top1']}"
+        metrics = metrics | {"recorded_at": time.time()}
+        if record.storage_id >= 0:
+            identifier, value = record.storage_id, metrics["val_top1"]
+            self._retry(lambda: self.storage.set_trial_user_attr(identifier, f"epoch_{epoch:04d}", metrics))
+            self._retry(lambda: self.storage.set_trial_intermediate_value(identifier, epoch, value))
+        else:
+            self._write_retraining(record, epochs=[*record.epochs, metrics])
+        record.epochs.append(metrics)
+        return True
+
+    def end(self, record: Record, status: str, *, error: str = "") -> None:
+        """Commit how a training ended: one of ENDINGS."""
+        assert record.is_unfinished, f"{record.key} has ended already: {record.status}"
+        state, now = ENDINGS[status], time.time()
+        if record.storage_id >= 0:
+            identifier = record.storage_id
+            ending = {"status": status, "error": error, "ended_at": now}
+            values = None if state == TrialState.FAIL else [record.epochs[-1]["val_top1"]]
+            self._retry(lambda: self.storage.set_trial_user_attr(identifier, "ending", ending))
+            self._retry(lambda: self._set_state(identifier, state, values))
+        else:
+            self._write_retraining(record, status=status, error=error, ended_at=now)
+        record.status, record.error, record.ended_at = status, error, now
+
+    def park(self, record: Record) -> None:
+        """Commit that an unfinished training waits to be resumed: nothing stays running that nobody runs."""
+        self._set_waiting(record, "waiting", TrialState.WAITING)
+
+    def unpark(self, record: Record) -> None:
+        """Commit that a waiting training goes on."""
+        self._set_waiting(record, "running", TrialState.RUNNING)
+
+    def _set_waiting(self, record: Record, status: str, state: TrialState) -> None:
+        if record.status == status:
+            return
+        if record.storage_id >= 0:
+            identifier = record.storage_id
+            self._retry(lambda: self._set_state(identifier, state, None))
+        else:
+            self._write_retraining(record, status=status)
+        record.status = status
+
+    def record_test(self, record: Record, test: dict[str, Any]) -> None:
+        """Commit a retraining's metrics on the test split."""
+        self._write_retraining(record, test=test)
+        record.test = test
+
+    def _set_state(self, identifier: int, state: TrialState, values: list[float] | None) -> None:
+        if self.storage.get_trial(identifier).state != state:
+            self.storage.set_trial_state_values(identifier, state, values)
+
+    def _write_retraining(self, record: Record, **changes: Any) -> None:
+        names = ("number", "config", "seed", "status", "epochs", "started_at", "ended_at", "error", "test")
+        value = {name: getattr(record, name) for name in names} | changes
+        self._retry(lambda: self.storage.set_study_user_attr(self.study_id, record.key, value))
+
+    def _retry(self, commit: Callable[[], T]) -> T:
+        """The commit's result, waiting for a database that is locked, restarting or out of space."""
+        deadline, pause_seconds, told = time.monotonic() + DATABASE_PATIENCE_SECONDS, 0.1, False
+        while True:
+            try:
+                return commit()
+            except (StorageInternalError, sqlalchemy.exc.OperationalError) as error:
+                reason = str(error.__cause__ or error).splitlines()[0]
+                if time.monotonic() > deadline:
+                    self.error = JournalError(
+                        f"the study's database could not be used for {DATABASE_PATIENCE_SECONDS:.0f} s: {reason}. "
+                        "What was recorded is safe; mend the database or the disk, then resume."
+                    )
+                    raise self.error from error
+                if not told:
+                    print(f"the study's database does not answer ({reason}); waiting ...", file=sys.stderr, flush=True)
+                    told = True
+                time.sleep(pause_seconds)
+                pause_seconds = min(2 * pause_seconds, 5.0)
+
+    def close(self) -> None:
+        """Let go of the database's connections."""
+        self.storage.remove_session()
+        self.storage.engine.dispose()
+
+
+def record_of_trial(frozen: optuna.trial.FrozenTrial) -> Record:
+    """What the database holds of one trial."""
+    attributes = frozen.user_attrs
+    ending = attributes.get("ending", {})
+    finished = frozen.state.is_finished()
+    waiting = frozen.state == TrialState.WAITING
+    return Record(
+        key=f"trial-{frozen.number:04d}",
+        number=frozen.number,
+        config=attributes["config"],
+        seed=attributes["seed"],
+        origin=attributes["origin"],
+        params=dict(frozen.params),
+        distributions=dict(frozen.distributions),
+        # The state is committed last: an ending without it was not finished, and is decided again.
+        status=ending["status"] if finished else "waiting" if waiting else "running",
+        epochs=[attributes[key] for key in sorted(k for k in attributes if k.startswith("epoch_"))],
+        started_at=attributes["started_at"],
+        ended_at=ending.get("ended_at") if finished else None,
+        error=ending.get("error", "") if finished else "",
+        storage_id=frozen._trial_id,
+    )
+
+
+def open_storage(url: str) -> RDBStorage:
+    """Optuna's database storage; SQLite in write-ahead mode, so that readers never wait for the writer."""
+    try:
+        sqlalchemy_url = sqlalchemy.make_url(url)
+    except sqlalchemy.exc.ArgumentError:
+        raise ValueError(
+            f"--storage must be a database URL such as postgresql://user@host/name, got {url!r}"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if sqlalchemy_url.get_backend_name() == "sqlite":
+        storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+        with storage.engine.connect() as connection:
+            connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
+        return storage
+    if sqlalchemy_url.drivername == "postgresql":  # the driver that is installed with the [postgres] extra
+        sqlalchemy_url = sqlalchemy_url.set(drivername="postgresql+psycopg")
+    return RDBStorage(
+        sqlalchemy_url.render_as_string(hide_password=False), engine_kwargs={"pool_pre_ping": True}
+    )
+
+
+def mask_password(url: str) -> str:
+    """The URL as it may be printed and stored."""
+    return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+
+
+def to_json_text(value: Any) -> str:
+    """JSON as it is written in a run directory: readable, and the same for the same value."""
+    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"

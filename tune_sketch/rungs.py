@@ -1,0 +1,51 @@
+"""Says at which epochs trials are compared, and keeps the values that were seen there in order of arrival."""
+
+from collections.abc import Iterable
+
+from tune_sketch.journal import Record
+
+
+def rung_epochs(grace_epochs: int, max_epochs: int, reduction_factor: int) -> list[int]:
+    """Epochs at which ASHA compares trials: grace, grace * factor, ... and the full budget last.
+
+    Computed in whole numbers: Ray's own rungs come from floating-point logarithms and lose one rung where
+    max / grace is an exact power (243 / 1 at factor 3).
+    """
+    epochs, epoch = [], grace_epochs
+    while epoch < max_epochs:
+        epochs.append(epoch)
+        epoch *= reduction_factor
+    return [*epochs, max_epochs]
+
+
+def value_at_rung(record: Record, rung: int) -> tuple[float, float] | None:
+    """(value, time recorded) with which a trial counts at a rung, or None when it did not get there.
+
+    A trial that ended by itself before the rung counts there with its final value: it would not train longer.
+    """
+    if len(record.epochs) >= rung:
+        epoch = record.epochs[rung - 1]
+    elif record.status == "completed" and record.epochs:
+        epoch = record.epochs[-1]
+    else:
+        return None
+    return epoch["val_top1"], epoch["recorded_at"]
+
+
+def expected_epochs_per_trial(rungs: list[int], reduction_factor: int) -> float:
+    """Mean epochs of a trial when one in `reduction_factor` passes each rung, as ASHA does in the long run."""
+    expected, passing, previous = 0.0, 1.0, 0
+    for rung in rungs:
+        expected += passing * (rung - previous)
+        previous, passing = rung, passing / reduction_factor
+    return expected
+
+
+def arrivals(records: Iterable[Record], rung: int) -> dict[int, float]:
+    """{trial number: value} of the trials that trained to the rung, in the order in which they got there."""
+    reached = [
+        (r.epochs[rung - 1]["recorded_at"], r.number, r.epochs[rung - 1]["val_top1"])
+        for r in records
+        if len(r.epochs) >= rung
+    ]
+    return {number: value for _, number, value in sorted(reached)}

@@ -1,0 +1,108 @@
+"""Decides after every epoch whether a trial goes on: ASHA, on the journal's values and with the journal's memory."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+
+from tune_sketch.journal import Journal, Record
+from tune_sketch.rungs import arrivals
+
+
+class Watcher(Protocol):
+    """What hears of every epoch and ending after they were committed: the screen, TensorBoard, the tables."""
+
+    def on_epoch(self, record: Record) -> None: ...
+
+    def on_end(self, record: Record) -> None: ...
+
+
+class JournaledASHA(ASHAScheduler):
+    """Ray's ASHA whose memory is the journal: record the epoch, decide, record the decision.
+
+    Three differences from Ray's class. Rungs are the whole numbers of `rung_epochs`. A rung's values are looked up in
+    the journal in order of arrival, so a resumed search decides as an uninterrupted one would have. Trials report
+    their own ending (`status`), and a value that is not finite never gets into a rung. The rule is Ray's: a trial
+    stops at a rung when its value is under the (1 - 1 / factor) quantile of the values that arrived before it.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        rungs: list[int],
+        reduction_factor: int,
+        *,
+        watchers: list[Watcher],
+        stop_asked: Callable[[], bool] = lambda: False,
+        save_error: Callable[[Record, str], None] = lambda record, text: None,
+    ) -> None:
+        super().__init__(
+            time_attr="epoch",
+            metric="val_top1",
+            mode="max",
+            max_t=rungs[-1],
+            grace_period=rungs[0],
+            reduction_factor=reduction_factor,
+        )
+        self.journal, self.watchers = journal, watchers
+        self.stop_asked, self.save_error = stop_asked, save_error
+        self.rungs = {rung: arrivals(journal.trials, rung) for rung in rungs[:-1]}
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Nothing: trials need no bracket of their own."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Record the epoch, then decide, then record the decision."""
+        record = self.journal.find(trial.config["key"])
+        if not record.is_unfinished:
+            return TrialScheduler.STOP
+        if result["status"] != "epoch":
+            return self.end(record, result["status"], result["error"])
+        # Ray flattens nested results: {"metrics": {"epoch": 1}} arrives as {"metrics/epoch": 1}.
+        metrics = {name.removeprefix("metrics/"): v for name, v in result.items() if name.startswith("metrics/")}
+        self.journal.record_epoch(record, metrics)
+        for watcher in self.watchers:
+            watcher.on_epoch(record)
+        if metrics["epoch"] < len(record.epochs):
+            return TrialScheduler.CONTINUE  # an epoch done again after a kill: recorded and decided before
+        if self.loses_at_rung(record, metrics["epoch"]):
+            return self.end(record, "stopped")
+        if metrics["epoch"] >= record.config["epochs"]:
+            return self.end(record, "completed")
+        if self.stop_asked() and result["checkpoint_epoch"] == metrics["epoch"]:
+            self.journal.park(record)
+            return TrialScheduler.STOP
+        return TrialScheduler.CONTINUE
+
+    def loses_at_rung(self, record: Record, epoch: int) -> bool:
+        """Whether ASHA stops the trial after this epoch. A retraining is never stopped."""
+        values = self.rungs.get(epoch)
+        if values is None or record.is_retraining:
+            return False
+        values.setdefault(record.number, record.epochs[epoch - 1]["val_top1"])
+        before = list(values)[: list(values).index(record.number)]
+        cutoff = self._brackets[0].cutoff({number: values[number] for number in before})
+        return cutoff is not None and values[record.number] < cutoff
+
+    def end(self, record: Record, status: str, error: str = "") -> str:
+        """Record an ending and tell the watchers."""
+        if error:
+            self.save_error(record, error)
+        self.journal.end(record, status, error=error.strip().splitlines()[-1] if error else "")
+        for watcher in self.watchers:
+            watcher.on_end(record)
+        return TrialScheduler.STOP
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """A process that died more often than max_failures: the trial has failed."""
+        record = self.journal.find(trial.config["key"])
+        if record.is_unfinished:
+            text = trial.get_error() if hasattr(trial, "get_error") else None
+            self.end(record, "failed", str(text or "the trial's process died"))
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """Nothing: the ending was recorded with the result that brought it."""
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        """Nothing to forget: the journal remembers."""

@@ -1,0 +1,240 @@
+"""Finds the best way to train: python -m tune_sketch.search --model resnet50."""
+
+import datetime
+import itertools
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from search_spaces import SPACES, configuration_of, study_configuration
+from tune_sketch.arguments import build_parser, check_combination, given_choices, make_settings, read_models
+from tune_sketch.execution import Stopping, Workers, make_job, place, run_trainings, start_ray
+from tune_sketch.journal import Journal, JournalError, Record, mask_password
+from tune_sketch.preparation import (
+    Inputs,
+    describe_data,
+    describe_machine,
+    expected_hours_lines,
+    plan_lines,
+    prepare_inputs,
+)
+from tune_sketch.progress import Progress
+from tune_sketch.run_directory import RunDirectory, own, write_json, write_tables
+from tune_sketch.rungs import rung_epochs
+from tune_sketch.settings import SearchSettings
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command. Exit code 0: done; 2: something that the user can mend; 130: interrupted, resumable."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        check_combination(arguments)
+        choices = given_choices(arguments)
+        if arguments.resume is not None:
+            return resume(RunDirectory(Path(arguments.resume)), choices, arguments.storage, arguments.address)
+        runs = []
+        for model in read_models(arguments.model):
+            settings = make_settings(model, choices)
+            inputs = prepare_inputs(settings)
+            print("\n".join(plan_lines(settings, inputs)), file=sys.stderr)
+            if arguments.dry_run:
+                print_expected_hours(settings, inputs, arguments.address)
+                continue
+            several = arguments.model == ["all"] or len(arguments.model) > 1
+            name = choose_name(arguments.name, settings, several)
+            run = create_run(Path(arguments.runs_dir or "runs") / name, settings, inputs, arguments.storage)
+            runs.append(run)
+            code = carry_out(run, arguments.address)
+            if code != 0:
+                return code
+        if len(runs) > 1:
+            from analysis.report import write_report
+
+            print(f"all models    {write_report([r.path for r in runs], runs[0].path.parent / 'report.html')}")
+        return 0
+    except (ValueError, JournalError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def choose_name(given: str | None, settings: SearchSettings, several: bool) -> str:
+    """The run directory's name: given (with the model when there are several), or model, data and time."""
+    if given is not None:
+        return f"{given}-{settings.model}" if several else given
+    data = "".join(c if c.isalnum() or c in "._" else "-" for c in Path(settings.data).name)[:40].strip("-.") or "data"
+    return f"{settings.model}-{data}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+
+
+def create_run(path: Path, settings: SearchSettings, inputs: Inputs, storage: str | None) -> RunDirectory:
+    """Make a complete run directory or none: it is built beside its place and renamed.
+
+    Raises ValueError when the name is taken.
+    """
+    from tune_sketch.data.splits import write_splits
+
+    if path.exists():
+        raise ValueError(f"{path} exists already: choose another --name, or go on with it by --resume {path}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new-") as folder:
+        new = RunDirectory(Path(folder) / path.name)
+        new.path.mkdir()
+        write_splits(new.splits_csv, inputs.data, inputs.splits)
+        study_name = path.name if storage is None else f"{path.name}-{datetime.datetime.now():%Y%m%d%H%M%S}"
+        search = {
+            "study_name": study_name,
+            "storage": None if storage is None else mask_password(storage),
+            "settings": settings.to_json(),
+            "data": describe_data(settings, inputs),
+            "weights": {
+                "path": inputs.weights_path,
+                "description": inputs.weights_description,
+                "pretrained": inputs.pretrained,
+            },
+            "sittings": [],
+        }
+        write_json(new.search_json, search)
+        Journal(storage or f"sqlite:///{new.study_db}", study_name, create=True).close()
+        os.rename(new.path, path)
+    return RunDirectory(path)
+
+
+def resume(run: RunDirectory, changes: dict[str, Any], storage: str | None, address: str | None) -> int:
+    """Go on with a run directory, extended by the changed settings."""
+    from tune_sketch.resuming import change_settings, check_data
+
+    run.read_search()
+    with own(run):
+        change_settings(run, changes)
+        check_data(run)
+    return carry_out(run, address, storage)
+
+
+def carry_out(run: RunDirectory, address: str | None, storage: str | None = None) -> int:
+    """Search, confirm, report: from a run directory that holds the settings to one that holds the results."""
+    from analysis.report import write_report
+    from tune_sketch.confirm import confirm, results_lines
+
+    with own(run):
+        search, settings = run.read_search(), run.read_settings()
+        search["sittings"].append(describe_machine() | {"started_at": time.time(), "address": address})
+        write_json(run.search_json, search)
+        journal = run.open_journal(storage)
+        journal.mend()
+        rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
+        num_confirm_epochs = (settings.confirm_top + 1) * settings.confirm_seeds * settings.max_epochs
+        progress = Progress(settings.num_samples, rungs, settings.reduction_factor, num_confirm_epochs)
+        progress.watch([*journal.trials, *journal.retrainings.values()])
+        progress.print_line(f"run directory  {run.path}\nTensorBoard    tensorboard --logdir {run.tensorboard}")
+        start_ray(address)
+        stopping = Stopping(run, progress.print_line)
+        workers = place(settings)
+        search_trials(run, search, settings, journal, rungs, workers, stopping, progress)
+        if not stopping.by_signal:
+            stopping.clear()
+            confirm(run, search, settings, journal, workers, stopping, progress)
+        progress.show_live("")
+        write_tables(run, journal)
+        write_report([run.path], run.report_html)
+        if stopping.by_signal:
+            print(f"stopped. Resume with:  python -m tune_sketch.search --resume {run.path}", file=sys.stderr)
+            return 130
+        print("\n".join(results_lines(run)))
+    return 0
+
+
+def search_trials(
+    run: RunDirectory,
+    search: dict[str, Any],
+    settings: SearchSettings,
+    journal: Journal,
+    rungs: list[int],
+    workers: Workers,
+    stopping: Stopping,
+    progress: Progress,
+) -> None:
+    """Run the search's trials to their end, or until it is time to stop."""
+    from search_spaces.common import SpaceLimits
+    from tune_sketch.scheduler import JournaledASHA
+    from tune_sketch.searcher import RungSearcher
+    from tune_sketch.tensorboard_log import TensorBoardLog
+    from tune_sketch.watching import Housekeeping
+
+    limits = SpaceLimits(max_epochs=settings.max_epochs, pretrained=search["weights"]["pretrained"])
+
+    def job(record: Record) -> dict[str, Any]:
+        return make_job(record, run, search, settings, workers.num_threads)
+
+    if settings.time_budget_seconds is not None:
+        stopping.deadline = time.time() + settings.time_budget_seconds - seconds_spent(search, journal)
+    housekeeping = Housekeeping(run, journal, stopping)
+    searcher = RungSearcher(
+        journal,
+        SPACES[settings.model],
+        limits,
+        rungs,
+        seed=settings.seed,
+        num_samples=settings.num_samples,
+        first=[study_configuration(settings.model, limits)],
+        job=job,
+        may_ask=lambda: not stopping.asked(),
+    )
+    scheduler = JournaledASHA(
+        journal,
+        rungs,
+        settings.reduction_factor,
+        watchers=[progress, TensorBoardLog(run.tensorboard, journal.trials), housekeeping],
+        stop_asked=stopping.asked,
+        save_error=run.save_error,
+    )
+    if len(journal.trials) < settings.num_samples or searcher.unfinished:
+        run_trainings(searcher, scheduler, run, settings, workers)
+    for record in journal.trials:
+        if record.is_unfinished:
+            journal.park(record)
+    write_tables(run, journal)
+    if not any(record.epochs for record in journal.trials) and not stopping.by_signal:
+        reasons = sorted({record.error for record in journal.trials if record.error}) or [stopping.reason]
+        raise ValueError(f"no trial trained a single epoch: {'; '.join(reasons)} (tracebacks in {run.path / 'errors'})")
+
+
+def seconds_spent(search: dict[str, Any], journal: Journal) -> float:
+    """Wall-clock seconds of searching in earlier sittings: from each start to the last epoch recorded in it."""
+    starts = [sitting["started_at"] for sitting in search["sittings"]]
+    times = [epoch["recorded_at"] for record in journal.trials for epoch in record.epochs]
+    spent = 0.0
+    for start, end in itertools.pairwise(starts):
+        spent += max((t - start for t in times if start <= t < end), default=0.0)
+    return spent
+
+
+def print_expected_hours(settings: SearchSettings, inputs: Inputs, address: str | None) -> None:
+    """Time one epoch of the study's configuration and say what the plan costs."""
+    from trainables.trial import time_epoch
+
+    limits = inputs.limits(settings)
+    config = configuration_of(settings.model, study_configuration(settings.model, limits), limits)
+    start_ray(address)
+    workers = place(settings)
+    import ray
+
+    measure = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus)(time_epoch)
+    job = {
+        "model": settings.model,
+        "config": config,
+        "seed": settings.seed,
+        "data_cache": str(inputs.cache),
+        "splits": (inputs.splits.train, inputs.splits.validation),
+        "weights_path": inputs.weights_path,
+        "pretrained": inputs.pretrained,
+        "invert": settings.invert,
+        "num_threads": workers.num_threads,
+    }
+    seconds = ray.get(measure.remote(job))
+    print("\n".join(expected_hours_lines(settings, seconds, workers.num_workers)), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Suggests configurations: rung-aware TPE on Optuna's ask, as a Ray Tune searcher."""
+
+import json
+import random
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FixedTrial, TrialState, create_trial
+from ray.tune.search import Searcher
+
+from tune_sketch.journal import Journal, Record
+from tune_sketch.rungs import value_at_rung
+from tune_sketch.settings import derive_seed
+
+MIN_VALUES = 8  # a rung with fewer values is not modelled
+RANDOM_FRACTION = 0.2  # of the suggestions: insurance against a model that is wrong
+
+
+class RungSearcher(Searcher):
+    """Rung-aware TPE: never compares values of different epochs.
+
+    For each rung there is one Optuna study in memory that holds the trials that got there, with their values at that
+    rung (a trial that ended by itself earlier counts with its final value). A suggestion comes from Optuna's TPE on
+    the deepest rung with at least MIN_VALUES values, one in five from random sampling. The first suggestion is the
+    study's own configuration.
+
+    All state is a pure function of the journal: the sampler is reseeded from (seed, trial number) for every
+    suggestion, and the rungs' values are kept in the order in which they were recorded.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        space: ModuleType,
+        limits: Any,
+        rungs: list[int],
+        *,
+        seed: int,
+        num_samples: int,
+        first: Iterable[dict[str, Any]],
+        job: Callable[[Record], dict[str, Any]],
+        may_ask: Callable[[], bool] = lambda: True,
+    ) -> None:
+        super().__init__(metric="val_top1", mode="max")
+        self.journal, self.space, self.limits, self.rungs = journal, space, limits, rungs
+        self.seed, self.num_samples, self.first = seed, num_samples, list(first)
+        self.job, self.may_ask = job, may_ask
+        self.unfinished = [record for record in journal.trials if record.is_unfinished]
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.studies = {rung: optuna.create_study(direction="maximize") for rung in rungs}
+        self.known: dict[int, set[int]] = {rung: set() for rung in rungs}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next job: first what an earlier run left unfinished, then new configurations."""
+        if not self.may_ask():
+            return Searcher.FINISHED
+        if self.unfinished:
+            record = self.unfinished.pop(0)
+            self.journal.unpark(record)
+            return self.job(record)
+        number = len(self.journal.trials)
+        if number >= self.num_samples:
+            return Searcher.FINISHED
+        config, params, distributions, origin = self.sample(number)
+        seed = derive_seed(self.seed, "trial", number)
+        return self.job(self.journal.add_trial(config, params, distributions, seed=seed, origin=origin))
+
+    def sample(self, number: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, BaseDistribution], dict]:
+        """(configuration, sampled part of it, its distributions, where it came from) for trial `number`."""
+        if number < len(self.first):
+            fixed = FixedTrial(self.first[number], number=number)
+            config = self.space.space(fixed, self.limits)
+            return config, fixed.params, fixed.distributions, {"kind": "study", "rung": None}
+        self.learn()
+        rung = next((r for r in reversed(self.rungs) if len(self.known[r]) >= MIN_VALUES), None)
+        if rung is not None and random.Random(derive_seed(self.seed, "random", number)).random() < RANDOM_FRACTION:
+            rung = None
+        seed = derive_seed(self.seed, "sampler", number)
+        if rung is None:
+            study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed), direction="maximize")
+            origin = {"kind": "random", "rung": None}
+        else:
+            study = self.studies[rung]
+            study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=1)
+            origin = {"kind": "model", "rung": rung}
+        trial = study.ask()
+        config = self.space.space(trial, self.limits)
+        params, distributions = trial.params, trial.distributions
+        study.tell(trial, state=TrialState.FAIL)  # the asked trial was a question only; values come by learn()
+        return config, params, distributions, origin
+
+    def learn(self) -> None:
+        """Bring the rungs' studies up to date with the journal, in the order in which values were recorded."""
+        for rung, study in self.studies.items():
+            known, new = self.known[rung], []
+            for record in self.journal.trials:
+                if record.number not in known:
+                    reached = value_at_rung(record, rung)
+                    if reached is not None:
+                        new.append((reached[1], record.number, reached[0]))
+            for _, number, value in sorted(new):
+                record = self.journal.trials[number]
+                with warnings.catch_warnings():
+                    # Ranges that grew when a search was extended: older values stay valid points.
+                    warnings.simplefilter("ignore", UserWarning)
+                    study.add_trial(
+                        create_trial(params=record.params, distributions=record.distributions, value=value)
+                    )
+                known.add(number)
+
+    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
+        """Nothing: endings reach the journal through the scheduler, and the journal is the only state."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Satisfy Ray's snapshots; the journal is what a resumed search starts from."""
+        Path(checkpoint_path).write_text(json.dumps({"state": "in the study database"}))
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
