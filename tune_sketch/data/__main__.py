@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         show_data(given)
     except BrokenPipeError:  # who reads our output has seen enough, as `| head` does
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 0
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

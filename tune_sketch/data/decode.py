@@ -152,7 +152,10 @@ def resample_to_square(picture: Image.Image, image_px: int) -> np.ndarray:
     scale = image_px / max(picture.size)
     width, height = (max(1, round(side * scale)) for side in picture.size)
     if (width, height) != picture.size:
-        picture = picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+        # Filters with negative lobes overshoot on thin lines and are clipped: Lanczos adds a fifth to the ink of a 5 px
+        # line from 1111 to 64 px and rings beside it. Hamming has none, and is sharper than bilinear.
+        how = Image.Resampling.HAMMING if scale < 1 else Image.Resampling.BICUBIC
+        picture = picture.resize((width, height), how, reducing_gap=3.0)
     if width == height:
         return np.asarray(picture)
     square = np.full((image_px, image_px), round(measure_border(picture)), np.uint8)

@@ -1,7 +1,6 @@
 """Decode a data set once into the cache, or find it there; report everything that is wrong with it at once."""
 
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -102,10 +101,15 @@ def _check_skipped(folder: Path, request: DataRequest) -> Path:
 
 def _check_svg(source: Source) -> None:
     num_svg = sum(file.lower().endswith(".svg") for files in source.files.values() for file in files)
-    if num_svg and importlib.util.find_spec("cairosvg") is None:
+    if not num_svg:
+        return
+    try:
+        import cairosvg  # noqa: F401  # the extra `svg`
+    except (ImportError, OSError) as error:  # OSError: the package is there, the cairo library is not
         raise ValueError(
-            f"{num_svg:,} drawings are .svg files, which need the extra `svg`: pip install 'tune_sketch[svg]'"
-        )
+            f"{num_svg:,} drawings are .svg files, which need the extra `svg` and the cairo library: "
+            f"pip install 'tune_sketch[svg]' ({error})"
+        ) from error
 
 
 def _hash_contents(drawings: Sequence[Drawing], progress: bool) -> list[bytes | None]:
