@@ -377,6 +377,9 @@ def test_svg_needs_its_extra_or_is_drawn(tmp_path):
     image = prepare(root).images[4]
     assert image[10, 10] > 240
     assert image[10, 3] == 0
+    (root / "cat" / "other.svg").write_text("<svg")
+    with pytest.raises(DataError, match=r"other\.svg: damaged"):
+        prepare(root)
 
 
 def test_doodles_are_marked_as_a_stand_in():

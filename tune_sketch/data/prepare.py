@@ -53,8 +53,9 @@ def prepare_data(request: DataRequest, *, cache_dir: Path | None = None, progres
     with hold_lock(decoded / f"{fingerprint[:32]}.lock"):
         if not _is_whole(folder):
             shutil.rmtree(folder, ignore_errors=True)
-            building = decoded / f".{fingerprint[:32]}.building"
-            shutil.rmtree(building, ignore_errors=True)  # left behind by a process that was killed
+            for left_behind in decoded.glob(f".{folder.name}.*.building"):  # by a process that was killed
+                shutil.rmtree(left_behind, ignore_errors=True)
+            building = decoded / f".{folder.name}.{os.getpid()}.building"
             building.mkdir()
             try:
                 _build(building, source, request, drawings, digests, problems, fingerprint, progress)
