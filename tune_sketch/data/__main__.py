@@ -70,7 +70,6 @@ def show_data(given: argparse.Namespace) -> None:
         seed=given.seed,
         class_names=data.class_names,
     )
-    print(describe_data(data, splits, given.split_by, given.protocol))
     name = re.sub(r"[^\w.-]+", "-", Path(given.data).expanduser().resolve().name) or "root"
     out = given.out or Path("runs") / f"data-{name}"
     out.mkdir(parents=True, exist_ok=True)
@@ -78,6 +77,7 @@ def show_data(given: argparse.Namespace) -> None:
     write_splits(out / "splits.csv", data, splits)
     plot_label_distribution(out / "label_distribution.png", data, splits)
     plot_samples(out / "samples.png", data, seed=given.seed)
+    print(describe_data(data, splits, given.split_by, given.protocol))
     print(f"\nwrote samples.png, label_distribution.png, classes.csv and splits.csv in {out}")
 
 
