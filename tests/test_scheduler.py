@@ -39,13 +39,16 @@ def report(scheduler, record, epoch, value, status="epoch", **changes):
     return scheduler.on_trial_result(None, trial, result | changes)
 
 
-@pytest.mark.parametrize("grace,most,factor,expected", [
-    (1, 9, 3, [1, 3, 9]),
-    (1, 243, 3, [1, 3, 9, 27, 81, 243]),
-    (2, 12, 3, [2, 6, 12]),
-    (5, 5, 3, [5]),
-    (1, 1, 2, [1]),
-])
+@pytest.mark.parametrize(
+    ("grace", "most", "factor", "expected"),
+    [
+        (1, 9, 3, [1, 3, 9]),
+        (1, 243, 3, [1, 3, 9, 27, 81, 243]),
+        (2, 12, 3, [2, 6, 12]),
+        (5, 5, 3, [5]),
+        (1, 1, 2, [1]),
+    ],
+)
 def test_rungs_are_whole_numbers(grace, most, factor, expected):
     assert rung_epochs(grace, most, factor) == expected
 
@@ -70,9 +73,7 @@ def test_decisions_equal_those_of_rays_asha(journal):
         epochs_of[record.key] += 1
         epoch, value = epochs_of[record.key], rng.choice([0.1, 0.2, 0.3, 0.4, 0.5])
         decision = report(ours, record, epoch, value)
-        theirs = rays.on_trial_result(
-            None, SimpleNamespace(trial_id=record.key), {"epoch": epoch, "val_top1": value}
-        )
+        theirs = rays.on_trial_result(None, SimpleNamespace(trial_id=record.key), {"epoch": epoch, "val_top1": value})
         assert decision == theirs
         if decision == TrialScheduler.STOP:
             running.remove(record)

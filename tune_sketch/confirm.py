@@ -37,7 +37,7 @@ class ListSearcher(Searcher):
         self.journal, self.job, self.may_ask = journal, job, may_ask
         self.left = sorted((r for r in records if r.is_unfinished), key=lambda r: not r.epochs)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         if not self.left or not self.may_ask():
             return Searcher.FINISHED
         record = self.left.pop(0)

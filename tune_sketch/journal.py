@@ -2,10 +2,13 @@
 
 import json
 import math
+import os
 import sys
 import time
+import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
@@ -71,11 +74,11 @@ class Journal:
     Retrainings are attributes of the study, so that the study holds nothing but the search's own trials.
     """
 
-    def __init__(self, url: str, study_name: str, *, create: bool = False) -> None:
+    def __init__(self, url: str, study_name: str, *, create: bool = False, read_only: bool = False) -> None:
         """Open, or create, the study. Raises ValueError when it is missing, or already there on create."""
         self.url = url
         self.error: JournalError | None = None  # kept, because Ray wraps what its callbacks raise
-        self.storage = open_storage(url)
+        self.storage = open_storage(url, read_only=read_only)
         names = [study.study_name for study in self._retry(self.storage.get_all_studies)]
         if create:
             if study_name in names:
@@ -280,15 +283,19 @@ def record_of_trial(frozen: optuna.trial.FrozenTrial) -> Record:
     )
 
 
-def open_storage(url: str) -> RDBStorage:
+def open_storage(url: str, *, read_only: bool = False) -> RDBStorage:
     """Optuna's database storage; SQLite in write-ahead mode, so that readers never wait for the writer."""
     try:
         sqlalchemy_url = sqlalchemy.make_url(url)
     except sqlalchemy.exc.ArgumentError:
-        raise ValueError(
-            f"--storage must be a database URL such as postgresql://user@host/name, got {url!r}"
-        ) from None
+        raise ValueError(f"--storage must be a database URL such as postgresql://user@host/name, got {url!r}") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if sqlalchemy_url.get_backend_name() == "sqlite" and read_only:
+        path = str(Path(sqlalchemy_url.database or "").absolute())
+        # SQLite must make a -shm file to read a write-ahead database; where it may not, nobody writes either.
+        mode = "mode=ro" if os.access(Path(path).parent, os.W_OK) else "immutable=1"
+        readable = f"sqlite:///file:{urllib.parse.quote(path)}?{mode}&uri=true"
+        return RDBStorage(readable, skip_compatibility_check=True, skip_table_creation=True)
     if sqlalchemy_url.get_backend_name() == "sqlite":
         storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
         with storage.engine.connect() as connection:
@@ -296,9 +303,7 @@ def open_storage(url: str) -> RDBStorage:
         return storage
     if sqlalchemy_url.drivername == "postgresql":  # the driver that is installed with the [postgres] extra
         sqlalchemy_url = sqlalchemy_url.set(drivername="postgresql+psycopg")
-    return RDBStorage(
-        sqlalchemy_url.render_as_string(hide_password=False), engine_kwargs={"pool_pre_ping": True}
-    )
+    return RDBStorage(sqlalchemy_url.render_as_string(hide_password=False), engine_kwargs={"pool_pre_ping": True})
 
 
 def mask_password(url: str) -> str:

@@ -38,7 +38,9 @@ def change_settings(run: RunDirectory, changes: dict[str, Any]) -> None:
             + ". Start a new search for them."
         )
     if changes.get("max_epochs", now["max_epochs"]) < now["max_epochs"]:
-        raise ValueError(f"--max-epochs can only grow in a resumed search: is {now['max_epochs']}, got {changes['max_epochs']}")
+        raise ValueError(
+            f"--max-epochs can only grow in a resumed search: is {now['max_epochs']}, got {changes['max_epochs']}"
+        )
     search["settings"] = SearchSettings.from_json(now | changes).to_json()
     if changes:
         write_json(run.search_json, search)

@@ -29,13 +29,40 @@ METRICS = (  # of one epoch, in the order of epochs.csv; fractions in [0, 1], lo
     "micro_batch",
 )
 TEST_METRICS = ("top1", "top5", "loss", "precision", "recall", "f1")
-TRIAL_COLUMNS = ("trial", "status", "origin", "origin_rung", "num_epochs", "best_epoch", "best_val_top1")
-TRIAL_COLUMNS += ("last_val_top1", "last_val_top5", "last_val_loss", "train_seconds", "started_at", "ended_at")
-TRIAL_COLUMNS += ("seed", "error")
+TRIAL_COLUMNS = (  # then one column config/NAME for each value of the configuration
+    "trial",
+    "status",
+    "origin",
+    "origin_rung",
+    "num_epochs",
+    "best_epoch",
+    "best_val_top1",
+    "last_val_top1",
+    "last_val_top5",
+    "last_val_loss",
+    "train_seconds",
+    "started_at",
+    "ended_at",
+    "seed",
+    "error",
+)
 CONFIRM_METRICS = ("val_top1", "val_top5", "val_loss", *(f"test_{name}" for name in TEST_METRICS))
 # `row` is "seed" for one retraining; "mean", "standard_deviation", "interval_low", "interval_high" over a finalist's.
-CONFIRM_COLUMNS = ("row", "trial", "seed_index", "seed", "status", "num_epochs", *CONFIRM_METRICS, "num_test")
-CONFIRM_COLUMNS += ("test_top1_wilson_low", "test_top1_wilson_high", "train_seconds", "is_study", "is_chosen")
+CONFIRM_COLUMNS = (
+    "row",
+    "trial",
+    "seed_index",
+    "seed",
+    "status",
+    "num_epochs",
+    *CONFIRM_METRICS,
+    "num_test",
+    "test_top1_wilson_low",
+    "test_top1_wilson_high",
+    "train_seconds",
+    "is_study",
+    "is_chosen",
+)
 
 
 @dataclass(frozen=True)
@@ -129,7 +156,7 @@ class RunDirectory:
         """The settings that the search was last run with."""
         return SearchSettings.from_json(self.read_search()["settings"])
 
-    def open_journal(self, storage: str | None = None) -> Journal:
+    def open_journal(self, storage: str | None = None, *, read_only: bool = False) -> Journal:
         """The journal of this run, to read or (by the owner alone) to write.
 
         `storage` gives the database's URL again where it needs a password: run directories hold no secrets.
@@ -143,7 +170,7 @@ class RunDirectory:
                 f"the database {search['storage']} needs its password: give --storage again with it, "
                 "or keep it in PostgreSQL's password file"
             )
-        return Journal(url, search["study_name"])
+        return Journal(url, search["study_name"], read_only=read_only)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -82,8 +82,8 @@ class JournaledASHA(ASHAScheduler):
             return False
         values.setdefault(record.number, record.epochs[epoch - 1]["val_top1"])
         before = list(values)[: list(values).index(record.number)]
-        cutoff = self._brackets[0].cutoff({number: values[number] for number in before})
-        return cutoff is not None and values[record.number] < cutoff
+        cutoff: Any = self._brackets[0].cutoff({number: values[number] for number in before})
+        return cutoff is not None and bool(values[record.number] < cutoff)
 
     def end(self, record: Record, status: str, error: str = "") -> str:
         """Record an ending and tell the watchers."""

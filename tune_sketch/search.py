@@ -83,7 +83,7 @@ def create_run(path: Path, settings: SearchSettings, inputs: Inputs, storage: st
         new.path.mkdir()
         write_splits(new.splits_csv, inputs.data, inputs.splits)
         study_name = path.name if storage is None else f"{path.name}-{datetime.datetime.now():%Y%m%d%H%M%S}"
-        search = {
+        search: dict[str, Any] = {
             "study_name": study_name,
             "storage": None if storage is None else mask_password(storage),
             "settings": settings.to_json(),

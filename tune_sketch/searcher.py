@@ -55,7 +55,7 @@ class RungSearcher(Searcher):
         self.studies = {rung: optuna.create_study(direction="maximize") for rung in rungs}
         self.known: dict[int, set[int]] = {rung: set() for rung in rungs}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """The next job: first what an earlier run left unfinished, then new configurations."""
         if not self.may_ask():
             return Searcher.FINISHED
@@ -72,6 +72,7 @@ class RungSearcher(Searcher):
 
     def sample(self, number: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, BaseDistribution], dict]:
         """(configuration, sampled part of it, its distributions, where it came from) for trial `number`."""
+        origin: dict[str, Any]
         if number < len(self.first):
             fixed = FixedTrial(self.first[number], number=number)
             config = self.space.space(fixed, self.limits)
@@ -108,9 +109,7 @@ class RungSearcher(Searcher):
                 with warnings.catch_warnings():
                     # Ranges that grew when a search was extended: older values stay valid points.
                     warnings.simplefilter("ignore", UserWarning)
-                    study.add_trial(
-                        create_trial(params=record.params, distributions=record.distributions, value=value)
-                    )
+                    study.add_trial(create_trial(params=record.params, distributions=record.distributions, value=value))
                 known.add(number)
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:

@@ -117,9 +117,7 @@ def check_paths(settings: SearchSettings) -> None:
             + did_you_mean(settings.data, DATASETS)
         )
     if settings.weights not in WEIGHTS and not Path(settings.weights).is_file():
-        raise ValueError(
-            f"--weights must be a weights file or one of {', '.join(WEIGHTS)}, got {settings.weights!r}"
-        )
+        raise ValueError(f"--weights must be a weights file or one of {', '.join(WEIGHTS)}, got {settings.weights!r}")
 
 
 def default_choices(data: str, model: str) -> dict[str, Any]:
@@ -166,9 +164,9 @@ def check_run_name(name: str) -> str:
 
 def check_known(what: str, name: object, known: Iterable[object]) -> None:
     """Raises ValueError that lists the known names when `name` is not one of them."""
-    known = [str(k) for k in known]
-    if name not in known:
-        raise ValueError(f"{what} must be one of {', '.join(known)}, got {name!r}" + did_you_mean(str(name), known))
+    names = [str(k) for k in known]
+    if name not in names:
+        raise ValueError(f"{what} must be one of {', '.join(names)}, got {name!r}" + did_you_mean(str(name), names))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

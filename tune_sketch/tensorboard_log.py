@@ -134,9 +134,7 @@ def plugin_event(wall_time: float, kind: str, **content: Any) -> Event:
     """An event of the HParams plugin, as its own summary functions make them (without TensorFlow)."""
     assert re.fullmatch(r"experiment|session_start_info|session_end_info", kind)
     data = HParamsPluginData(version=hparams_metadata.PLUGIN_DATA_VERSION, **content)
-    plugin = SummaryMetadata.PluginData(
-        plugin_name=hparams_metadata.PLUGIN_NAME, content=data.SerializeToString()
-    )
+    plugin = SummaryMetadata.PluginData(plugin_name=hparams_metadata.PLUGIN_NAME, content=data.SerializeToString())
     tag = f"_hparams_/{kind}"
     value = Summary.Value(tag=tag, metadata=SummaryMetadata(plugin_data=plugin), tensor=hparams_metadata.NULL_TENSOR)
     return Event(wall_time=wall_time, summary=Summary(value=[value]))

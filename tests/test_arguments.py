@@ -1,0 +1,114 @@
+"""The command line: its flags are frozen, and what is wrong is said before anything starts."""
+
+import pytest
+
+from tune_sketch.arguments import build_parser, given_choices, make_settings, read_models
+from tune_sketch.search import main
+from tune_sketch.settings import SearchSettings, default_grace_epochs, derive_seed, parse_duration
+
+FLAGS = """address checkpoint-epochs classes confirm-seeds confirm-top cpus-per-trial data download dry-run
+gpus-per-trial grace-epochs help image-px max-concurrent max-epochs max-failures model name no-invert num-samples
+per-class protocol reduction-factor resume runs-dir seed skip-bad-images split-by storage time-budget weights"""
+
+
+def test_flags_are_few_and_frozen():
+    """A new flag is a promise to keep: change this list on purpose only."""
+    flags = {flag for flag in build_parser()._option_string_actions if flag.startswith("--")}
+    assert flags == {f"--{name}" for name in FLAGS.split()}
+
+
+def parse(*flags):
+    arguments = build_parser().parse_args(flags)
+    return make_settings(read_models(arguments.model)[0], given_choices(arguments))
+
+
+def test_flags_reach_the_settings():
+    settings = parse(
+        *[
+            "--model",
+            "resnet50",
+            "--classes",
+            "cat",
+            "dog",
+            "--no-invert",
+            "--time-budget",
+            "1.5h",
+            "--gpus-per-trial",
+            "0.5",
+        ]
+    )
+    assert settings.classes == ("cat", "dog")
+    assert settings.invert is False
+    assert settings.time_budget_seconds == 5400
+    assert settings.gpus_per_trial == 0.5
+    assert parse("--model", "baseline", "--classes", "20").classes == 20
+    assert read_models(["all"])[0] == "baseline"
+
+
+def test_defaults_suit_the_data(tmp_path):
+    assert parse("--model", "resnet50").max_epochs < 20
+    folder = parse("--model", "baseline", "--data", str(tmp_path))
+    assert (folder.image_px, folder.max_epochs, folder.grace_epochs) == (224, 80, 5)
+    assert default_grace_epochs(3) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--modle resnet50", "did you mean '--model'"),
+        ("--model resnet5", "did you mean 'resnet50'"),
+        ("--model baseline all", "cannot be combined"),
+        ("", "--model is needed"),
+        ("--mod baseline", "unrecognized arguments: --mod"),
+        ("--model baseline --data doodels", "did you mean 'doodles'"),
+        ("--model baseline --data no/such/folder", "no/such/folder"),
+        ("--model baseline --classes nonesuch cat", "nonesuch"),
+        ("--model baseline --classes 1", "--classes must be at least 2, got 1"),
+        ("--model baseline --grace-epochs 9 --max-epochs 3", "--grace-epochs must be at most --max-epochs: got 9 > 3"),
+        ("--model baseline --num-samples 0", "--num-samples must be at least 1, got 0"),
+        ("--model baseline --max-epochs 0", "--max-epochs must be at least 1, got 0"),
+        ("--model baseline --reduction-factor 1", "--reduction-factor must be at least 2, got 1"),
+        ("--model baseline --max-concurrent 0", "--max-concurrent must be at least 1, got 0"),
+        ("--model baseline --cpus-per-trial -1", "--cpus-per-trial must be positive"),
+        ("--model baseline --gpus-per-trial -1", "--gpus-per-trial must be 0 or more"),
+        ("--model baseline --confirm-seeds 0", "--confirm-seeds must be at least 1, got 0"),
+        ("--model baseline --time-budget soon", "--time-budget"),
+        ("--model baseline --image-px 8", "--image-px must be at least 16, got 8"),
+        ("--model baseline --protocol mine", "--protocol must be one of standard, study, small"),
+        ("--model baseline --split-by day", "--split-by must be one of photo, file"),
+        ("--model baseline --weights nonesuch.pt", "--weights must be a weights file or one of auto, imagenet, none"),
+        ("--model baseline --download", "--download is only for --data quickdraw"),
+        ("--model baseline --name ../elsewhere", "--name must be one folder name"),
+        ("--model baseline --name .hidden", "--name must be one folder name"),
+        ("--resume nowhere", "nowhere is not a run directory"),
+        ("--resume nowhere --model baseline", "--model cannot be given with --resume"),
+    ],
+)
+def test_wrong_use_is_one_clear_line(flags, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(flags.split())
+    except SystemExit as ending:
+        code = ending.code
+    output = capsys.readouterr()
+    assert code == 2
+    assert message in output.err
+    assert "Traceback" not in output.err
+    assert not (tmp_path / "runs").exists(), "no half-made run directory"
+
+
+def test_settings_survive_json():
+    settings = parse("--model", "baseline", "--classes", "cat", "dog")
+    assert SearchSettings.from_json(settings.to_json() | {"classes": ["cat", "dog"]}) == settings
+    with pytest.raises(ValueError, match="did you mean 'num_samples'"):
+        SearchSettings.from_json(settings.to_json() | {"num_sample": 3})
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("45s", 45), ("30m", 1800), ("2h", 7200), ("1d", 86400)])
+def test_durations(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+def test_seeds_are_the_same_everywhere():
+    assert derive_seed(0, "trial", 7) == derive_seed(0, "trial", 7) != derive_seed(0, "trial", 8)
+    assert derive_seed(0, "trial", 7) == 568685018

@@ -1,0 +1,83 @@
+"""Choosing finalists and a winner, and the numbers of confirm.csv."""
+
+import math
+
+import pytest
+
+from analysis.intervals import standard_deviation, t_interval, wilson_interval
+from tests.test_journal import make_metrics
+from tune_sketch.confirm import choose_finalists, choose_winner, confirm_rows, rank_trials
+from tune_sketch.journal import Journal
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal(f"sqlite:///{tmp_path / 'study.db'}", "s", create=True)
+
+
+def add(journal, values, status, epochs=9):
+    record = journal.add_trial({"epochs": epochs}, {}, {}, seed=0, origin={"kind": "random", "rung": None})
+    for epoch, value in enumerate(values, start=1):
+        journal.record_epoch(record, make_metrics(epoch, value))
+    if status:
+        journal.end(record, status)
+    return record
+
+
+def test_ranking_never_compares_different_epochs(journal):
+    add(journal, [0.1] * 9, "completed")
+    add(journal, [0.9], "stopped")  # brilliant after one epoch, but that is all that is known
+    add(journal, [0.2] * 9, "completed")
+    add(journal, [0.3] * 3, "stopped")
+    add(journal, [0.15] * 2, "completed", epochs=2)  # ended by itself: counts at every later rung
+    add(journal, [], "failed")
+    assert [record.number for record in rank_trials(journal.trials, [1, 3, 9])] == [2, 4, 0, 3, 1]
+    assert [r.number for r in choose_finalists(journal.trials, [1, 3, 9], 2)] == [0, 2, 4]
+
+
+def test_winner_is_chosen_on_validation_means(journal):
+    for number, values in ((0, (0.5, 0.9)), (1, (0.72, 0.72)), (2, (0.3, 0.3))):
+        for index, value in enumerate(values, start=1):
+            record = journal.add_retraining(number, index, {"epochs": 1}, seed=index)
+            journal.record_epoch(record, make_metrics(1, value))
+            journal.end(record, "completed")
+            test = {"top1": 0.99 if number == 2 else 0.5, "top5": 0.9, "loss": 1.0}
+            journal.record_test(record, test | {"precision": 0.5, "recall": 0.5, "f1": 0.5, "num_images": 100})
+    completed = list(journal.retrainings.values())
+    assert choose_winner(completed) == 1, "test results must not matter"
+    rows = confirm_rows(journal, 1)
+    assert [row["row"] for row in rows[:6]] == [
+        "seed", "seed", "mean", "standard_deviation", "interval_low", "interval_high"
+    ]  # fmt: skip
+    mean = rows[2]
+    assert mean["val_top1"] == pytest.approx(0.7)
+    assert rows[3]["val_top1"] == pytest.approx(0.4 / math.sqrt(2))
+    # two values, t(0.975, 1) = 12.706: mean +- 12.706 * sd / sqrt(2)
+    assert rows[5]["val_top1"] == pytest.approx(0.7 + 12.7062 * 0.2, rel=1e-4)
+    assert [row["is_chosen"] for row in rows if row["row"] == "mean"] == [False, True, False]
+
+
+def test_a_failed_retraining_has_a_row_without_numbers(journal):
+    record = journal.add_retraining(0, 1, {"epochs": 1}, seed=1)
+    journal.end(record, "diverged")
+    rows = confirm_rows(journal, 0)
+    assert rows[0]["status"] == "diverged"
+    assert "val_top1" not in rows[0]
+    assert "val_top1" not in rows[1]
+
+
+def test_intervals_against_published_values():
+    # The study's ResNet50: 82.2 % of 1,000 gives 79.7 to 84.5 (Wilson).
+    low, high = wilson_interval(0.822, 1000)
+    assert (round(low, 3), round(high, 3)) == (0.797, 0.845)
+    assert wilson_interval(0.0, 10)[0] == 0.0
+    assert wilson_interval(1.0, 10)[1] == 1.0
+    interval = t_interval([0.7, 0.8, 0.9])
+    # t(0.975, 2) = 4.3027, standard error 0.1 / sqrt(3)
+    assert interval == pytest.approx((0.8 - 4.3027 * 0.1 / math.sqrt(3), 0.8 + 4.3027 * 0.1 / math.sqrt(3)), rel=1e-4)
+    assert t_interval([0.7]) is None
+    assert standard_deviation([1.0, 3.0]) == pytest.approx(math.sqrt(2))
+    with pytest.raises(ValueError, match="at least two values, got 1"):
+        standard_deviation([1.0])
+    with pytest.raises(ValueError, match="got 1.5"):
+        wilson_interval(1.5, 10)
