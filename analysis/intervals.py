@@ -11,7 +11,7 @@ LEVEL = 0.95
 def wilson_interval(fraction: float, num_images: int) -> tuple[float, float]:
     """Interval of a fraction of correct answers among `num_images` (Wilson 1927): chance of the images alone."""
     if num_images < 1 or not 0 <= fraction <= 1:
-        raise ValueError(f"wilson_interval needs a fraction in [0, 1] of one image or more, got {fraction}, {num_images}")
+        raise ValueError(f"wilson_interval needs a fraction in [0, 1] of images, got {fraction} of {num_images}")
     z = float(stats.norm.ppf(0.5 + LEVEL / 2))
     scale = 1 + z * z / num_images
     centre = (fraction + z * z / (2 * num_images)) / scale

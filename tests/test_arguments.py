@@ -23,20 +23,8 @@ def parse(*flags):
 
 
 def test_flags_reach_the_settings():
-    settings = parse(
-        *[
-            "--model",
-            "resnet50",
-            "--classes",
-            "cat",
-            "dog",
-            "--no-invert",
-            "--time-budget",
-            "1.5h",
-            "--gpus-per-trial",
-            "0.5",
-        ]
-    )
+    flags = "--model resnet50 --classes cat dog --no-invert --time-budget 1.5h --gpus-per-trial 0.5"
+    settings = parse(*flags.split())
     assert settings.classes == ("cat", "dog")
     assert settings.invert is False
     assert settings.time_budget_seconds == 5400

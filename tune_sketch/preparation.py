@@ -41,7 +41,12 @@ def prepare_inputs(settings: SearchSettings) -> Inputs:
     cache = prepare_data(settings.data_request())
     data = open_data(cache)
     splits = make_splits(
-        data.labels, data.groups, protocol=settings.protocol, split_by=settings.split_by, seed=settings.seed
+        data.labels,
+        data.groups,
+        protocol=settings.protocol,
+        split_by=settings.split_by,
+        seed=settings.seed,
+        class_names=data.class_names,
     )
     from trainables.weights import resolve_weights  # imports torch: after the data, whose errors come fast
 

@@ -115,7 +115,8 @@ def resume(run: RunDirectory, changes: dict[str, Any], storage: str | None, addr
 def carry_out(run: RunDirectory, address: str | None, storage: str | None = None) -> int:
     """Search, confirm, report: from a run directory that holds the settings to one that holds the results."""
     from analysis.report import write_report
-    from tune_sketch.confirm import confirm, results_lines
+    from tune_sketch.confirm import confirm
+    from tune_sketch.results import results_lines
 
     with own(run):
         search, settings = run.read_search(), run.read_settings()

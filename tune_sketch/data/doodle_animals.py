@@ -1,4 +1,4 @@
-"""Doodles of animals."""
+"""Draws the animals among the doodles."""
 
 import numpy as np
 
