@@ -15,7 +15,7 @@ from tune_sketch.journal import Journal, JournalError, Record
 from tune_sketch.progress import Progress
 from tune_sketch.results import results_lines, write_results
 from tune_sketch.run_directory import RunDirectory, own, write_tables
-from tune_sketch.rungs import rung_epochs, value_at_rung
+from tune_sketch.rungs import rank_trials, rung_epochs
 from tune_sketch.settings import SearchSettings, check_at_least, derive_seed
 
 
@@ -42,20 +42,6 @@ class ListSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore."""
-
-
-def rank_trials(trials: Sequence[Record], rungs: list[int]) -> list[Record]:
-    """Trials from best to worst: by value at the deepest rung they count at, deeper rungs first.
-
-    Values of different epochs are never compared (at the end of a search this recommendation was the best of those
-    compared, see benchmarks/search_quality.py).
-    """
-    ranked: list[Record] = []
-    for rung in reversed(rungs):
-        reached = [(value_at_rung(record, rung), record) for record in trials if record not in ranked]
-        there = [(value[0], record) for value, record in reached if value is not None]
-        ranked += [record for _, record in sorted(there, key=lambda pair: (-pair[0], pair[1].number))]
-    return ranked
 
 
 def choose_finalists(trials: Sequence[Record], rungs: list[int], confirm_top: int) -> list[Record]:

@@ -100,6 +100,10 @@ class RunDirectory:
         return self.path / "confirm.json"
 
     @property
+    def confirm_epochs_csv(self) -> Path:
+        return self.path / "confirm_epochs.csv"
+
+    @property
     def predictions_csv(self) -> Path:
         return self.path / "predictions.csv"
 
@@ -207,7 +211,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def write_tables(run: RunDirectory, journal: Journal) -> None:
-    """Write trials.csv and epochs.csv from the journal."""
+    """Write trials.csv and epochs.csv from the journal, and confirm_epochs.csv once finalists are being retrained."""
     names = sorted({name for record in journal.trials for name in record.config})
     write_csv(
         run.trials_csv,
@@ -219,6 +223,16 @@ def write_tables(run: RunDirectory, journal: Journal) -> None:
         ["trial", "epoch", *METRICS, "recorded_at"],
         ({"trial": record.number, **epoch} for record in journal.trials for epoch in record.epochs),
     )
+    if journal.retrainings:
+        write_csv(
+            run.confirm_epochs_csv,
+            ["trial", "seed_index", "epoch", *METRICS, "recorded_at"],
+            (
+                {"trial": record.number, "seed_index": int(record.key.rsplit("-", 1)[1]), **epoch}
+                for record in sorted(journal.retrainings.values(), key=lambda record: record.key)
+                for epoch in record.epochs
+            ),
+        )
 
 
 def trial_row(record: Record) -> dict[str, Any]:

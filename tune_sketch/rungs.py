@@ -1,6 +1,6 @@
 """Says at which epochs trials are compared, and keeps the values that were seen there in order of arrival."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tune_sketch.journal import Record
 
@@ -49,3 +49,17 @@ def arrivals(records: Iterable[Record], rung: int) -> dict[int, float]:
         if len(r.epochs) >= rung
     ]
     return {number: value for _, number, value in sorted(reached)}
+
+
+def rank_trials(trials: Sequence[Record], rungs: list[int]) -> list[Record]:
+    """Trials from best to worst: by value at the deepest rung they count at, deeper rungs first.
+
+    Values of different epochs are never compared (at the end of a search this recommendation was the best of those
+    compared, see benchmarks/search_quality.py).
+    """
+    ranked: list[Record] = []
+    for rung in reversed(rungs):
+        reached = [(value_at_rung(record, rung), record) for record in trials if record not in ranked]
+        there = [(value[0], record) for value, record in reached if value is not None]
+        ranked += [record for _, record in sorted(there, key=lambda pair: (-pair[0], pair[1].number))]
+    return ranked
