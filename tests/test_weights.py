@@ -1,0 +1,210 @@
+"""Weights: what is found, what fits, what is refused; no network is touched."""
+
+import hashlib
+import os
+import pickle
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainables import ARCHITECTURES, build_model, weights
+from trainables.weights import load_weights, modern_name, resolve_weights
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """torch's cache in an empty folder."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    return tmp_path / "torch" / "hub" / "checkpoints"
+
+
+def published(folder: Path, content: bytes) -> Path:
+    """A file named as torchvision names its own, with the start of its hash."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"squeezenet1_1-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    file.write_bytes(content)
+    return file
+
+
+def imagenet_like_file(folder: Path) -> Path:
+    """SqueezeNet weights as torchvision publishes them: 1,000 classes, another head."""
+    torch.manual_seed(3)
+    state = build_model("squeezenet1_1", 1000).state_dict()
+    state["classifier.1.weight"] = state.pop("classifier.linear.weight")[:, :, None, None]
+    state["classifier.1.bias"] = state.pop("classifier.linear.bias")
+    torch.save(state, folder / "file.pth")
+    return published(folder / "published", (folder / "file.pth").read_bytes())
+
+
+def test_none_is_from_scratch() -> None:
+    resolved = resolve_weights("resnet50", "none")
+    assert resolved.path is None
+    assert not resolved.pretrained
+    assert "from scratch" in resolved.description
+
+
+def test_a_network_without_imagenet_weights() -> None:
+    assert not resolve_weights("baseline", "auto").pretrained
+    with pytest.raises(ValueError, match="no ImageNet weights for baseline"):
+        resolve_weights("baseline", "imagenet")
+
+
+def test_torchvision_knows_every_weights_name() -> None:
+    for architecture in ARCHITECTURES.values():
+        if architecture.imagenet is not None:
+            assert weights.imagenet_url(architecture.imagenet).startswith("https://")
+
+
+def test_unreachable_server(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/squeezenet1_1-12345678.pth"
+    monkeypatch.setattr(weights, "imagenet_url", lambda name: url)
+    resolved = resolve_weights("squeezenet1_1", "auto")
+    assert (resolved.path, resolved.pretrained) == (None, False)
+    assert "FROM SCRATCH, because ImageNet weights could not be had" in resolved.description
+    with pytest.raises(ValueError, match=r"squeezenet1_1: ImageNet weights could not be had.*'none' or a path"):
+        resolve_weights("squeezenet1_1", "imagenet")
+
+
+def test_a_silent_server_costs_seconds_not_minutes(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "CONNECT_SECONDS", 0.3)
+    assert weights.STALL_SECONDS <= 10
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/squeezenet1_1-12345678.pth"
+        monkeypatch.setattr(weights, "imagenet_url", lambda name: url)
+        start = time.perf_counter()
+        assert not resolve_weights("squeezenet1_1", "auto").pretrained
+        assert time.perf_counter() - start < 3
+
+
+def test_download_then_cache_then_a_damaged_cache(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = imagenet_like_file(tmp_path)
+    monkeypatch.setattr(weights, "imagenet_url", lambda name: source.as_uri())
+    first = resolve_weights("squeezenet1_1", "auto")
+    assert first.pretrained
+    assert first.path == str(cache / source.name)
+    content = source.read_bytes()
+    source.write_bytes(b"gone")  # now the cache must do
+    assert resolve_weights("squeezenet1_1", "imagenet") == first
+    model = build_model("squeezenet1_1", 7, weights_path=first.path)
+    expected = torch.load(first.path, weights_only=True)["features.0.weight"]
+    assert torch.equal(model.state_dict()["features.0.weight"], expected)
+    source.write_bytes(content)
+    (cache / source.name).write_bytes(content[:-1] + b"x")  # a damaged cache is fetched again
+    assert resolve_weights("squeezenet1_1", "auto").pretrained
+    assert (cache / source.name).read_bytes() == content
+
+
+def test_a_wrong_hash_is_not_kept(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "squeezenet1_1-00000000.pth"
+    file.write_bytes(b"something else")
+    monkeypatch.setattr(weights, "imagenet_url", lambda name: file.as_uri())
+    with pytest.raises(ValueError, match="sha256 must start with 00000000"):
+        resolve_weights("squeezenet1_1", "imagenet")
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_file_of_our_own(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    trained = build_model(name, 5)
+    file = tmp_path / "weights.pt"
+    torch.save(trained.state_dict(), file)
+    resolved = resolve_weights(name, str(file))
+    assert resolved.pretrained
+    assert resolved.path == str(file)
+    other = build_model(name, 6)
+    head = {n: t.clone() for n, t in other.state_dict().items() if n.startswith(ARCHITECTURES[name].head + ".")}
+    assert load_weights(other, str(file)) == "all weights but the head loaded"
+    for n, tensor in other.state_dict().items():
+        assert torch.equal(tensor, head[n] if n in head else trained.state_dict()[n])
+
+
+def test_the_head_comes_along_where_the_classes_are_as_many(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pt"
+    trained, same = build_model("baseline", 5), build_model("baseline", 5)
+    torch.save(trained.state_dict(), file)
+    assert load_weights(same, str(file)) == "all weights loaded"
+    assert all(torch.equal(tensor, same.state_dict()[n]) for n, tensor in trained.state_dict().items())
+
+
+def test_a_whole_training_state(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "model": build_model("baseline", 5).state_dict()}, tmp_path / "state.pt")
+    assert resolve_weights("baseline", str(tmp_path / "state.pt")).pretrained
+
+
+def test_old_densenet_names() -> None:
+    old = "features.denseblock1.denselayer1.norm.1.weight"
+    assert modern_name(old) == "features.denseblock1.denselayer1.norm1.weight"
+    assert modern_name("features.norm5.weight") == "features.norm5.weight"
+    names = build_model("densenet121", 5).state_dict()
+    assert all(modern_name(name) == name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda state: state.pop("conv2.bias"), "does not fit baseline: conv2.bias is missing"),
+        (
+            lambda state: state.update({"conv2.bias": torch.zeros(31)}),
+            r"conv2.bias is \[31\], must be \[32\]",
+        ),
+        (lambda state: state.update({"conv9.bias": torch.zeros(1)}), "conv9.bias is unknown"),
+        (lambda state: state.clear(), "must hold a dict from names to tensors"),
+        (lambda state: state.update({"epoch": 3}), "must hold a dict from names to tensors"),
+    ],
+)
+def test_weights_that_do_not_fit(change: Any, match: str, tmp_path: Path) -> None:
+    state = build_model("baseline", 5).state_dict()
+    change(state)
+    torch.save(state, tmp_path / "weights.pt")
+    with pytest.raises(ValueError, match=match):
+        resolve_weights("baseline", str(tmp_path / "weights.pt"))
+
+
+def test_a_file_of_another_network(tmp_path: Path) -> None:
+    torch.save(build_model("baseline", 5).state_dict(), tmp_path / "weights.pt")
+    with pytest.raises(ValueError, match=r"does not fit squeezenet1_1: .* and \d+ more"):
+        resolve_weights("squeezenet1_1", str(tmp_path / "weights.pt"))
+
+
+def test_no_such_file() -> None:
+    with pytest.raises(ValueError, match=r"must be one of auto, imagenet, none or an existing file, got 'imagnet'"):
+        resolve_weights("resnet50", "imagnet")
+
+
+class RunsCode:
+    """A pickle of this makes a folder when it is loaded carelessly."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("plain_pickle", [False, True])
+def test_code_in_a_file_is_refused(tmp_path: Path, plain_pickle: bool) -> None:
+    file = tmp_path / "weights.pt"
+    if plain_pickle:
+        file.write_bytes(pickle.dumps(RunsCode(tmp_path / "ran")))
+    else:
+        torch.save({"conv1.weight": RunsCode(tmp_path / "ran")}, file)
+    with pytest.raises(ValueError, match="refused"):
+        resolve_weights("baseline", str(file))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 broken", b"plain text"])
+def test_a_file_that_is_no_torch_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "weights.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"weights: .*weights.pt"):
+        resolve_weights("baseline", str(tmp_path / "weights.pt"))
