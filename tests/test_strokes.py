@@ -26,9 +26,7 @@ def test_slanted_line_is_antialiased():
 
 @pytest.mark.parametrize("image_px", [28, 64, 224])
 def test_ink_follows_the_pen_width(image_px):
-    ink = [
-        render_strokes(DIAGONAL, image_px, pen_width_px=w).astype(float).sum() for w in (0.5, 1.0, 2.0, 4.0)
-    ]
+    ink = [render_strokes(DIAGONAL, image_px, pen_width_px=w).astype(float).sum() for w in (0.5, 1.0, 2.0, 4.0)]
     assert np.all(np.diff(ink) > 0)
     assert ink[3] / ink[2] == pytest.approx(2, rel=0.15)
     assert ink[0] / ink[1] == pytest.approx(0.5, rel=0.25)

@@ -1,4 +1,15 @@
-"""Generate free-hand drawings of everyday things, as strokes and as pictures of any size."""
+"""Generate free-hand drawings of everyday things, as strokes and as pictures of any size.
+
+A stand-in for real sketches: nobody drew them. How hard they are, one seed each, 41 categories (chance 0.024); the
+network has four 3x3 convolutions (16-32-64-128, batch norm), AdamW, mirroring and shifts; the linear classifier is
+scikit-learn's logistic regression on pixels (the better one of C = 0.001 and 0.01):
+
+    px   training drawings   test drawings   epochs   network top-1   linear top-1
+    48   60 per category     20 (n = 820)    24       0.794           0.113
+    32   160 per category    40 (n = 1640)   16       0.815           0.130
+
+Speed at 64 px: about 660 drawings per CPU second on one core of an AMD EPYC (numpy 2.4, one thread).
+"""
 
 import math
 import zlib
@@ -18,8 +29,8 @@ CATEGORIES: dict[str, Callable[[np.random.Generator], list[np.ndarray]]] = dict(
 )
 
 # Strength of the variation; tuned so that pixels alone do not tell the category (see the module's docstring).
-_DROP_CHANCE = 0.06  # a stroke is missing (never one of the first two)
-_SHORTEN_CHANCE = 0.08  # a stroke ends before its time
+_DROP_CHANCE = 0.08  # a stroke is missing (never one of the first two)
+_SHORTEN_CHANCE = 0.1  # a stroke ends before its time
 _DOUBLE_CHANCE = 0.08  # a stroke is drawn twice
 _OVERSHOOT_CHANCE = 0.35  # a stroke goes on beyond its end
 _POINT_SPACING = 0.07
@@ -32,10 +43,7 @@ def draw_doodle(category: str, index: int, seed: int) -> list[np.ndarray]:
     The drawing depends on (seed, category, index) alone, not on how many others are drawn. Raises ValueError for an
     unknown category.
     """
-    rng = _seed_generator(category, index, seed, purpose=0)
-    strokes = CATEGORIES[category](rng)
-    clumsiness = rng.uniform(0.5, 1.7)
-    return _place_on_paper(_draw_by_hand(strokes, clumsiness, rng), clumsiness, rng)
+    return _draw(category, index, seed)[0]
 
 
 def render_doodle(
@@ -46,25 +54,35 @@ def render_doodle(
     pen_width_px None gives each drawing a pen of its own, 0.6 to 1.7 times the default width. Raises ValueError for
     an unknown category and sizes that are not positive.
     """
-    strokes = draw_doodle(category, index, seed)
-    if pen_width_px is None:
-        rng = _seed_generator(category, index, seed, purpose=1)
-        pen_width_px = default_pen_width_px(image_px) * math.exp(rng.uniform(math.log(0.6), math.log(1.7)))
-    return render_strokes(strokes, image_px, pen_width_px, fit_to_box=False)
+    strokes, pen_factor = _draw(category, index, seed)
+    pen_px = default_pen_width_px(image_px) * pen_factor if pen_width_px is None else pen_width_px
+    return render_strokes(strokes, image_px, pen_px, fit_to_box=False)
 
 
-def _seed_generator(category: str, index: int, seed: int, purpose: int) -> np.random.Generator:
+def _draw(category: str, index: int, seed: int) -> tuple[list[np.ndarray], float]:
+    """Strokes on the paper, and the width of the pen relative to the default."""
     if category not in CATEGORIES:
         raise ValueError(f"unknown doodle category {category!r}; known: {', '.join(CATEGORIES)}")
-    return np.random.default_rng([seed, zlib.crc32(category.encode()), index, purpose])
+    rng = np.random.default_rng([seed, zlib.crc32(category.encode()), index])
+    pen_factor = math.exp(rng.uniform(math.log(0.6), math.log(1.7)))
+    clumsiness = rng.uniform(0.55, 1.9)
+    points, num_points = _draw_by_hand(CATEGORIES[category](rng), clumsiness, rng)
+    points = _place_on_paper(points, clumsiness, rng)
+    ends = np.cumsum(num_points).tolist()
+    return [points[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)], pen_factor
 
 
-def _draw_by_hand(strokes: list[np.ndarray], clumsiness: float, rng: np.random.Generator) -> list[np.ndarray]:
-    """Strokes as a hand draws them: missing, doubled, cut short, too long, misplaced, wobbling."""
-    chances = rng.random((len(strokes), 3))
+def _draw_by_hand(
+    strokes: list[np.ndarray], clumsiness: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Strokes as a hand draws them: missing, doubled, cut short, too long, misplaced, wobbling.
+
+    Returns the points of all strokes [num_points, 2], and how many each stroke has [num_strokes].
+    """
+    chances = rng.random((len(strokes), 2))
     drawn = [stroke for number, stroke in enumerate(strokes) if number < 2 or chances[number, 0] >= _DROP_CHANCE]
     drawn += [stroke for number, stroke in enumerate(strokes) if chances[number, 1] < _DOUBLE_CHANCE]
-    if rng.random() < 0.12 * clumsiness:
+    if rng.random() < 0.15 * clumsiness:
         drawn.append(_draw_stray(rng))
     extra = rng.random((len(drawn), 2))
     stretch = np.where(extra[:, 0] < _OVERSHOOT_CHANCE, rng.exponential(0.05 * clumsiness, len(drawn)), 0)
@@ -85,7 +103,7 @@ def _draw_by_hand(strokes: list[np.ndarray], clumsiness: float, rng: np.random.G
     # Wobble: one smooth noise along all strokes; they are far enough apart in it to be independent.
     position = (np.arange(len(points)) + 8 * stroke_of) * (_POINT_SPACING / _KNOT_SPACING)
     points += clumsiness * 0.028 * _interpolate_noise(position, rng)
-    return np.split(points, first[1:])
+    return points, lengths
 
 
 def _resample(strokes: list[np.ndarray], keep: np.ndarray, stretch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -131,21 +149,19 @@ def _draw_stray(rng: np.random.Generator) -> np.ndarray:
     return rng.uniform(-1, 1, 2) + np.cumsum(rng.normal(0, 0.12, (5, 2)), axis=0)
 
 
-def _place_on_paper(strokes: list[np.ndarray], clumsiness: float, rng: np.random.Generator) -> list[np.ndarray]:
-    """Strokes warped, slanted, turned, perhaps mirrored, and put somewhere on the paper at some size."""
-    lengths = np.array([len(points) for points in strokes])
-    points = np.concatenate(strokes)
+def _place_on_paper(points: np.ndarray, clumsiness: float, rng: np.random.Generator) -> np.ndarray:
+    """Points warped, slanted, turned, perhaps mirrored, and put somewhere on the paper at some size."""
     x, y = points[:, 0], points[:, 1]
     bend = rng.normal(0, 0.09 * clumsiness, (2, 3))
     warped = points + np.stack([x * x, x * y, y * y], axis=1) @ bend.T
-    angle, slant, aspect = rng.normal(0, [0.22, 0.12, 0.16])
+    angle, slant, aspect = rng.normal(0, [0.26, 0.14, 0.18])
     rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     shape = np.array([[math.exp(aspect), slant], [0, math.exp(-aspect)]])
     if rng.random() < 0.5:
         shape[:, 0] *= -1
     warped = warped @ (rotation @ shape).T
     low, high = warped.min(axis=0), warped.max(axis=0)
-    size = rng.uniform(0.5, 0.92) / max(float((high - low).max()), 1e-6)
+    size = rng.uniform(0.4, 0.92) / max(float((high - low).max()), 1e-6)
     room = 0.94 - (high - low) * size
     corner = 0.03 + rng.uniform(0.15, 0.85, 2) * room
-    return np.split((warped - low) * size + corner, np.cumsum(lengths)[:-1])
+    return (warped - low) * size + corner

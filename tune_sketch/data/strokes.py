@@ -89,9 +89,7 @@ def _fit_points(points: np.ndarray, image_px: int, pen_px: float, margin: float)
     return (points - (low + high) / 2) * scale + image_px / 2
 
 
-def _cut_segments(
-    points: np.ndarray, is_break: np.ndarray, longest_px: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _cut_segments(points: np.ndarray, is_break: np.ndarray, longest_px: float) -> tuple[np.ndarray, np.ndarray]:
     """Segments (starts, ends), none longer than longest_px, so that each one's window of pixels is small.
 
     A stroke of one point becomes one segment without length.
