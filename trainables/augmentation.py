@@ -28,9 +28,9 @@ def augment(images: Tensor, config: Mapping[str, Any], generator: torch.Generato
         return images
     ink = images if invert else 1 - images  # from here on what is not drawn is 0, also outside the paper
     if warps:
-        theta = warp_matrices(draws, config).to(images.device, images.dtype)
-        grid = F.affine_grid(theta, list(ink.shape), align_corners=False)
-        ink = F.grid_sample(ink, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        matrices = warp_matrices(draws, config).to(images.device, images.dtype)
+        places = warp_places(matrices, ink.shape[-2], ink.shape[-1])
+        ink = F.grid_sample(ink, places, mode="bilinear", padding_mode="zeros", align_corners=False)
     if config["pen_width"]:
         ink = change_pen_width(ink, (2 * draws[:, 7] - 1) * config["pen_width"])
     return ink if invert else 1 - ink
@@ -58,17 +58,46 @@ def warp_matrices(draws: Tensor, config: Mapping[str, Any]) -> Tensor:
     return torch.stack([upper, lower], dim=1)
 
 
+def warp_places(matrices: Tensor, height_px: int, width_px: int) -> Tensor:
+    """Where each new pixel's ink comes from, [B, H, W, 2] as (x, y), for affine maps [B, 2, 3].
+
+    The same as `F.affine_grid(align_corners=False)`, ten times faster on a CPU: a place is a sum of one
+    number per column and one per row.
+    """
+    x = (2 * torch.arange(width_px, device=matrices.device) + 1) / width_px - 1  # centres of the pixels
+    y = (2 * torch.arange(height_px, device=matrices.device) + 1) / height_px - 1
+    places = matrices.new_empty(len(matrices), height_px, width_px, 2)
+    for axis in (0, 1):
+        by_column = matrices[:, axis, 0, None] * x  # [B, W]
+        by_row = matrices[:, axis, 1, None] * y + matrices[:, axis, 2, None]  # [B, H]
+        torch.add(by_column[:, None, :], by_row[:, :, None], out=places[..., axis])
+    return places
+
+
 def change_pen_width(ink: Tensor, amounts: Tensor) -> Tensor:
     """Blend each drawing with its thicker (amount > 0) or thinner (amount < 0) self.
 
     ink: float [B, 1, H, W], 0 where nothing is drawn; amounts: [B] in [-1, 1]. Thicker is the largest value
-    within `radius` pixels, thinner the smallest; the smallest is minus the largest of the negative, so one
-    pooling serves the batch. The radius grows with the picture: 1 px up to 143 px, 2 px up to 239 px.
+    within `radius_px`, thinner the smallest, which is minus the largest of the negative: so one pass
+    serves the batch. The radius grows with the picture: 1 px up to 143 px, 2 px up to 239 px.
     """
-    radius = max(1, round(ink.shape[-1] / 96))
-    size = 2 * radius + 1
+    radius_px = max(1, round(ink.shape[-1] / 96))
     amounts = amounts.to(ink.device, ink.dtype).view(-1, 1, 1, 1)
     signs = torch.where(amounts < 0, -1.0, 1.0).to(ink.dtype)
-    pooled = F.max_pool2d(ink * signs, (1, size), stride=1, padding=(0, radius))
-    pooled = F.max_pool2d(pooled, (size, 1), stride=1, padding=(radius, 0)) * signs
-    return ink.lerp(pooled, amounts.abs())
+    return ink.lerp(largest_nearby(ink * signs, radius_px) * signs, amounts.abs())
+
+
+def largest_nearby(images: Tensor, radius_px: int) -> Tensor:
+    """For each pixel the largest value in the square that reaches `radius_px` to each side.
+
+    The same as max pooling with stride 1, about ten times faster on a CPU: pixels and their neighbours
+    are compared as whole pictures shifted by one.
+    """
+    for dim in (-2, -1) * radius_px:
+        num_px = images.shape[dim]
+        widened = images.clone()
+        after, before = widened.narrow(dim, 1, num_px - 1), widened.narrow(dim, 0, num_px - 1)
+        torch.maximum(after, images.narrow(dim, 0, num_px - 1), out=after)
+        torch.maximum(before, images.narrow(dim, 1, num_px - 1), out=before)
+        images = widened
+    return images
