@@ -6,9 +6,9 @@ scikit-learn's logistic regression on pixels (the better one of C = 0.001 and 0.
 
     px   training drawings   test drawings   epochs   network top-1   linear top-1
     48   60 per category     20 (n = 820)    24       0.794           0.113
-    32   160 per category    40 (n = 1640)   16       0.815           0.130
+    32   160 per category    40 (n = 1640)   16       0.810           0.134
 
-Speed at 64 px: about 660 drawings per CPU second on one core of an AMD EPYC (numpy 2.4, one thread).
+Speed at 64 px: 611 to 663 drawings per second on one core of an AMD EPYC (numpy 2.4, one thread).
 """
 
 import math
