@@ -8,9 +8,15 @@ from torch import nn
 
 from search_spaces import SPACES
 from trainables import ARCHITECTURES, build_model
-from trainables.architecture import check_image_px, set_training_mode
+from trainables.architecture import check_image_px, freeze_layers, set_training_mode
 
 MODELS = list(ARCHITECTURES)
+
+
+def build_shapes(name: str, num_classes: int) -> nn.Module:
+    """The network without memory for its weights: names and shapes are there at once."""
+    with torch.device("meta"):
+        return build_model(name, num_classes)
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -26,12 +32,12 @@ def count_convolution_outputs(model: nn.Module) -> int:
 
 
 def test_study_table_1_baseline() -> None:
-    assert count_parameters(build_model("baseline", 133)) == 231_717
-    assert count_parameters(build_model("baseline", 125)) == 227_613
+    assert count_parameters(build_shapes("baseline", 133)) == 231_717
+    assert count_parameters(build_shapes("baseline", 125)) == 227_613
 
 
 def test_study_table_1_resnet50() -> None:
-    model = build_model("resnet50", 125)
+    model = build_shapes("resnet50", 125)
     assert count_parameters(model) == 23_764_157
     assert count_running_statistics(model) == 53_120
     # Keras gives each convolution a bias, one per output channel; torchvision does not.
@@ -41,7 +47,7 @@ def test_study_table_1_resnet50() -> None:
 
 
 def test_study_table_1_densenet121() -> None:
-    model = build_model("densenet121", 125)
+    model = build_shapes("densenet121", 125)
     assert count_parameters(model) == 7_081_981
     assert count_running_statistics(model) == 83_648
     assert 7_081_981 + 83_648 == 7_165_629
@@ -75,10 +81,10 @@ def test_shapes_from_the_smallest_size_up(name: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_only_the_head_depends_on_the_classes(name: str) -> None:
     architecture = ARCHITECTURES[name]
-    first = build_model(name, 5).get_submodule(architecture.first_layer)
+    first = build_shapes(name, 5).get_submodule(architecture.first_layer)
     assert isinstance(first, nn.Conv2d)
     assert first.in_channels == 3
-    shapes = [{n: p.shape for n, p in build_model(name, classes).state_dict().items()} for classes in (5, 6)]
+    shapes = [{n: p.shape for n, p in build_shapes(name, classes).state_dict().items()} for classes in (5, 6)]
     different = {n for n in shapes[0] if shapes[0][n] != shapes[1][n]}
     assert different == {n for n in shapes[0] if n.startswith(architecture.head + ".")}
     assert len(different) == 2
@@ -91,8 +97,9 @@ def test_freeze_points_go_from_none_to_head_only(name: str) -> None:
     assert points[0] == "none"
     assert points[-1] == "head_only"
     trainable = []
+    model = build_shapes(name, 5)
     for point in points:
-        model = build_model(name, 5, freeze=point)
+        freeze_layers(model, architecture, point)
         trainable.append({n for n, parameter in model.named_parameters() if parameter.requires_grad})
         for prefix in architecture.freeze_points[point]:
             model.get_submodule(prefix)  # raises for a prefix that names nothing

@@ -27,7 +27,13 @@ def uses_bfloat16(model: nn.Module, device: torch.device) -> bool:
 
 
 def cpu_multiplies_bfloat16() -> bool:
-    """Whether the processor has bfloat16 instructions; without them bfloat16 is many times slower."""
+    """Whether the processor has bfloat16 instructions (AVX512-BF16 or AMX).
+
+    Without them bfloat16 is ten times slower: training steps on one core of an AMD EPYC with AVX2, images
+    per second in float32 and bfloat16: baseline 785 and 76 at 48 px, 404 and 42 at 64 px; resnet50 20 and 2
+    at 48 px, 17 and 1 at 64 px. With AVX512-BF16 it about doubled resnet50; small networks were not
+    measured there and stay with float32.
+    """
     tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # torch has no public name for these
     return any(getattr(torch.cpu, test, lambda: False)() for test in tests)
 

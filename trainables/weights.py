@@ -69,7 +69,8 @@ def resolve_file(architecture: Architecture, path: str) -> ResolvedWeights:
         model = architecture.build(2, 0.0)
     match_weights(model, architecture, read_weights(file), file)
     # Whether the head fits depends on the number of classes, which only the trial knows.
-    text = f"{architecture.name}: weights of {file} (its head only where the number of classes is the same)"
+    text = f"{architecture.name}: weights of {file} (its head only where the number of classes is the same"
+    text += "; drawings normalised as for ImageNet)" if architecture.imagenet else ")"
     return ResolvedWeights(str(file.resolve()), text, True)
 
 
