@@ -1,0 +1,285 @@
+"""The report's tables: finalists beside the study, parameters, leaderboard, costs, settings; each also a CSV file."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis import study
+from analysis.run_data import RunData, percent_text, short_text
+from analysis.search_figures import tabulate_leaderboard, tabulate_rungs
+from tune_sketch.progress import duration_text
+from tune_sketch.run_directory import write_csv
+
+Rows = list[dict[str, Any]]
+METRICS = {"top1": "top-1", "top5": "top-5", "precision": "precision", "recall": "recall", "f1": "F1"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: rows for its CSV file (fractions, seconds), and `show`, which makes text of them for the page."""
+
+    name: str  # of its file figures/NAME.csv
+    section: str
+    title: str
+    caption: str
+    rows: Callable[[RunData], Rows]
+    show: Callable[[Rows], Rows]
+    is_long: bool = False  # scrolls in its own box, and can be sorted
+
+
+@dataclass(frozen=True)
+class ShownTable:
+    """A table as the page shows it."""
+
+    table: Table
+    columns: list[str]
+    rows: list[list[str]]
+    csv: str
+
+
+def tabulate_finalists(run: RunData) -> Rows:
+    """One row per finalist: means over its seeds with 95 % intervals, and its value in the search."""
+    search_values = {r.number: r.epochs[-1]["val_top1"] for r in run.trials if r.epochs}
+    rows = []
+    for number in run.finalists:
+        mean, low = run.confirm_row(number, "mean"), run.confirm_row(number, "interval_low")
+        high, seeds = run.confirm_row(number, "interval_high"), run.confirm_seeds(number)
+        row: dict[str, Any] = {
+            "trial": number,
+            "is_study": number == 0,
+            "is_chosen": number == run.chosen,
+            "num_seeds": len(seeds),
+            "val_top1_in_search": search_values.get(number),
+            "val_top1": mean.get("val_top1") or None,
+        }
+        for metric in METRICS:
+            row[f"test_{metric}"] = mean.get(f"test_{metric}") or None
+        row |= {"test_top1_low": low.get("test_top1") or None, "test_top1_high": high.get("test_top1") or None}
+        if len(seeds) == 1:
+            row |= {"test_top1_low": seeds[0]["test_top1_wilson_low"] or None}
+            row |= {"test_top1_high": seeds[0]["test_top1_wilson_high"] or None}
+        row["interval"] = "t over seeds" if len(seeds) > 1 else "Wilson, one run"
+        row["train_seconds"] = sum(float(seed["train_seconds"]) for seed in seeds) / len(seeds)
+        rows.append(row)
+    return rows
+
+
+def show_finalists(rows: Rows) -> Rows:
+    return [
+        {
+            "trial": f"{row['trial']}{' (study)' if row['is_study'] else ''}{' *' if row['is_chosen'] else ''}",
+            "seeds": row["num_seeds"],
+            "validation, in search": percent_text(row["val_top1_in_search"]),
+            "validation, fresh seeds": percent_text(row["val_top1"]),
+            "test top-1": percent_text(row["test_top1"]),
+            "95 % interval": interval_text(row["test_top1_low"], row["test_top1_high"]),
+            "top-5": percent_text(row["test_top5"]),
+            "precision": percent_text(row["test_precision"]),
+            "recall": percent_text(row["test_recall"]),
+            "F1": percent_text(row["test_f1"]),
+            "training": duration_text(row["train_seconds"]),
+        }
+        for row in rows
+    ]
+
+
+def interval_text(low: Any, high: Any) -> str:
+    """A 95 % interval in percent, kept inside 0 to 100, or nothing."""
+    if low in (None, "") or high in (None, ""):
+        return ""
+    return f"{percent_text(max(0.0, float(low)))} to {percent_text(min(1.0, float(high)))}"
+
+
+def show_leaderboard(rows: Rows) -> Rows:
+    shown = []
+    for row in rows:
+        cells = {}
+        for name, value in row.items():
+            if name.startswith("top1_at_"):
+                cells[f"top-1 at {name.removeprefix('top1_at_')}"] = percent_text(value)
+            else:
+                cells[name.replace("_", " ")] = short_text(value)
+        shown.append(cells)
+    return shown
+
+
+def show_rungs(rows: Rows) -> Rows:
+    return [
+        {
+            "epoch": row["rung"],
+            "trials": row["num_trials"],
+            "best top-1": percent_text(row["best_val_top1"]),
+            "median": percent_text(row["median_val_top1"]),
+            "stopped here": row["num_stopped"],
+            "best of the stopped": percent_text(row["best_stopped"]),
+            "stopped though ahead of the later winner": row.get("num_stopped_ahead_of_winner", ""),
+            "stopped within the largest gain seen": row.get("num_stopped_within_reach", ""),
+        }
+        for row in rows
+    ]
+
+
+def tabulate_costs(run: RunData) -> Rows:
+    """Training time and epochs of the search and of the retrainings; images per second."""
+    rows = []
+    for what, records in (("search", run.trials), ("retraining of finalists", run.retrainings)):
+        epochs = [epoch for record in records for epoch in record.epochs]
+        if not epochs:
+            continue
+        seconds = sum(epoch["epoch_seconds"] for epoch in epochs)
+        begun = min((record.started_at for record in records if record.started_at), default=None)
+        wall = max(epoch["recorded_at"] for epoch in epochs) - begun if begun else None
+        rates = sorted(epoch["images_per_second"] for epoch in epochs)
+        rows.append(
+            {
+                "part": what,
+                "num_trainings": len(records),
+                "num_epochs": len(epochs),
+                "worker_seconds": seconds,
+                "wall_seconds": wall,
+                "images_per_second_median": rates[len(rates) // 2],
+                "halved_batches": sum(e["micro_batch"] < r.config["batch_size"] for r in records for e in r.epochs)
+                if what == "search"
+                else None,
+            }
+        )
+    return rows
+
+
+def show_costs(rows: Rows) -> Rows:
+    return [
+        {
+            "part": row["part"],
+            "trainings": row["num_trainings"],
+            "epochs": row["num_epochs"],
+            "worker time": duration_text(row["worker_seconds"]),
+            "wall clock, pauses included": duration_text(row["wall_seconds"]) if row["wall_seconds"] else "",
+            "images/s (median epoch)": f"{row['images_per_second_median']:,.0f}",
+            "epochs with a halved batch": short_text(row["halved_batches"]),
+        }
+        for row in rows
+    ]
+
+
+def tabulate_settings(run: RunData) -> Rows:
+    """Every setting of the search, and what its machine was."""
+    rows = [{"setting": name, "value": short_value(value)} for name, value in run.search["settings"].items()]
+    data = run.search["data"]
+    for name in ("num_images", "num_classes", "num_train", "num_validation", "num_test", "fingerprint"):
+        rows.append({"setting": f"data: {name.replace('_', ' ')}", "value": short_value(data.get(name))})
+    rows.append({"setting": "initial weights", "value": run.search["weights"]["description"]})
+    for place, sitting in enumerate(run.search["sittings"], start=1):
+        versions = ", ".join(f"{name} {version}" for name, version in sitting["versions"].items())
+        host = ", ".join(f"{name} {value}" for name, value in sitting["host"].items())
+        rows += [
+            {"setting": f"sitting {place}: command", "value": " ".join(sitting["command"])},
+            {"setting": f"sitting {place}: time", "value": sitting["time"]},
+            {"setting": f"sitting {place}: machine", "value": host},
+            {"setting": f"sitting {place}: versions", "value": versions},
+            {"setting": f"sitting {place}: git commit", "value": short_value(sitting.get("git_commit"))},
+        ]
+    return rows
+
+
+def short_value(value: Any) -> str:
+    """A setting for a reader; a long list is cut."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value[:20])) + (f" and {len(value) - 20} more" if len(value) > 20 else "")
+    return "" if value is None else str(value)
+
+
+def tabulate_study(runs: Sequence[RunData]) -> Rows:
+    """Tables 2 and 3: ours (chosen finalist, mean over seeds) beside the study's."""
+    rows = []
+    for run in runs:
+        if run.chosen is not None and run.finalists:
+            mean = run.confirm_row(run.chosen, "mean")
+            row: dict[str, Any] = {"model": run.settings.model, "source": f"this project, {run.name}"}
+            row |= {metric: float(mean[f"test_{metric}"]) for metric in METRICS if mean.get(f"test_{metric}")}
+            row |= {"num_test": run.search["data"]["num_test"], "num_seeds": len(run.confirm_seeds(run.chosen))}
+            row["data"] = (
+                f"{run.settings.data}, {run.search['data']['num_classes']} classes, {run.settings.image_px} px"
+            )
+            rows.append(row)
+    ours = [row["model"] for row in rows]
+    for model, reported in study.RESULTS.items():
+        if not ours or model in ours or len(runs) > 1 or ours[0] not in study.RESULTS:
+            row = {"model": model, "source": "the study", **reported, "num_test": study.NUM_TEST, "num_seeds": 1}
+            rows.append(row | {"data": "125 classes, 224 px"})
+    return rows
+
+
+def show_study(rows: Rows) -> Rows:
+    shown = []
+    for row in rows:
+        cells = {"model": row["model"], "source": row["source"]}
+        cells |= {title: percent_text(row.get(metric)) for metric, title in METRICS.items()}
+        shown.append(cells | {"seeds": row["num_seeds"], "test drawings": row["num_test"], "data": row["data"]})
+    return shown
+
+
+def show_as_it_is(rows: Rows) -> Rows:
+    return rows
+
+
+TABLES = (
+    Table(
+        "finalists",
+        "result",
+        "Finalists on fresh seeds",
+        "Means over seeds in percent; test split read once per retrained network. * chosen on validation. What the "
+        "search saw is higher than what fresh seeds give where luck helped to choose. Source: confirm.csv.",
+        tabulate_finalists,
+        show_finalists,
+    ),
+    Table(
+        "leaderboard",
+        "search",
+        "Leaderboard at equal epochs",
+        "Validation top-1 in percent at each rung; deeper rungs first, values of different epochs are never compared. "
+        "Sources: trials.csv and epochs.csv.",
+        tabulate_leaderboard,
+        show_leaderboard,
+        is_long=True,
+    ),
+    Table(
+        "rung_counts",
+        "search",
+        "What the rungs did",
+        "Whether a stopped trial would have won cannot be known: the last two columns say how many were ahead of the "
+        "later winner at the same epoch, and how many could have passed it with the largest gain that any trial made.",
+        tabulate_rungs,
+        show_rungs,
+    ),
+    Table(
+        "costs",
+        "cost",
+        "What it cost",
+        "Worker time is the sum over all workers. Sources: epochs.csv and confirm_epochs.csv.",
+        tabulate_costs,
+        show_costs,
+    ),
+    Table("settings", "settings", "Settings", "Source: search.json.", tabulate_settings, show_as_it_is),
+)
+
+
+def write_table(table: Table, rows: Rows, folder: Path, relative_to: Path) -> ShownTable:
+    """Write a table's rows as CSV, and make the text of its cells."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{table.name}.csv"
+    write_csv(path, dict.fromkeys(name for row in rows for name in row), rows)
+    shown = table.show(rows)
+    columns = list(dict.fromkeys(name for row in shown for name in row))
+    cells = [["" if row.get(name) is None else str(row[name]) for name in columns] for row in shown]
+    return ShownTable(table, columns, cells, path.relative_to(relative_to).as_posix())
+
+
+def write_tables(run: RunData, folder: Path, relative_to: Path) -> list[ShownTable]:
+    """Write each table that has any row."""
+    shown = []
+    for table in TABLES:
+        rows = table.rows(run)
+        if rows:
+            shown.append(write_table(table, rows, folder, relative_to))
+    return shown
