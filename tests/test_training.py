@@ -125,7 +125,7 @@ def test_every_sampled_name_is_read_and_every_read_name_exists(name: str, optimi
     ("name", "num_epochs", "batch_size"),
     [
         ("baseline", 15, 8),
-        ("sketch_a_net", 8, 8),
+        ("sketch_a_net", 12, 8),
         ("squeezenet1_1", 15, 8),
         ("resnet50", 4, 32),
         ("densenet121", 3, 32),
