@@ -10,7 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import create_trial
 
 from analysis.plotting import COLORS, new_figure
-from analysis.run_data import RunData, is_logarithmic
+from analysis.run_data import RunData, is_logarithmic, is_numeric
 from tune_sketch.rungs import value_at_rung
 
 Rows = list[dict[str, Any]]
@@ -68,8 +68,7 @@ def find_distribution(values: Sequence[Any]) -> tuple[BaseDistribution, list[Any
 
     A number on a logarithmic scale that may also be 0 (decay) counts as off or on.
     """
-    numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-    if numeric and len(set(values)) > 5:
+    if is_numeric(values):
         logarithmic = is_logarithmic(values)
         if not (logarithmic and min(values) <= 0):
             return FloatDistribution(min(values), max(values), log=logarithmic), [float(v) for v in values]

@@ -203,10 +203,19 @@ def config_order(name: str) -> tuple[int, str]:
     return (CONFIG_ORDER.index(name) if name in CONFIG_ORDER else len(CONFIG_ORDER), name)
 
 
+def is_numeric(values: Sequence[Any]) -> bool:
+    """Whether values are better drawn on a scale than as words: floats, or more than a few whole numbers."""
+    if any(isinstance(v, bool | str) for v in values):
+        return False
+    return any(isinstance(v, float) and v % 1 for v in values) or len(set(values)) > 5
+
+
 def is_logarithmic(values: Sequence[Any]) -> bool:
-    """Whether numbers that a search space gave are better drawn on a logarithmic axis: positive, over two decades."""
-    positive = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool) and v > 0]
-    return len(positive) > 1 and max(positive) / min(positive) > 100
+    """Whether numbers that a search space gave look drawn on a logarithmic scale: wide, and most of them small."""
+    positive = sorted(v for v in values if isinstance(v, int | float) and not isinstance(v, bool) and v > 0)
+    if len(positive) < 2:
+        return False
+    return positive[-1] / positive[0] > 20 and positive[-1] / positive[len(positive) // 2] > 4
 
 
 def short_text(value: Any) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from analysis.plotting import COLORS, STATUS_COLORS, hide, new_figure
-from analysis.run_data import RunData, is_logarithmic
+from analysis.run_data import RunData, is_logarithmic, is_numeric
 from tune_sketch.rungs import value_at_rung
 
 Rows = list[dict[str, Any]]
@@ -114,7 +114,7 @@ def axis_scale(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, st
     A value that a trial has not, or 0 on a logarithmic axis, lies at the bottom, apart from the others.
     """
     present = [v for v in values if v is not None]
-    if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in present) or len(set(present)) <= 5:
+    if not is_numeric(present):
         words = sorted(set(present), key=lambda v: (isinstance(v, str), v))
         place = {str(word): i / max(1, len(words) - 1) for i, word in enumerate(words)}
         return [place.get(str(v), -0.12) for v in values], [(place[str(w)], str(w)) for w in words]
@@ -134,7 +134,7 @@ def axis_scale(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, st
 def plot_parallel(rows: Rows, run: RunData) -> Figure:
     """One line per trial through its values; dark is good."""
     names = [*run.varied, "val_top1"]
-    figure, (axis,) = new_figure(3.8, width_inches=max(7.0, 0.72 * len(names)))
+    figure, (axis,) = new_figure(4.6, width_inches=max(7.0, 0.58 * len(names)))
     columns, values = [], np.array([row["val_top1"] for row in rows])
     for place, name in enumerate(names):
         positions, ticks = axis_scale([row[name] for row in rows])
@@ -143,7 +143,7 @@ def plot_parallel(rows: Rows, run: RunData) -> Figure:
         for at, text in ticks:
             text = f"{100 * float(text):.3g} %" if name == "val_top1" else text
             axis.annotate(
-                text, (place, at), (3, 1), textcoords="offset points", fontsize=6.5, zorder=6, color="#222222"
+                text, (place, at), (3, 1), textcoords="offset points", fontsize=7.5, zorder=6, color="#222222"
             )
     lowest, highest = values.min(), values.max()
     from matplotlib import colormaps
@@ -153,7 +153,7 @@ def plot_parallel(rows: Rows, run: RunData) -> Figure:
         color = colormaps["viridis_r"](0.05 + 0.95 * shade)
         axis.plot(range(len(names)), line, color=color, linewidth=0.6 + 1.1 * shade, alpha=0.35 + 0.65 * shade)
     labels = [name.replace("_", "\n") for name in run.varied] + [f"top-1 at\nepoch {run.rungs[0]}"]
-    axis.set_xticks(range(len(names)), labels, fontsize=7)
+    axis.set_xticks(range(len(names)), labels, fontsize=8)
     axis.set_yticks([])
     axis.set_xlim(-0.2, len(names) - 0.4)
     axis.grid(False)
@@ -173,7 +173,7 @@ def plot_slices(rows: Rows, run: RunData) -> Figure:
         own = [row for row in rows if row[name] is not None]
         values = [row[name] for row in own]
         tops = [100 * row["val_top1"] for row in own]
-        if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values) and len(set(values)) > 5:
+        if is_numeric(values):
             axis.scatter(values, tops, s=10, color=COLORS[0], alpha=0.7)
             if is_logarithmic(values):
                 smallest = min(v for v in values if v > 0)
