@@ -1,8 +1,6 @@
-"""fit, prediction and metrics: what is read, what is learned, what resumes, what fails and how."""
+"""fit: what is read, what is learned, what resumes, and what ends a training."""
 
 import math
-import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,85 +8,26 @@ import numpy as np
 import optuna
 import pytest
 import torch
-from torch import Tensor, nn
 
 from search_spaces import SPACES, SpaceLimits
+from tests.small_training import (
+    AUGMENTED,
+    CONFIG,
+    assert_same_weights,
+    build,
+    drawings,
+    splits_of,
+    train,
+    without_times,
+)
 from trainables import ARCHITECTURES, build_model
-from trainables.batches import BatchSource, shuffled_batches
 from trainables.checkpoints import read_newest_checkpoint, write_checkpoint
-from trainables.prediction import normalise, to_unit
 from trainables.training import (
     Diverged,
-    OutOfMemory,
-    SplitArrays,
-    TrainingSplits,
     evaluate,
     fit,
     predict_probabilities,
 )
-
-CONFIG = {
-    "optimizer": "adam",
-    "learning_rate": 2e-3,
-    "decay": 0.0,
-    "epochs": 2,
-    "batch_size": 8,
-    "weight_decay": 0.0,
-    "label_smoothing": 0.0,
-    "dropout": 0.0,
-    "freeze": "none",
-    "rotation_degrees": 0.0,
-    "width_shift": 0.0,
-    "height_shift": 0.0,
-    "shear_degrees": 0.0,
-    "zoom": 0.0,
-    "flip": False,
-    "pen_width": 0.0,
-}
-AUGMENTED = CONFIG | {"rotation_degrees": 20.0, "width_shift": 0.1, "zoom": 0.2, "flip": True, "pen_width": 0.3}
-TIMES = ("epoch_seconds", "images_per_second")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """The network's sums in one order, and no fight over cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def drawings(num_images: int = 32, image_px: int = 32, num_classes: int = 4) -> SplitArrays:
-    """Boxes, one size and place per class, under salt and pepper that differs in each drawing."""
-    random = np.random.default_rng(0)
-    labels = np.arange(num_images) % num_classes
-    images = (random.random((num_images, image_px, image_px)) < 0.05) * np.uint8(255)
-    for image, label in zip(images, labels, strict=True):
-        image[4 : 10 + 5 * label, 6 + 3 * label : 12 + 3 * label] = 255
-    return SplitArrays(images, labels)
-
-
-def splits_of(train: SplitArrays, num_classes: int = 4) -> TrainingSplits:
-    return TrainingSplits(train, train, num_classes=num_classes, invert=True)
-
-
-def build(name: str = "baseline", config: dict[str, Any] = CONFIG, num_classes: int = 4) -> nn.Module:
-    torch.manual_seed(0)
-    return build_model(name, num_classes, dropout=config["dropout"], freeze=config["freeze"])
-
-
-def train(model: nn.Module, splits: TrainingSplits, config: dict[str, Any], **options: Any) -> list[dict]:
-    return [metrics for metrics, _ in fit(model, splits, config, **({"seed": 5} | options))]
-
-
-def without_times(metrics: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in metrics.items() if name not in TIMES}
-
-
-def assert_same_weights(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
-    assert first.keys() == second.keys()
-    different = [name for name in first if not torch.equal(first[name], second[name])]
-    assert different == []
 
 
 class ReadRecord(dict):
@@ -250,13 +189,6 @@ def test_odd_batches(name: str, num_images: int, batch_size: int) -> None:
     assert math.isfinite(metrics["train_loss"])
 
 
-def test_shuffled_batches_hold_every_drawing_once() -> None:
-    for num_images, batch_size, sizes in ((10, 4, [4, 4, 2]), (9, 4, [4, 5]), (3, 8, [3]), (1, 8, [1])):
-        batches = shuffled_batches(num_images, batch_size, torch.Generator().manual_seed(0))
-        assert [len(batch) for batch in batches] == sizes
-        assert sorted(np.concatenate(batches)) == list(range(num_images))
-
-
 def test_too_few_or_too_small_drawings() -> None:
     with pytest.raises(ValueError, match="at least 2 drawings"):
         train(build(), splits_of(drawings(1)), CONFIG)
@@ -273,174 +205,3 @@ def test_divergence_is_an_ending_with_its_epoch() -> None:
     with pytest.raises(Diverged, match="not finite in epoch 1") as caught:
         train(build(), splits_of(drawings()), config)
     assert caught.value.epoch == 1
-
-
-# data: in memory, memory-mapped, by rows
-
-
-def test_a_memory_map_gives_the_same_as_memory(tmp_path: Path) -> None:
-    data = drawings(40)
-    np.save(tmp_path / "images.npy", data.images)
-    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
-    rows = np.arange(1, 40, 2)
-    states = []
-    for split in (
-        SplitArrays(data.images[rows], data.labels[rows]),
-        SplitArrays(mapped, data.labels, indices=rows),
-        SplitArrays(torch.from_numpy(data.images), torch.from_numpy(data.labels), indices=rows),
-    ):
-        assert len(split) == 20
-        states.append(list(fit(build(), splits_of(split), AUGMENTED, seed=3))[-1])
-    for metrics, state in states[1:]:
-        assert without_times(metrics) == without_times(states[0][0])
-        assert_same_weights(state["model"], states[0][1]["model"])
-
-
-def test_prefetch_ends_with_the_reader_and_passes_errors_on(tmp_path: Path) -> None:
-    np.save(tmp_path / "images.npy", drawings().images)
-    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
-    source = BatchSource(SplitArrays(mapped, np.arange(32)), torch.device("cpu"))
-    assert source.prefetches
-    num_threads = threading.active_count()
-    batches = source.iterate([np.arange(4)] * 10)
-    images, labels = next(batches)
-    assert images.shape == (4, 32, 32)
-    assert labels.tolist() == [0, 1, 2, 3]
-    assert threading.active_count() == num_threads + 1
-    batches.close()
-    assert threading.active_count() == num_threads
-    with pytest.raises(IndexError):
-        list(source.iterate([np.array([99])]))
-
-
-# out of memory
-
-
-class SmallDevice(nn.Module):
-    """A network on a device that holds at most `limit` drawings at a time."""
-
-    def __init__(self, network: nn.Module, limit: int) -> None:
-        super().__init__()
-        self.network, self.limit = network, limit
-        self.sizes: list[int] = []
-
-    def forward(self, images: Tensor) -> Tensor:
-        if len(images) > self.limit:
-            raise torch.OutOfMemoryError("out of memory, says the test")
-        self.sizes.append(len(images))
-        return self.network(images)
-
-
-def test_a_batch_that_does_not_fit_is_halved_with_the_same_gradient() -> None:
-    splits = splits_of(drawings(22))
-    config = AUGMENTED | {"batch_size": 16, "optimizer": "sgd", "momentum": 0.9, "label_smoothing": 0.1}
-    expected_metrics = train(expected := build(), splits, config)
-    small = SmallDevice(build(), 5)
-    epochs = list(fit(small, splits, config, seed=5))
-    assert [metrics["micro_batch"] for metrics, _ in epochs] == [4, 4]
-    assert epochs[-1][1]["micro_batch"] == 4  # a resumed trial does not try the large batch again
-    assert max(small.sizes) <= 5
-    for (metrics, _), whole in zip(epochs, expected_metrics, strict=True):
-        for name in ("train_loss", "train_top1", "val_loss", "val_top1"):
-            assert metrics[name] == pytest.approx(whole[name], rel=1e-4)
-    for name, parameter in small.network.named_parameters():
-        assert torch.allclose(parameter, expected.get_parameter(name), atol=1e-5), name
-
-
-def test_out_of_memory_with_one_drawing_is_an_ending() -> None:
-    with pytest.raises(OutOfMemory, match="a micro batch of 1 drawings does not fit"):
-        train(SmallDevice(build(), 0), splits_of(drawings()), CONFIG)
-
-
-def test_batch_norm_never_sees_a_single_drawing() -> None:
-    small = SmallDevice(build("densenet121"), 3)
-    config = CONFIG | {"epochs": 1, "batch_size": 8}
-    metrics = train(small, splits_of(drawings(11)), config)[-1]  # batches of 8 and 3, parts of 2 and at most 3
-    assert metrics["micro_batch"] == 2
-    with pytest.raises(OutOfMemory, match="micro batch of 2"):
-        train(SmallDevice(build("densenet121"), 1), splits_of(drawings(8)), config)
-
-
-def test_another_error_is_not_taken_for_out_of_memory() -> None:
-    class Broken(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = nn.Parameter(torch.zeros(1))
-
-        def forward(self, images: Tensor) -> Tensor:
-            raise RuntimeError("a mistake in the code")
-
-    with pytest.raises(RuntimeError, match="a mistake in the code"):
-        train(Broken(), splits_of(drawings()), CONFIG)
-
-
-# prediction and metrics
-
-
-def test_predictions_do_not_depend_on_the_batch() -> None:
-    model = build("squeezenet1_1")
-    images = drawings(10).images
-    predict: Callable[..., np.ndarray] = lambda m, size: predict_probabilities(  # noqa: E731
-        m, images, device="cpu", invert=True, pretrained=False, batch_size=size
-    )
-    whole = predict(model, 256)
-    assert whole.shape == (10, 4)
-    assert whole.dtype == np.float32
-    assert np.allclose(whole.sum(axis=1), 1, atol=1e-6)
-    assert np.allclose(predict(model, 3), whole, atol=1e-6)
-    assert np.allclose(predict(SmallDevice(model, 3), 256), whole, atol=1e-6)  # halved until it fits
-
-
-def test_normalisation() -> None:
-    images = to_unit(torch.tensor([[[0, 255]]], dtype=torch.uint8))  # paper and ink, inverted
-    assert images.shape == (1, 1, 1, 2)
-    new = normalise(images, build("squeezenet1_1"), pretrained=False)
-    assert new[0, :, 0].tolist() == [[0.0, 4.0]] * 3  # paper stays 0
-    loaded = normalise(images, build("squeezenet1_1"), pretrained=True)
-    assert loaded[0, 0, 0].tolist() == pytest.approx([-0.485 / 0.229, (1 - 0.485) / 0.229])
-    assert loaded[0, 2, 0].tolist() == pytest.approx([-0.406 / 0.225, (1 - 0.406) / 0.225])
-    # Weights of a network that has none from ImageNet were trained here, on drawings as they are for new ones.
-    assert torch.equal(normalise(images, build("baseline"), pretrained=True), new)
-
-
-def test_metrics_by_hand() -> None:
-    probabilities = np.array(
-        [
-            [0.5, 0.2, 0.1, 0.1, 0.06, 0.04, 0.0],  # class 0: right
-            [0.5, 0.2, 0.1, 0.1, 0.06, 0.04, 0.0],  # class 1: second
-            [0.0, 0.6, 0.1, 0.1, 0.1, 0.1, 0.0],  # class 1: right
-            [0.25, 0.2, 0.15, 0.15, 0.15, 0.1, 0.0],  # class 5: sixth, not among the five best
-        ]
-    )
-    result = evaluate(probabilities, np.array([0, 1, 1, 5]))
-    assert result["top1"] == 0.5
-    assert result["top5"] == 0.75
-    assert result["loss"] == pytest.approx(-(math.log(0.5) + math.log(0.2) + math.log(0.6) + math.log(0.1)) / 4)
-    # class 0: 3 predictions, 1 right, 1 label; class 1: 1 prediction, 1 right, 2 labels; class 5: none, 1 label
-    assert result["precision"] == pytest.approx((1 / 3 + 1 + 0) / 3)
-    assert result["recall"] == pytest.approx((1 + 0.5 + 0) / 3)
-    assert result["f1"] == pytest.approx((0.5 + 2 / 3 + 0) / 3)
-
-
-def test_metrics_of_certain_errors_and_of_few_classes_are_finite() -> None:
-    result = evaluate(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 1]))
-    assert math.isfinite(result["loss"])
-    assert (result["top1"], result["top5"]) == (0.5, 1.0)
-
-
-def test_a_network_that_says_nothing_is_not_rewarded() -> None:
-    labels = np.arange(10)
-    assert evaluate(np.full((10, 10), 0.1), labels)["top1"] == pytest.approx(0.1)
-
-
-@pytest.mark.parametrize(
-    ("probabilities", "labels", "match"),
-    [
-        (np.array([[3.0, -1.0]]), np.array([0]), "got logits"),
-        (np.zeros((0, 3)), np.zeros(0, int), "N > 0"),
-        (np.full((2, 2), 0.5), np.array([0]), r"got \(2, 2\) and \(1,\)"),
-    ],
-)
-def test_metrics_refuse_what_they_cannot_measure(probabilities: np.ndarray, labels: np.ndarray, match: str) -> None:
-    with pytest.raises(ValueError, match=match):
-        evaluate(probabilities, labels)

