@@ -34,7 +34,7 @@ def add_trial(journal, epochs=9):
 
 def report(scheduler, record, epoch, value, status="epoch", **changes):
     metrics = {f"metrics/{name}": v for name, v in make_metrics(epoch, value).items()}  # as Ray flattens them
-    result = {"status": status, "error": "boom", "checkpoint_epoch": epoch, **metrics}
+    result = {"status": status, "error": "boom", "warning": "", "checkpoint_epoch": epoch, **metrics}
     trial = SimpleNamespace(config={"key": record.key}, trial_id=record.key)
     return scheduler.on_trial_result(None, trial, result | changes)
 

@@ -1,6 +1,7 @@
 """Runs one training as a Ray Tune trainable: drives fit() an epoch at a time, reports it, keeps checkpoints."""
 
 import traceback
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ class SketchTrial(tune.Trainable):
         self.job = config
         self.epochs: Iterator[tuple[dict, dict]] | None = None
         self.checkpoint_epoch = 0
+        self.warning = ""
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next job in the same process, which has torch and the data loaded already."""
@@ -48,7 +50,10 @@ class SketchTrial(tune.Trainable):
 
         job = self.job
         if self.epochs is None:
-            self.epochs, metrics = start(job)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                self.epochs, metrics = start(job)
+            self.warning = "; ".join(str(warning.message) for warning in caught if "checkpoint" in str(warning.message))
             if metrics is not None:
                 # Reported again: the driver may have died before it recorded this epoch.
                 self.checkpoint_epoch = metrics["epoch"]
@@ -57,13 +62,16 @@ class SketchTrial(tune.Trainable):
         epoch = metrics["epoch"]
         is_last = epoch == job["config"]["epochs"]
         if epoch % job["checkpoint_epochs"] == 0 or is_last or Path(job["stop_file"]).exists():
-            write_checkpoint(Path(job["checkpoints"]), epoch, {"metrics": metrics, "state": state})
+            payload = {"key": job["key"], "config": job["config"], "metrics": metrics, "state": state}
+            write_checkpoint(Path(job["checkpoints"]), epoch, payload)
             self.checkpoint_epoch = epoch
         return self.report(metrics)
 
     def report(self, metrics: dict[str, Any]) -> dict[str, Any]:
+        warning, self.warning = self.warning, ""
         return {
             "status": "epoch",
+            "warning": warning,
             "epoch": metrics["epoch"],
             "val_top1": metrics["val_top1"],
             "metrics": metrics,
@@ -84,6 +92,11 @@ def start(job: dict[str, Any]) -> tuple[Iterator[tuple[dict, dict]], dict[str, A
     model, splits, device = open_job(job)
     checkpoint = read_newest_checkpoint(Path(job["checkpoints"]))
     payload = checkpoint[1] if checkpoint else None
+    if payload is not None and (payload["key"], payload["config"]) != (job["key"], job["config"]):
+        raise ValueError(
+            f"the checkpoint in {job['checkpoints']} belongs to {payload['key']} with another configuration, "
+            f"not to {job['key']}: remove that folder to train it anew"
+        )
     epochs = fit(
         model,
         splits,
@@ -122,8 +135,9 @@ def open_job(job: dict[str, Any]) -> tuple[Any, Any, str]:
         weights_path=job["weights_path"],
     )
     arrays = TrainingSplits(
-        train=SplitArrays(data.images[train], data.labels[train]),
-        validation=SplitArrays(data.images[validation], data.labels[validation]),
+        # Views of the memory map: all trials of a machine share its pages, none copies the drawings.
+        train=SplitArrays(data.images, data.labels, indices=train),
+        validation=SplitArrays(data.images, data.labels, indices=validation),
         num_classes=len(data.class_names),
         invert=job["invert"],
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ray.tune.search import Searcher
 
 from tune_sketch.execution import Stopping, Workers, make_job, place, run_trainings, start_ray
 from tune_sketch.journal import Journal, JournalError, Record
@@ -17,31 +16,6 @@ from tune_sketch.results import results_lines, write_results
 from tune_sketch.run_directory import RunDirectory, own, write_tables
 from tune_sketch.rungs import rank_trials, rung_epochs
 from tune_sketch.settings import SearchSettings, check_at_least, derive_seed
-
-
-class ListSearcher(Searcher):
-    """Hands Ray a fixed list of trainings, unfinished ones first."""
-
-    def __init__(self, journal: Journal, records: list[Record], job: Any, may_ask: Any) -> None:
-        super().__init__(metric="val_top1", mode="max")
-        self.journal, self.job, self.may_ask = journal, job, may_ask
-        self.left = sorted((r for r in records if r.is_unfinished), key=lambda r: not r.epochs)
-
-    def suggest(self, trial_id: str) -> Any:
-        if not self.left or not self.may_ask():
-            return Searcher.FINISHED
-        record = self.left.pop(0)
-        self.journal.unpark(record)
-        return self.job(record)
-
-    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-        """Nothing: the scheduler records endings."""
-
-    def save(self, checkpoint_path: str) -> None:
-        Path(checkpoint_path).write_text("{}")
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore."""
 
 
 def choose_finalists(trials: Sequence[Record], rungs: list[int], confirm_top: int) -> list[Record]:
@@ -61,6 +35,7 @@ def confirm(
 ) -> None:
     """Retrain the finalists, choose on validation, then score the test split, once per retrained network."""
     from tune_sketch.scheduler import JournaledASHA
+    from tune_sketch.searcher import JobSearcher
     from tune_sketch.watching import Housekeeping
 
     rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
@@ -81,16 +56,19 @@ def confirm(
             journal,
             rungs,
             settings.reduction_factor,
+            max_failures=settings.max_failures,
             watchers=[progress, Housekeeping(run, journal, stopping)],
             stop_asked=stopping.asked,
             save_error=run.save_error,
+            say=progress.print_line,
         )
 
         def job(record: Record) -> dict[str, Any]:
             return make_job(record, run, search, settings, workers.num_threads)
 
-        searcher = ListSearcher(journal, records, job, lambda: not stopping.asked())
-        run_trainings(searcher, scheduler, run, settings, workers)
+        unfinished = [record for record in records if record.is_unfinished]
+        searcher = JobSearcher(journal, unfinished, job, lambda: not stopping.asked())
+        run_trainings(searcher, scheduler, run, workers)
     if stopping.by_signal:
         for record in records:
             if record.is_unfinished:

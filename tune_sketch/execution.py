@@ -1,5 +1,6 @@
 """Runs trainings on Ray: starts or joins it, drives one Tuner, and stops when asked or when nothing can succeed."""
 
+import logging
 import os
 import secrets
 import shutil
@@ -40,6 +41,7 @@ def start_ray(address: str | None) -> None:
     # Endings carry no accuracy: a trial that diverged has none, and none is made up for it.
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # our own files are cleaner, see run_directory.py
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # its boxes, which verbose=0 does not silence
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # ours checkpoints, see Stopping
     os.environ["TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -47,6 +49,7 @@ def start_ray(address: str | None) -> None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     import ray
 
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what goes wrong is said by our own scheduler
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
     if address is None:
         ray.init(include_dashboard=False, **common)
@@ -135,9 +138,7 @@ class Stopping:
             self.run.stop_file.unlink(missing_ok=True)
 
 
-def run_trainings(
-    searcher: Any, scheduler: JournaledASHA, run: RunDirectory, settings: SearchSettings, workers: Workers
-) -> None:
+def run_trainings(searcher: Any, scheduler: JournaledASHA, run: RunDirectory, workers: Workers) -> None:
     """Let Ray Tune run what the searcher suggests until it has no more, one process per worker, reused."""
     from ray import tune
 
@@ -158,7 +159,7 @@ def run_trainings(
             storage_path=str(run.ray.absolute()),
             verbose=0,
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),  # we keep our own
-            failure_config=tune.FailureConfig(max_failures=settings.max_failures),
+            failure_config=tune.FailureConfig(max_failures=0),  # the searcher hands a dead trial out again
         ),
     )
     try:

@@ -33,9 +33,11 @@ class JournaledASHA(ASHAScheduler):
         rungs: list[int],
         reduction_factor: int,
         *,
+        max_failures: int = 0,
         watchers: list[Watcher],
         stop_asked: Callable[[], bool] = lambda: False,
         save_error: Callable[[Record, str], None] = lambda record, text: None,
+        say: Callable[[str], None] = print,
     ) -> None:
         super().__init__(
             time_attr="epoch",
@@ -46,8 +48,14 @@ class JournaledASHA(ASHAScheduler):
             reduction_factor=reduction_factor,
         )
         self.journal, self.watchers = journal, watchers
-        self.stop_asked, self.save_error = stop_asked, save_error
+        self.max_failures = max_failures
+        self.num_deaths: dict[str, int] = {}
+        self.stop_asked, self.save_error, self.say = stop_asked, save_error, say
         self.rungs = {rung: arrivals(journal.trials, rung) for rung in rungs[:-1]}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Ray pickles its tuner, but what a resume needs is in the journal."""
+        return {}
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Nothing: trials need no bracket of their own."""
@@ -61,6 +69,8 @@ class JournaledASHA(ASHAScheduler):
             return self.end(record, result["status"], result["error"])
         # Ray flattens nested results: {"metrics": {"epoch": 1}} arrives as {"metrics/epoch": 1}.
         metrics = {name.removeprefix("metrics/"): v for name, v in result.items() if name.startswith("metrics/")}
+        if result["warning"]:
+            self.say(f"WARNING  {record.key}: {result['warning']}")
         self.journal.record_epoch(record, metrics)
         for watcher in self.watchers:
             watcher.on_epoch(record)
@@ -95,14 +105,27 @@ class JournaledASHA(ASHAScheduler):
         return TrialScheduler.STOP
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """A process that died more often than max_failures: the trial has failed."""
+        """A process died. The searcher hands the training out again, unless that happened too often."""
         record = self.journal.find(trial.config["key"])
-        if record.is_unfinished:
-            text = trial.get_error() if hasattr(trial, "get_error") else None
-            self.end(record, "failed", str(text or "the trial's process died"))
+        if not record.is_unfinished:
+            return
+        died = self.num_deaths[record.key] = self.num_deaths.get(record.key, 0) + 1
+        if died > self.max_failures:
+            self.end(record, "failed", f"{describe_death(trial)} ({died} times)")
+        else:
+            self.say(
+                f"{record.key}: {describe_death(trial)} after epoch {len(record.epochs)}; "
+                f"it goes on from its checkpoint (retry {died} of {self.max_failures})"
+            )
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """Nothing: the ending was recorded with the result that brought it."""
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
         """Nothing to forget: the journal remembers."""
+
+
+def describe_death(trial: Trial) -> str:
+    """That a trial's process died, and on which machine where that is known."""
+    address = getattr(trial, "node_ip", None)
+    return "its process died" + (f" on {address}" if address else "")

@@ -186,12 +186,14 @@ def search_trials(
         journal,
         rungs,
         settings.reduction_factor,
+        max_failures=settings.max_failures,
         watchers=[progress, TensorBoardLog(run.tensorboard, journal.trials), housekeeping],
         stop_asked=stopping.asked,
         save_error=run.save_error,
+        say=progress.print_line,
     )
     if len(journal.trials) < settings.num_samples or searcher.unfinished:
-        run_trainings(searcher, scheduler, run, settings, workers)
+        run_trainings(searcher, scheduler, run, workers)
     for record in journal.trials:
         if record.is_unfinished:
             journal.park(record)

@@ -21,7 +21,60 @@ MIN_VALUES = 8  # a rung with fewer values is not modelled
 RANDOM_FRACTION = 0.2  # of the suggestions: insurance against a model that is wrong
 
 
-class RungSearcher(Searcher):
+class JobSearcher(Searcher):
+    """Hands Ray the trainings that the journal says are unfinished, those begun first; then, if any, new ones.
+
+    A training whose process died comes back here, so that going on after a dead process, a dead node and a dead
+    driver is one and the same: the job is handed out again and finds its checkpoint.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        unfinished: Iterable[Record],
+        job: Callable[[Record], dict[str, Any]],
+        may_ask: Callable[[], bool] = lambda: True,
+    ) -> None:
+        super().__init__(metric="val_top1", mode="max")
+        self.journal, self.job, self.may_ask = journal, job, may_ask
+        self.unfinished = sorted(unfinished, key=lambda record: not record.epochs)
+        self.handed_out: dict[str, Record] = {}
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next job; None while there may be one later; FINISHED when there is none."""
+        record = None
+        if self.may_ask():
+            record = self.unfinished.pop(0) if self.unfinished else self.suggest_new()
+        if record is None:
+            # Not finished while anything runs: its process may die, and then it is handed out again.
+            return None if self.handed_out else Searcher.FINISHED
+        self.journal.unpark(record)
+        self.handed_out[trial_id] = record
+        return self.job(record)
+
+    def suggest_new(self) -> Record | None:
+        """A training that is not in the journal yet, or None."""
+        return None
+
+    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
+        """Take back a training whose process died. How it ended otherwise, the scheduler has recorded."""
+        record = self.handed_out.pop(trial_id)
+        if error and record.is_unfinished:
+            self.unfinished.append(record)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Satisfy Ray's snapshots; the journal is what a resumed search starts from."""
+        Path(checkpoint_path).write_text(json.dumps({"state": "in the study database"}))
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Ray pickles its tuner, but what a resume needs is in the journal."""
+        return {}
+
+
+class RungSearcher(JobSearcher):
     """Rung-aware TPE: never compares values of different epochs.
 
     For each rung there is one Optuna study in memory that holds the trials that got there, with their values at that
@@ -46,29 +99,21 @@ class RungSearcher(Searcher):
         job: Callable[[Record], dict[str, Any]],
         may_ask: Callable[[], bool] = lambda: True,
     ) -> None:
-        super().__init__(metric="val_top1", mode="max")
-        self.journal, self.space, self.limits, self.rungs = journal, space, limits, rungs
+        super().__init__(journal, (r for r in journal.trials if r.is_unfinished), job, may_ask)
+        self.space, self.limits, self.rungs = space, limits, rungs
         self.seed, self.num_samples, self.first = seed, num_samples, list(first)
-        self.job, self.may_ask = job, may_ask
-        self.unfinished = [record for record in journal.trials if record.is_unfinished]
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.studies = {rung: optuna.create_study(direction="maximize") for rung in rungs}
         self.known: dict[int, set[int]] = {rung: set() for rung in rungs}
 
-    def suggest(self, trial_id: str) -> Any:
-        """The next job: first what an earlier run left unfinished, then new configurations."""
-        if not self.may_ask():
-            return Searcher.FINISHED
-        if self.unfinished:
-            record = self.unfinished.pop(0)
-            self.journal.unpark(record)
-            return self.job(record)
+    def suggest_new(self) -> Record | None:
+        """The next configuration, committed to the journal."""
         number = len(self.journal.trials)
         if number >= self.num_samples:
-            return Searcher.FINISHED
+            return None
         config, params, distributions, origin = self.sample(number)
         seed = derive_seed(self.seed, "trial", number)
-        return self.job(self.journal.add_trial(config, params, distributions, seed=seed, origin=origin))
+        return self.journal.add_trial(config, params, distributions, seed=seed, origin=origin)
 
     def sample(self, number: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, BaseDistribution], dict]:
         """(configuration, sampled part of it, its distributions, where it came from) for trial `number`."""
@@ -111,13 +156,3 @@ class RungSearcher(Searcher):
                     warnings.simplefilter("ignore", UserWarning)
                     study.add_trial(create_trial(params=record.params, distributions=record.distributions, value=value))
                 known.add(number)
-
-    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-        """Nothing: endings reach the journal through the scheduler, and the journal is the only state."""
-
-    def save(self, checkpoint_path: str) -> None:
-        """Satisfy Ray's snapshots; the journal is what a resumed search starts from."""
-        Path(checkpoint_path).write_text(json.dumps({"state": "in the study database"}))
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore."""

@@ -126,10 +126,10 @@ def default_choices(data: str, model: str) -> dict[str, Any]:
     The study (Tables 1 to 3) trained at 224 px, the baseline for 80 epochs.
     """
     if data == "doodles":
-        small = {"protocol": "small", "per_class": 60, "image_px": 32, "confirm_seeds": 2}
+        small: dict[str, Any] = {"protocol": "small", "image_px": 32, "confirm_seeds": 2}
         if model == "baseline":
-            return small | {"num_samples": 16, "max_epochs": 27, "confirm_top": 2}
-        return small | {"num_samples": 8, "max_epochs": 9, "confirm_top": 1, "per_class": 40}
+            return small | {"per_class": 60, "num_samples": 16, "max_epochs": 27}
+        return small | {"classes": 8, "per_class": 80, "num_samples": 8, "max_epochs": 9, "confirm_top": 1}
     return {"image_px": 224, "num_samples": 50, "max_epochs": 80 if model == "baseline" else 50}
 
 
