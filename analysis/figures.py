@@ -8,8 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure as Drawing
 
-from analysis import curve_figures, importance, search_figures
-from analysis.plotting import png_bytes
+from analysis import curve_figures, importance, picture_figures, result_figures, search_figures
+from analysis.plotting import DOTS_PER_INCH, png_bytes
 from analysis.run_data import RunData
 from tune_sketch.run_directory import write_csv
 
@@ -41,6 +41,11 @@ class Shown:
     def base64(self) -> str:
         return base64.b64encode(self.png).decode()
 
+    @property
+    def width_px(self) -> int:
+        """Width on the page: an inch of the figure is 118 px, so that its smallest text can be read."""
+        return round(int.from_bytes(self.png[16:20], "big") * 118 / DOTS_PER_INCH)
+
 
 SECTIONS = {
     "result": "Result",
@@ -58,6 +63,14 @@ FIGURES = (
         "Mean over the seeds, with the range over seeds as a band; dashed: training. * chosen on validation.",
         curve_figures.tabulate_finalist_curves,
         curve_figures.plot_finalist_curves,
+    ),
+    Figure(
+        "noise",
+        "result",
+        "Noise: finalists over seeds",
+        "Each mark is one retrained network, the bar their mean. * chosen on validation.",
+        result_figures.tabulate_noise,
+        result_figures.plot_noise,
     ),
     Figure(
         "trial_curves",
@@ -149,6 +162,94 @@ FIGURES = (
         "Each bar is a trial from its start to its end; rows are what ran at once.",
         search_figures.tabulate_timeline,
         search_figures.plot_timeline,
+    ),
+    Figure(
+        "samples",
+        "data",
+        "One drawing of each class (study: Fig. 1)",
+        "From the training split, as decoded for the network, dark on light.",
+        picture_figures.tabulate_samples,
+        picture_figures.plot_samples,
+        is_picture=True,
+    ),
+    Figure(
+        "variation",
+        "data",
+        "Variation within a class (study: Fig. 2)",
+        "Training drawings of some classes, chosen by a fixed seed.",
+        picture_figures.tabulate_variation,
+        picture_figures.plot_variation,
+        is_picture=True,
+    ),
+    Figure(
+        "label_distribution",
+        "data",
+        "Drawings per class",
+        "In training, validation and test. Source: splits.csv.",
+        picture_figures.tabulate_labels,
+        picture_figures.plot_labels,
+    ),
+    Figure(
+        "inversion",
+        "data",
+        "Inversion (study: Fig. 15)",
+        "Above as drawn, below inverted: most pixels are paper, and inverted paper is 0.",
+        picture_figures.tabulate_inversion,
+        picture_figures.plot_inversion,
+        is_picture=True,
+    ),
+    Figure(
+        "confusion",
+        "classes",
+        "Confusion matrix (study: Figs. 9 and 10)",
+        "Test drawings. Classes are ordered so that similar ones are neighbours; blue: right, orange: wrong, the "
+        "darker the larger the share of the true class.",
+        result_figures.tabulate_confusion,
+        result_figures.plot_confusion,
+    ),
+    Figure(
+        "confused_pairs",
+        "classes",
+        "The most confused pairs",
+        "Left: drawings of a class that were taken for another one. Right: what that other one looks like in training.",
+        picture_figures.tabulate_pair_pictures,
+        picture_figures.plot_pair_pictures,
+        is_picture=True,
+    ),
+    Figure(
+        "classes",
+        "classes",
+        "Precision, recall and F1 per class (study: Fig. 14)",
+        "Test split, best F1 first. Where two marks lie on each other the later one hides the earlier.",
+        result_figures.tabulate_classes,
+        result_figures.plot_classes,
+    ),
+    Figure(
+        "calibration",
+        "classes",
+        "Calibration",
+        "Does it know how sure it may be? Below the line: surer than right. Size: number of test drawings.",
+        result_figures.tabulate_calibration,
+        result_figures.plot_calibration,
+    ),
+    Figure(
+        "activation_maps",
+        "look",
+        "Class activation maps (study: Figs. 11, 12, 20)",
+        "Grad-CAM on test drawings chosen by a fixed seed; red spoke for the class. First two rows: right predictions. "
+        "Below: wrong ones, with what spoke for the predicted class and for the true one.",
+        picture_figures.tabulate_activation_maps,
+        picture_figures.plot_activation_maps,
+        is_picture=True,
+    ),
+    Figure(
+        "first_layer",
+        "look",
+        "Channels of the first layer (study: Figs. 16 to 19)",
+        "Outputs of the first convolution after ReLU for one test drawing, the strongest channels first.",
+        picture_figures.tabulate_channels,
+        picture_figures.plot_channels,
+        is_picture=True,
     ),
 )
 

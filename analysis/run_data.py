@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tune_sketch.best_model import BestModel, load_best
 from tune_sketch.data import SketchData, open_data
 from tune_sketch.data.splits import Splits, read_splits
 from tune_sketch.journal import Record
@@ -85,6 +86,23 @@ class RunData:
     def best_probabilities(self) -> np.ndarray:
         """float64 [num_test]: the probability of the best class."""
         return np.array([float(row["probability_1"]) for row in self.predictions])
+
+    @cached_property
+    def test_probabilities(self) -> np.ndarray | None:
+        """float32 [num_test, num_classes] of the chosen network, rows as in predictions.csv; None where not kept."""
+        if self.model is None:
+            return None
+        path = self.run.retrained / f"{self.model['retraining']}-test.npz"
+        if not path.is_file():
+            return None
+        with np.load(path) as file:
+            return file["probabilities"]
+
+    @cached_property
+    def best_model(self) -> BestModel | None:
+        """The chosen network, or None before there is one."""
+        has_weights = self.model is not None and (self.run.best / "weights.pt").is_file()
+        return load_best(self.run.path) if has_weights else None
 
     def confirm_row(self, trial: int, row: str) -> dict[str, str]:
         """The row "mean", "interval_low", ... of one finalist."""

@@ -166,7 +166,10 @@ def plot_slices(rows: Rows, run: RunData) -> Figure:
     names = run.varied
     num_columns = 4
     num_rows = -(-len(names) // num_columns)
-    figure, axes = new_figure(1.75 * num_rows + 0.2, num_rows, num_columns, sharey=True)
+    height = 1.6 * num_rows + 0.3
+    figure, axes = new_figure(height, num_rows, num_columns, sharey=True)
+    figure.set_layout_engine("none")  # so many axes would take seconds to fit
+    figure.subplots_adjust(0.085, 0.42 / height, 0.985, 1 - 0.25 / height, wspace=0.12, hspace=0.62)
     for axis in axes[len(names) :]:
         hide(axis)
     for axis, name in zip(axes, names, strict=False):

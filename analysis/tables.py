@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis import study
+from analysis import network_tables, study
 from analysis.run_data import RunData, percent_text, short_text
 from analysis.search_figures import tabulate_leaderboard, tabulate_rungs
 from tune_sketch.progress import duration_text
@@ -232,6 +232,23 @@ TABLES = (
         "search saw is higher than what fresh seeds give where luck helped to choose. Source: confirm.csv.",
         tabulate_finalists,
         show_finalists,
+    ),
+    Table(
+        "parameters",
+        "result",
+        "Parameters, reconciled (study: Table 1)",
+        "Counted in best/weights.pt.",
+        network_tables.tabulate_parameters,
+        network_tables.show_parameters,
+    ),
+    Table(
+        "votes",
+        "look",
+        "Several looks at one drawing (the study's future work)",
+        "On test drawings, after the choice was made: these numbers chose nothing. Gain against one look on the same "
+        "drawings; an interval that holds 0 shows no difference. A large network is measured on part of the split.",
+        network_tables.tabulate_votes,
+        network_tables.show_votes,
     ),
     Table(
         "leaderboard",
