@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure as Drawing
 
 from analysis import curve_figures, importance, picture_figures, result_figures, search_figures
-from analysis.plotting import DOTS_PER_INCH, png_bytes
+from analysis.plotting import DOTS_PER_INCH, STYLE, png_bytes
 from analysis.run_data import RunData
 from tune_sketch.run_directory import write_csv
 
@@ -264,7 +265,8 @@ def write_figures(run: RunData, folder: Path, relative_to: Path) -> list[Shown]:
         folder.mkdir(parents=True, exist_ok=True)
         csv = folder / f"{figure.name}.csv"
         write_csv(csv, dict.fromkeys(name for row in rows for name in row), rows)
-        png = png_bytes(figure.plot(rows, run), None if figure.is_picture else 128)
+        with rc_context(STYLE):
+            png = png_bytes(figure.plot(rows, run), None if figure.is_picture else 128)
         (folder / f"{figure.name}.png").write_bytes(png)
         shown.append(Shown(figure, png, csv.relative_to(relative_to).as_posix()))
     return shown

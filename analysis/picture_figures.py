@@ -34,9 +34,9 @@ def show_pictures(axis: Axes, pictures: Sequence[np.ndarray | None], labels: Seq
         left, top = cell_width * (place % num_columns), cell_height * (place // num_columns)
         smooth = "nearest" if side <= 64 else "antialiased"
         extent = (left, left + 1, top + 1, top)
-        axis.imshow(picture, extent=extent, vmin=0, vmax=255, interpolation=smooth)
+        axis.imshow(picture, extent=extent, vmin=0, vmax=255, interpolation=smooth, cmap="gray")
         axis.plot([left, left + 1, left + 1, left, left], [top, top, top + 1, top + 1, top], color="#cccccc", lw=0.5)
-    size = float(np.clip(72 * 6.8 / num_columns / 9.5, 4.5, 8.5))
+    size = 8.5 if num_columns <= 8 else 6.8
     for place, label in enumerate(labels):
         left, top = cell_width * (place % num_columns), cell_height * (place // num_columns)
         axis.text(left + 0.5, top + 1.03, label, ha="center", va="top", fontsize=size)
@@ -50,7 +50,10 @@ def show_pictures(axis: Axes, pictures: Sequence[np.ndarray | None], labels: Seq
 def picture_grid(pictures: Sequence[np.ndarray | None], labels: Sequence[str], num_columns: int) -> Figure:
     """A figure of pictures alone."""
     num_rows = -(-len(pictures) // num_columns)
-    figure, (axis,) = new_figure(max(0.9, 7.0 * 1.34 * num_rows / (1.08 * num_columns)))
+    width = max(7.0, 0.63 * num_columns)
+    height = width * 1.34 * num_rows / (1.08 * num_columns)
+    figure, (axis,) = new_figure(max(0.9, height), width_inches=width, layout=None)
+    axis.set_position((0, 0, 1, 1))
     show_pictures(axis, pictures, labels, num_columns)
     return figure
 
@@ -81,8 +84,8 @@ def pick_training_drawings(run: RunData, num_classes: int, num_per_class: int) -
 
 
 def plot_samples(rows: Rows, run: RunData) -> Figure:
-    num_columns = 10 if len(rows) <= 60 else 14 if len(rows) <= 150 else 20
-    labels = [cut_text(row["class"].replace("_", " "), 15) for row in rows]
+    num_columns = 10 if len(rows) <= 60 else 12 if len(rows) <= 150 else 16
+    labels = [cut_text(row["class"].replace("_", " "), 12) for row in rows]
     return picture_grid([drawn(run, row["index"]) for row in rows], labels, num_columns)
 
 

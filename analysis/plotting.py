@@ -1,9 +1,8 @@
 """The look of every figure: size, colours, and how it becomes a small PNG."""
 
 import io
-from typing import Any
+from typing import Any, Literal
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -21,7 +20,7 @@ STATUS_COLORS = {
     "running": "#ccbb44",
     "waiting": "#777777",
 }
-STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {  # for matplotlib's rc_context, around plotting and saving
     "font.size": 9,
     "axes.titlesize": 9.5,
     "axes.labelsize": 9,
@@ -40,20 +39,23 @@ STYLE: dict[Any, Any] = {
 
 
 def new_figure(
-    height_inches: float, num_rows: int = 1, num_columns: int = 1, width_inches: float = WIDTH_INCHES, **options
+    height_inches: float,
+    num_rows: int = 1,
+    num_columns: int = 1,
+    width_inches: float = WIDTH_INCHES,
+    layout: Literal["constrained"] | None = "constrained",
+    **options: Any,
 ) -> tuple[Figure, list[Axes]]:
     """A figure with its axes in reading order. Extra options go to `Figure.subplots`."""
-    with rc_context(STYLE):
-        figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
-        axes = figure.subplots(num_rows, num_columns, squeeze=False, **options)
+    figure = Figure(figsize=(width_inches, height_inches), layout=layout)
+    axes = figure.subplots(num_rows, num_columns, squeeze=False, **options)
     return figure, list(axes.flat)
 
 
 def png_bytes(figure: Figure, num_colors: int | None = 128) -> bytes:
     """The figure as PNG. A palette (None: all colours) makes drawings of lines and text a third as large."""
     buffer = io.BytesIO()
-    with rc_context(STYLE):
-        figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, facecolor="white")
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, facecolor="white")
     if num_colors is None:
         return buffer.getvalue()
     small = io.BytesIO()

@@ -43,9 +43,9 @@ def plot_noise(rows: Rows, run: RunData) -> Figure:
         seen = own[0]["val_top1_in_search"]
         if seen is not None:
             axis.scatter(100 * seen, place - 0.15, color="black", marker="x", s=30, zorder=4)
-    axis.scatter([], [], color=COLORS[0], marker="o", s=22, label="validation, fresh seeds")
-    axis.scatter([], [], color=COLORS[1], marker="s", s=22, label="test, the same networks")
-    axis.scatter([], [], color="black", marker="x", s=30, label="validation, in the search")
+    axis.scatter([], [], color=COLORS[0], marker="o", s=22, label="validation")
+    axis.scatter([], [], color=COLORS[1], marker="s", s=22, label="test")
+    axis.scatter([], [], color="black", marker="x", s=30, label="validation in the search")
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.1)
     names = [f"trial {n}{' (study)' if n == 0 else ''}{' *' if n == run.chosen else ''}" for n in numbers]
     axis.set_yticks(range(len(numbers)), names)

@@ -167,8 +167,7 @@ def plot_slices(rows: Rows, run: RunData) -> Figure:
     num_columns = 4
     num_rows = -(-len(names) // num_columns)
     height = 1.6 * num_rows + 0.3
-    figure, axes = new_figure(height, num_rows, num_columns, sharey=True)
-    figure.set_layout_engine("none")  # so many axes would take seconds to fit
+    figure, axes = new_figure(height, num_rows, num_columns, layout=None, sharey=True)  # fitting so many takes seconds
     figure.subplots_adjust(0.085, 0.42 / height, 0.985, 1 - 0.25 / height, wspace=0.12, hspace=0.62)
     for axis in axes[len(names) :]:
         hide(axis)
