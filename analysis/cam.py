@@ -27,7 +27,7 @@ def map_activations(model: "BestModel", images: np.ndarray, labels: np.ndarray) 
     explainer = LayerGradCam(network, layer)
     maps = []
     for start in range(0, len(images), BATCH_SIZE):
-        batch = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH_SIZE])).to(model.device)
+        batch = torch.from_numpy(np.array(images[start : start + BATCH_SIZE])).to(model.device)
         inputs = normalise(to_unit(batch), network, model.pretrained)
         target = torch.as_tensor(np.asarray(labels[start : start + BATCH_SIZE]), device=model.device)
         coarse = explainer.attribute(inputs, target=target, relu_attributions=True)
