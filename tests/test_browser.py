@@ -1,0 +1,282 @@
+"""What a person sees, in a real browser: report, TensorBoard's comparison of trials, drawing page, study."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from analysis.report import write_report
+from tests.fake_runs import add_trials, begin_run, make_finished_run
+from tune_sketch.tensorboard_log import TensorBoardLog
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="chromium and chromedriver are not installed"),
+]
+SCREENSHOTS = os.environ.get("TUNE_SKETCH_SCREENSHOTS")  # a folder: keep what the browser showed, to look at it
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    flags = ["headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-dev-shm-usage"]
+    flags += ["disable-background-networking", "disable-component-update", "disable-sync"]
+    flags += ["window-size=1400,1000", f"user-data-dir={tmp_path_factory.mktemp('browser')}"]
+    for flag in flags:
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
+    driver.set_page_load_timeout(90)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_finished_run(tmp_path_factory.mktemp("browsed") / "run", num_trials=14)
+
+
+@contextlib.contextmanager
+def serving(*command):
+    """Start a server of our own, give its address once it answers, and end it with all its children."""
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        seen, address = "", None
+        while address is None:
+            line = process.stdout.readline()
+            assert line, f"{command} ended: {seen}"
+            seen += line
+            address = re.search(r"http://[\w.]+:\d+/", line)
+        wait_until(lambda: is_answering(address[0]), 60)
+        yield address[0]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(15)
+        process.stdout.close()
+
+
+def is_answering(address):
+    try:
+        with urllib.request.urlopen(address, timeout=5) as reply:
+            return reply.status == 200
+    except OSError:
+        return False
+
+
+def wait_until(check, seconds=60):
+    """The first true answer of `check`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = check()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"not within {seconds} s: {check}"
+        time.sleep(0.3)
+
+
+def keep(browser, name):
+    if SCREENSHOTS:
+        browser.save_screenshot(str(Path(SCREENSHOTS) / f"{name}.png"))
+
+
+def page_text(browser):
+    """All text of the page, that inside of web components too."""
+    return browser.execute_script(
+        """const texts = []; const walk = (node) => {
+             if (node.nodeType === 3) texts.push(node.textContent);
+             if (node.shadowRoot) walk(node.shadowRoot);
+             for (const child of node.childNodes) walk(child); };
+           walk(document.body); return texts.join("\\n");"""
+    )
+
+
+def test_the_report(browser, run):
+    path = write_report([run.path], run.report_html)
+    browser.get(path.as_uri())
+    browser.execute_script("for (const i of document.images) i.loading = 'eager'")
+    wait_until(lambda: browser.execute_script("return [...document.images].every((i) => i.complete)"))
+    widths = browser.execute_script("return [...document.images].map((image) => image.naturalWidth)")
+    assert len(widths) > 15
+    assert min(widths) > 100, "every figure is there"
+    fetched = browser.execute_script("return performance.getEntriesByType('resource').map((r) => r.name)")
+    assert [name for name in fetched if not name.startswith("data:")] == [], "nothing is fetched"
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    keep(browser, "report")
+    title, column = "top-1 at 1", "return [...document.querySelectorAll('table.sortable tbody tr')].map("
+    head = next(h for h in browser.find_elements("css selector", "table.sortable th") if h.text == title)
+    place = browser.execute_script("return arguments[0].cellIndex", head)
+    browser.execute_script("arguments[0].click()", head)
+    values = browser.execute_script(column + f"(row) => row.cells[{place}].textContent)")
+    numbers = [float(value) for value in values if value]
+    assert numbers == sorted(numbers, reverse=True), "a click on its title sorts by a column"
+    assert "" not in values[: len(numbers)], "empty cells come last"
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (1400, "dark")])
+def test_the_report_on_a_phone_and_in_the_dark(browser, run, width, scheme):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500},
+    )
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    try:
+        browser.get(write_report([run.path], run.report_html).as_uri())
+        wide = browser.execute_script("return document.documentElement.scrollWidth")
+        assert wide <= width, "the page itself does not scroll sideways"
+        paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
+        keep(browser, f"report-{width}-{scheme}")
+        browser.execute_script("document.querySelectorAll('figure')[3].scrollIntoView()")
+        keep(browser, f"report-{width}-{scheme}-figure")
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_tensorboard_compares_trials_while_they_run(browser, tmp_path):
+    run, journal = begin_run(tmp_path / "run", num_samples=20)
+    add_trials(run, journal, 12, failed=2, running=2)  # as after a resume: everything is written from the journal
+    TensorBoardLog(run.tensorboard, journal.trials)
+    with serving("tensorboard.main", "--logdir", str(run.tensorboard), "--host", "127.0.0.1", "--port", "0") as address:
+        browser.get(address + "#hparams")
+        names = [f"trial {record.number}" for record in journal.trials if record.epochs or record.error]
+        wait_until(lambda: set(names) <= set(page_text(browser).split("\n")), 120)
+        text = page_text(browser)
+        for title in ("validation top-1", "validation top-5", "validation loss", "epochs", "seconds"):
+            assert title in text, title
+        trial = journal.trials[3]
+        shown = f"{trial.epochs[-1]['val_top1']:.4g}"
+        assert shown in text, f"the table shows the last value {shown} of trial 3"
+        keep(browser, "tensorboard-table")
+        for tab, name in (("PARALLEL COORDINATES VIEW", "parallel"), ("SCATTER PLOT MATRIX VIEW", "scatter")):
+            click_tab(browser, tab)
+            marks = "path" if name == "parallel" else "circle, .point, g, canvas"
+            wait_until(lambda marks=marks: count_deep(browser, marks) >= len(names), 60)
+            time.sleep(1)
+            keep(browser, f"tensorboard-{name}")
+
+
+def click_tab(browser, title):
+    """Click the first element, in any shadow root, whose own text is `title`."""
+    found = wait_until(
+        lambda: browser.execute_script(
+            """const walk = (node) => {
+                 if (node.nodeType === 1 && [...node.childNodes].some((c) => c.nodeType === 3
+                     && c.textContent.trim().toUpperCase() === arguments_title)) { node.click(); return true; }
+                 if (node.shadowRoot && walk(node.shadowRoot)) return true;
+                 return [...node.childNodes].some(walk); };
+               const arguments_title = arguments[0]; return walk(document.body);""",
+            title,
+        )
+    )
+    assert found
+
+
+def count_deep(browser, selector):
+    """How many elements match, in all shadow roots."""
+    return browser.execute_script(
+        """let count = 0; const walk = (root) => { count += root.querySelectorAll(arguments_selector).length;
+             for (const e of root.querySelectorAll("*")) if (e.shadowRoot) walk(e.shadowRoot); };
+           const arguments_selector = arguments[0]; walk(document); return count;""",
+        selector,
+    )
+
+
+def test_the_drawing_page_answers_while_one_draws(browser, run):
+    from selenium.webdriver import ActionChains
+
+    with serving("tune_sketch.draw", str(run.path), "--port", "0") as address:
+        browser.get(address)
+        paper = browser.find_element("id", "paper")
+        actions = ActionChains(browser, duration=30)
+        actions.move_to_element_with_offset(paper, -100, -60).click_and_hold()
+        for right, down in ((200, 0), (0, 120), (-200, 0), (0, -120)):
+            actions.move_by_offset(right, down)
+        actions.perform()  # the button is still down: it answers while one draws
+        wait_until(lambda: len(browser.find_elements("css selector", "#classes li")) == 5)
+        ActionChains(browser).release().perform()
+        overlay = browser.find_element("id", "overlay")
+        wait_until(lambda: overlay.is_displayed() and overlay.get_attribute("naturalWidth") == "320")
+        first = shown_classes(browser)
+        assert all("%" in text for text in first)
+        more = ActionChains(browser, duration=30).move_to_element_with_offset(paper, -90, 80).click_and_hold()
+        more.move_by_offset(60, 60).move_by_offset(60, -60).release().perform()
+        wait_until(lambda: shown_classes(browser) != first)
+        keep(browser, "draw")
+        touch_stroke(browser, paper)
+        browser.find_element("id", "clear").click()
+        wait_until(lambda: not browser.find_elements("css selector", "#classes li"))
+        assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def shown_classes(browser):
+    return browser.execute_script("return [...document.querySelectorAll('#classes li')].map((item) => item.innerText)")
+
+
+def touch_stroke(browser, paper):
+    """A finger's stroke changes the drawing."""
+    count = "return strokes.length"
+    before, box = browser.execute_script(count), paper.rect
+    points = [{"x": box["x"] + x, "y": box["y"] + 60 + x / 3} for x in (60, 90, 120, 160)]
+    for kind, touched in (("touchStart", points[:1]), *(("touchMove", [p]) for p in points[1:]), ("touchEnd", [])):
+        browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touched})
+    wait_until(lambda: browser.execute_script(count) == before + 1, 10)
+
+
+def test_optuna_dashboard_opens_the_study(browser, run):
+    pytest.importorskip("optuna_dashboard", reason="the extra `dashboard` is not installed")
+    command = ["-c", "from optuna_dashboard._cli import main; main()", f"sqlite:///{run.study_db}"]
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, *command, "--host", "127.0.0.1", "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        address = f"http://127.0.0.1:{port}/"
+        wait_until(lambda: is_answering(address), 60)
+        browser.get(address + "dashboard/studies/1/trials")
+        wait_until(lambda: "Trial 3" in page_text(browser), 60)
+        keep(browser, "optuna-dashboard")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(15)
+
+
+def free_port():
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
