@@ -156,7 +156,8 @@ def main(argv: list[str] | None = None) -> int:
             progress = Progress(0, rungs, settings.reduction_factor, 0.0)
             start_ray(arguments.address)
             stopping = Stopping(run, progress.print_line)
-            confirm(run, search, settings, journal, place(settings), stopping, progress)
+            workers = place(settings, may_grow=arguments.address is not None)
+            confirm(run, search, settings, journal, workers, stopping, progress)
             progress.show_live("")
             write_tables(run, journal)
             if stopping.by_signal:

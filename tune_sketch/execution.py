@@ -1,6 +1,7 @@
 """Runs trainings on Ray: starts or joins it, drives one Tuner, and stops when asked or when nothing can succeed."""
 
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -24,7 +25,8 @@ NUM_SAME_FAILURES = 3  # when the first so many trials fail for one reason, and 
 class Workers:
     """How a search's trainings are placed on the machines that Ray has."""
 
-    num_workers: int  # trainings at once
+    num_workers: int  # trainings at once, on the machines that there are now
+    most: int | None  # trainings at once; None: as many as the machines that join later can take
     cpus: float  # of each
     gpus: float
     num_threads: int  # of torch in each
@@ -36,8 +38,11 @@ class Workers:
 def start_ray(address: str | None) -> None:
     """Join the cluster at `address`, or start Ray on this machine alone, behind a token that only we know.
 
-    Raises ValueError when there is no cluster at the address.
+    On one machine too, since Ray listens on all of its addresses. Raises ValueError when no cluster at the address
+    takes us.
     """
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        return  # by the search of an earlier model
     # Endings carry no accuracy: a trial that diverged has none, and none is made up for it.
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # our own files are cleaner, see run_directory.py
@@ -46,40 +51,62 @@ def start_ray(address: str | None) -> None:
     os.environ["TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address is None:
+        os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     import ray
+    from ray._raylet import Config
+    from ray.exceptions import AuthenticationError
 
+    Config.initialize("")  # read the environment again: ray may have been imported before the token was made
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what goes wrong is said by our own scheduler
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
     if address is None:
-        ray.init(include_dashboard=False, **common)
+        ray.init(address="local", include_dashboard=False, **common)  # "local": not where RAY_ADDRESS points
         return
     try:
         ray.init(address=address, **common)
     except ConnectionError as error:
         raise ValueError(f"--address {address}: no Ray cluster answers there ({error})") from None
+    except AuthenticationError:
+        raise ValueError(
+            f"--address {address}: that cluster asks for its token: set RAY_AUTH_MODE=token and put the token into "
+            "~/.ray/auth_token"
+        ) from None
 
 
-def place(settings: SearchSettings) -> Workers:
-    """How many trainings run at once and what each gets. Raises ValueError when not even one fits."""
+def place(settings: SearchSettings, *, may_grow: bool = False) -> Workers:
+    """How many trainings run at once and what each gets; one training is on one machine.
+
+    may_grow: machines may join later, as in a cluster that starts them when trials wait. Raises ValueError when no
+    machine can take one training, unless a cluster may grow and was told what a training needs.
+    """
     import ray
 
-    have = ray.cluster_resources()
-    num_cpus, num_gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpus = settings.gpus_per_trial
     if gpus is None:
-        gpus = 1.0 if num_gpus >= 1 else 0.0
+        gpus = 1.0 if any(have.get("GPU", 0.0) >= 1 for have in machines) else 0.0
     cpus = settings.cpus_per_trial
-    if cpus is None:
-        cpus = max(1.0, num_cpus * gpus // num_gpus) if gpus else 1.0
-    if cpus > num_cpus or gpus > num_gpus:
+    if cpus is None:  # a GPU's share of the cores, so that none of a machine's GPUs is left without
+        shares = [have.get("CPU", 0.0) * gpus // have["GPU"] for have in machines if gpus and have.get("GPU", 0.0)]
+        cpus = max(1.0, min(shares, default=1.0))
+    num_workers = sum(count_fitting(have, cpus, gpus) for have in machines)
+    if num_workers == 0 and not (may_grow and settings.gpus_per_trial is not None):
+        most_cpus = max((have.get("CPU", 0.0) for have in machines), default=0.0)
+        most_gpus = max((have.get("GPU", 0.0) for have in machines), default=0.0)
         raise ValueError(
-            f"one trial asks for {cpus:g} CPUs and {gpus:g} GPUs, Ray has {num_cpus:g} CPUs and {num_gpus:g} GPUs: "
-            "lower --cpus-per-trial or --gpus-per-trial"
+            f"one trial asks for {cpus:g} CPUs and {gpus:g} GPUs, the largest machine has {most_cpus:g} CPUs and "
+            f"{most_gpus:g} GPUs: lower --cpus-per-trial or --gpus-per-trial"
+            + (", or give --gpus-per-trial to wait for machines that have as many" if may_grow else "")
         )
-    fit = min(num_cpus // cpus, num_gpus // gpus if gpus else num_cpus)
-    num_workers = int(min(fit, settings.max_concurrent or fit))
-    return Workers(num_workers, cpus, gpus, max(1, int(cpus)))
+    most = settings.max_concurrent if may_grow else min(num_workers, settings.max_concurrent or num_workers)
+    return Workers(max(1, min(num_workers, most or num_workers)), most, cpus, gpus, max(1, int(cpus)))
+
+
+def count_fitting(have: dict[str, float], cpus: float, gpus: float) -> int:
+    """How many trainings one machine can take at once."""
+    by_gpus = have.get("GPU", 0.0) // gpus if gpus else math.inf
+    return int(min(have.get("CPU", 0.0) // cpus, by_gpus))
 
 
 class Stopping:
@@ -150,7 +177,8 @@ def run_trainings(searcher: Any, scheduler: JournaledASHA, run: RunDirectory, wo
             search_alg=searcher,
             scheduler=scheduler,
             num_samples=-1,  # the searcher says when it has no more
-            max_concurrent_trials=workers.num_workers,
+            # Without a bound Ray always holds one training more than fits, which is what makes a cluster grow.
+            max_concurrent_trials=workers.most,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
@@ -165,8 +193,9 @@ def run_trainings(searcher: Any, scheduler: JournaledASHA, run: RunDirectory, wo
     try:
         tuner.fit()
     except tune.TuneError as error:
-        raise scheduler.journal.error or error from None
-    shutil.rmtree(run.ray, ignore_errors=True)  # Ray's own snapshots: the journal is what a resume starts from
+        raise scheduler.journal.error or scheduler.error or error from None
+    finally:
+        shutil.rmtree(run.ray, ignore_errors=True)  # Ray's own snapshots: the journal is what a resume starts from
 
 
 def make_job(

@@ -131,7 +131,7 @@ def carry_out(run: RunDirectory, address: str | None, storage: str | None = None
         progress.print_line(f"run directory  {run.path}\nTensorBoard    tensorboard --logdir {run.tensorboard}")
         start_ray(address)
         stopping = Stopping(run, progress.print_line)
-        workers = place(settings)
+        workers = place(settings, may_grow=address is not None)
         search_trials(run, search, settings, journal, rungs, workers, stopping, progress)
         if not stopping.by_signal:
             stopping.clear()
@@ -220,7 +220,7 @@ def print_expected_hours(settings: SearchSettings, inputs: Inputs, address: str 
     limits = inputs.limits(settings)
     config = configuration_of(settings.model, study_configuration(settings.model, limits), limits)
     start_ray(address)
-    workers = place(settings)
+    workers = place(settings, may_grow=address is not None)
     import ray
 
     measure = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus)(time_epoch)
