@@ -86,7 +86,7 @@ def describe_run(run: RunData, folder: Path, relative_to: Path, identifier: str)
     tables = write_tables(run, folder, relative_to)
     rows = tabulate_study([run])
     if run.chosen is not None:
-        tables.append(write_table(STUDY_TABLE, rows, folder, relative_to))
+        tables.insert(1, write_table(STUDY_TABLE, rows, folder, relative_to))  # right after the finalists
     figures = write_figures(run, folder, relative_to)
     sections = []
     for name, title in ALL_SECTIONS.items():

@@ -11,6 +11,7 @@ from analysis.run_data import RunData, is_logarithmic, is_numeric
 from tune_sketch.rungs import value_at_rung
 
 Rows = list[dict[str, Any]]
+LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}  # text stays readable over lines
 
 
 def tabulate_leaderboard(run: RunData) -> Rows:
@@ -143,7 +144,14 @@ def plot_parallel(rows: Rows, run: RunData) -> Figure:
         for at, text in ticks:
             text = f"{100 * float(text):.3g} %" if name == "val_top1" else text
             axis.annotate(
-                text, (place, at), (3, 1), textcoords="offset points", fontsize=7.5, zorder=6, color="#222222"
+                text,
+                (place, at),
+                (3, 1),
+                textcoords="offset points",
+                fontsize=7.5,
+                zorder=6,
+                color="#222222",
+                bbox=LABEL_BOX,
             )
     lowest, highest = values.min(), values.max()
     from matplotlib import colormaps

@@ -31,9 +31,11 @@ TABLE_METRICS = (
     ("validation/top1", "validation top-1"),
     ("validation/top5", "validation top-5"),
     ("validation/loss", "validation loss"),
-    ("trial/epochs", "epochs"),
+    ("trial/epochs", "epochs trained"),
     ("trial/seconds", "seconds"),
 )
+# TensorBoard shows the first five hyperparameters at once, the others by a click each.
+SHOWN_FIRST = ("optimizer", "learning_rate", "batch_size", "weight_decay", "dropout")
 
 
 class TensorBoardLog:
@@ -104,7 +106,7 @@ class TensorBoardLog:
             return
         self.columns |= names
         experiment = Experiment(description="one row per trial; metrics are those of its last epoch")
-        for name in sorted(self.columns):
+        for name in sorted(self.columns, key=lambda name: (name not in SHOWN_FIRST, name)):
             experiment.hparam_infos.append(HParamInfo(name=name, display_name=name, type=type_of(name, record)))
         for tag, title in TABLE_METRICS:
             experiment.metric_infos.append(MetricInfo(name=MetricName(group="", tag=tag), display_name=title))
