@@ -1,5 +1,6 @@
 """Checkpoints that survive a crash at any moment: written whole or not at all, checked when read."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -14,6 +15,10 @@ import torch
 KEPT_CHECKPOINTS = 2  # the newest, and one to fall back on
 
 
+class CheckpointNotWritten(OSError):
+    """The disk is full or cannot be written; the checkpoints before it are whole."""
+
+
 def write_checkpoint(folder: Path, epoch: int, payload: dict[str, Any]) -> Path:
     """Write `epoch_0007.pt` and its manifest `epoch_0007.json`; keep the two newest; return the .pt path.
 
@@ -21,8 +26,24 @@ def write_checkpoint(folder: Path, epoch: int, payload: dict[str, Any]) -> Path:
     is written aside, forced to the disk and then renamed, the manifest last: a checkpoint without a
     manifest was never finished. One process writes into a folder at a time.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"epoch_{epoch:04d}.pt"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(file, epoch, payload)
+        sync_folder(folder)
+    except (OSError, RuntimeError) as error:  # torch makes a RuntimeError of a full disk
+        with contextlib.suppress(OSError):  # the journal may need the space
+            for part in folder.glob("*.part"):
+                part.unlink()
+        raise CheckpointNotWritten(f"{file} cannot be written: {error.__context__ or error}") from error
+    for old in checkpoint_files(folder)[KEPT_CHECKPOINTS:]:
+        manifest_file(old).unlink(missing_ok=True)
+        old.unlink()
+    return file
+
+
+def write_whole(file: Path, epoch: int, payload: dict[str, Any]) -> None:
+    """Write the .pt file, then its manifest, each aside and renamed when it is on the disk."""
     part = file.with_suffix(".pt.part")
     with part.open("wb") as out:
         torch.save(payload, out)
@@ -37,11 +58,6 @@ def write_checkpoint(folder: Path, epoch: int, payload: dict[str, Any]) -> Path:
         out.flush()
         os.fsync(out.fileno())
     os.replace(part, manifest_file(file))
-    sync_folder(folder)
-    for old in checkpoint_files(folder)[KEPT_CHECKPOINTS:]:
-        manifest_file(old).unlink(missing_ok=True)
-        old.unlink()
-    return file
 
 
 def read_newest_checkpoint(folder: Path) -> tuple[int, dict[str, Any]] | None:

@@ -14,8 +14,9 @@ class SketchTrial(tune.Trainable):
 
     The job (the `config` that Ray hands over) is plain JSON made by `tune_sketch.search.make_job`: key, model,
     config, seed, paths of data, splits, weights and checkpoints. A step's result holds `status`: "epoch" with
-    `metrics`, or one of the endings "diverged", "out_of_memory", "failed" with `error`. Errors are reported, not
-    raised, so that Ray retries only what a retry can mend: a process that died.
+    `metrics`, or one of the endings "diverged", "out_of_memory", "failed" with `error`, or "not_written" where the
+    disk is full: then the search has to end, the trial has not. Errors are reported, not raised, so that only what a
+    retry can mend is retried: a process that died.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -32,6 +33,7 @@ class SketchTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train one epoch, keep a checkpoint where one is due, and report."""
+        from trainables.checkpoints import CheckpointNotWritten
         from trainables.training import Diverged, OutOfMemory
 
         try:
@@ -40,6 +42,8 @@ class SketchTrial(tune.Trainable):
             ending, text = "diverged", str(error)
         except OutOfMemory as error:
             ending, text = "out_of_memory", str(error)
+        except CheckpointNotWritten as error:  # no fault of the trial, and no trial can go on
+            ending, text = "not_written", str(error)
         except Exception:  # an error in the code or the machine is a failed trial with its traceback
             ending, text = "failed", traceback.format_exc()
         return {"status": ending, "error": text}

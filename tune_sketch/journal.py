@@ -2,22 +2,20 @@
 
 import json
 import math
-import os
 import sys
 import time
-import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
+
+from tune_sketch.database import JournalError, mask_password, open_storage, reason_of
 
 ENDINGS = {  # how a trial can end -> the state in which Optuna and its dashboard show it
     "completed": TrialState.COMPLETE,  # trained to its own number of epochs
@@ -28,10 +26,6 @@ ENDINGS = {  # how a trial can end -> the state in which Optuna and its dashboar
 }
 DATABASE_PATIENCE_SECONDS = 120.0
 T = TypeVar("T")
-
-
-class JournalError(RuntimeError):
-    """The study's database could not be read or written."""
 
 
 @dataclass
@@ -240,7 +234,7 @@ class Journal:
             try:
                 return commit()
             except (StorageInternalError, sqlalchemy.exc.OperationalError) as error:
-                reason = str(error.__cause__ or error).splitlines()[0]
+                reason = reason_of(error)
                 if time.monotonic() > deadline:
                     self.error = JournalError(
                         f"the study's database could not be used for {DATABASE_PATIENCE_SECONDS:.0f} s: {reason}. "
@@ -281,34 +275,6 @@ def record_of_trial(frozen: optuna.trial.FrozenTrial) -> Record:
         error=ending.get("error", "") if finished else "",
         storage_id=frozen._trial_id,
     )
-
-
-def open_storage(url: str, *, read_only: bool = False) -> RDBStorage:
-    """Optuna's database storage; SQLite in write-ahead mode, so that readers never wait for the writer."""
-    try:
-        sqlalchemy_url = sqlalchemy.make_url(url)
-    except sqlalchemy.exc.ArgumentError:
-        raise ValueError(f"--storage must be a database URL such as postgresql://user@host/name, got {url!r}") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if sqlalchemy_url.get_backend_name() == "sqlite" and read_only:
-        path = str(Path(sqlalchemy_url.database or "").absolute())
-        # SQLite must make a -shm file to read a write-ahead database; where it may not, nobody writes either.
-        mode = "mode=ro" if os.access(Path(path).parent, os.W_OK) else "immutable=1"
-        readable = f"sqlite:///file:{urllib.parse.quote(path)}?{mode}&uri=true"
-        return RDBStorage(readable, skip_compatibility_check=True, skip_table_creation=True)
-    if sqlalchemy_url.get_backend_name() == "sqlite":
-        storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
-        with storage.engine.connect() as connection:
-            connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
-        return storage
-    if sqlalchemy_url.drivername == "postgresql":  # the driver that is installed with the [postgres] extra
-        sqlalchemy_url = sqlalchemy_url.set(drivername="postgresql+psycopg")
-    return RDBStorage(sqlalchemy_url.render_as_string(hide_password=False), engine_kwargs={"pool_pre_ping": True})
-
-
-def mask_password(url: str) -> str:
-    """The URL as it may be printed and stored."""
-    return sqlalchemy.make_url(url).render_as_string(hide_password=True)
 
 
 def to_json_text(value: Any) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from search_spaces.common import SpaceLimits
 from tune_sketch.data import SketchData, open_data, prepare_data
 from tune_sketch.data.splits import Splits, make_splits
+from tune_sketch.database import hide_password
 from tune_sketch.progress import duration_text
 from tune_sketch.rungs import expected_epochs_per_trial, rung_epochs
 from tune_sketch.settings import SearchSettings
@@ -88,7 +89,7 @@ def describe_machine() -> dict[str, Any]:
     """Versions, code version and hardware, so that a run directory explains itself."""
     return {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": [Path(sys.argv[0]).name if os.sep in sys.argv[0] else sys.argv[0], *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *map(hide_password, sys.argv[1:])],
         "versions": {"python": platform.python_version()} | {name: find_version(name) for name in PACKAGES},
         "git_commit": find_git_commit(),
         "host": {"system": platform.system(), "machine": platform.machine(), "num_cpus": os.cpu_count()},

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tune_sketch.journal import Journal, Record, to_json_text
 from tune_sketch.settings import SearchSettings
@@ -177,14 +177,24 @@ class RunDirectory:
         return Journal(url, search["study_name"], read_only=read_only)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a whole file or leave the old one: temporary file, fsync, rename."""
+@contextlib.contextmanager
+def replace_whole(path: Path) -> Iterator[TextIO]:
+    """A file to write that takes the place of `path` when it is whole and on the disk, or else leaves the old one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "w", encoding="utf-8", newline="") as file:
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)  # on a full disk it would keep others from writing
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole file or leave the old one."""
+    with replace_whole(path) as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -194,14 +204,10 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[dict[str, Any]]) -> None:
     """Write a whole CSV file or leave the old one. A value that a row lacks is an empty cell."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "w", encoding="utf-8", newline="") as file:
+    with replace_whole(path) as file:
         writer = csv.DictWriter(file, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -267,10 +273,15 @@ def own(run: RunDirectory) -> Iterator[None]:
     process needs no cleaning up. Raises ValueError that names the owner's host and process when a search is at work.
     """
     with open(run.path / "owner.json", "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"{run.path} is in use by {describe_owner(run)}") from None
+        for attempt in reversed(range(5)):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                # Someone who only looks, by read_owner, has let go of it a moment later.
+                if attempt == 0:
+                    raise ValueError(f"{run.path} is in use by {describe_owner(run)}") from None
+                time.sleep(0.1)
         file.truncate(0)
         json.dump({"host": socket.gethostname(), "process": os.getpid(), "since": time.time()}, file)
         file.flush()

@@ -50,6 +50,7 @@ class JournaledASHA(ASHAScheduler):
         self.journal, self.watchers = journal, watchers
         self.max_failures = max_failures
         self.num_deaths: dict[str, int] = {}
+        self.error: OSError | None = None
         self.stop_asked, self.save_error, self.say = stop_asked, save_error, say
         self.rungs = {rung: arrivals(journal.trials, rung) for rung in rungs[:-1]}
 
@@ -62,9 +63,19 @@ class JournaledASHA(ASHAScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Record the epoch, then decide, then record the decision."""
+        try:
+            return self.decide(trial, result)
+        except OSError as error:  # of a table, a traceback or a checkpoint; kept, because Ray wraps it
+            self.error = error
+            raise
+
+    def decide(self, trial: Trial, result: dict[str, Any]) -> str:
+        """CONTINUE or STOP. Raises OSError when nothing more can be written."""
         record = self.journal.find(trial.config["key"])
         if not record.is_unfinished:
             return TrialScheduler.STOP
+        if result["status"] == "not_written":
+            raise OSError(f"{record.key}: {result['error']}. What was recorded is safe; mend the disk, then resume.")
         if result["status"] != "epoch":
             return self.end(record, result["status"], result["error"])
         # Ray flattens nested results: {"metrics": {"epoch": 1}} arrives as {"metrics/epoch": 1}.

@@ -7,11 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from tune_sketch.confirm import rank_trials
 from tune_sketch.journal import JournalError, Record
 from tune_sketch.progress import duration_text, name_of, percent
 from tune_sketch.run_directory import RunDirectory, read_owner
-from tune_sketch.rungs import expected_epochs_per_trial, rung_epochs, value_at_rung
+from tune_sketch.rungs import expected_epochs_per_trial, rank_trials, rung_epochs, value_at_rung
 
 
 def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
@@ -79,7 +78,7 @@ def cost_lines(trials: list[Record], retrainings: list[Record]) -> list[str]:
 
 def time_left_text(trials: list[Record], rungs: list[int], settings, search) -> str:
     """Expected epochs still to search, at the pace of this sitting."""
-    started = search["sittings"][-1]["started_at"]
+    started = search["sittings"][-1]["started_at"] if search["sittings"] else time.time()
     done = sum(epoch["recorded_at"] >= started for record in trials for epoch in record.epochs)
     if not done:
         return "not known before the first epoch"
