@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure as Drawing
 
-from analysis import curve_figures, importance, picture_figures, result_figures, search_figures
+from analysis import curve_figures, importance, interactive, picture_figures, result_figures, search_figures
 from analysis.plotting import DOTS_PER_INCH, STYLE, png_bytes
 from analysis.run_data import RunData
 from tune_sketch.run_directory import write_csv
@@ -27,6 +28,7 @@ class Figure:
     caption: str
     table: Callable[[RunData], Rows]
     plot: Callable[[Rows, RunData], Drawing]
+    interactive: Callable[[Rows, RunData], Markup] | None = None  # shown on the page in place of the PNG
     is_picture: bool = False  # of drawings: keeps its colours on dark pages, and all of them
 
 
@@ -37,6 +39,7 @@ class Shown:
     figure: Figure
     png: bytes
     csv: str  # path relative to the report
+    html: Markup | None = None
 
     @property
     def base64(self) -> str:
@@ -119,9 +122,10 @@ FIGURES = (
         "parallel_coordinates",
         "search",
         "Every trial as a line",
-        "Dark: good at the first rung. Below an axis: the trial has no such value, or it is 0.",
+        "Good ones at the first rung are violet. Below an axis: the trial has no such value, or it is 0.",
         search_figures.tabulate_configurations,
         search_figures.plot_parallel,
+        interactive.draw_parallel,
     ),
     Figure(
         "slices",
@@ -268,5 +272,6 @@ def write_figures(run: RunData, folder: Path, relative_to: Path) -> list[Shown]:
         with rc_context(STYLE):
             png = png_bytes(figure.plot(rows, run), None if figure.is_picture else 128)
         (folder / f"{figure.name}.png").write_bytes(png)
-        shown.append(Shown(figure, png, csv.relative_to(relative_to).as_posix()))
+        html = figure.interactive(rows, run) if figure.interactive else None
+        shown.append(Shown(figure, png, csv.relative_to(relative_to).as_posix(), html))
     return shown

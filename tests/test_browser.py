@@ -15,6 +15,7 @@ import pytest
 
 from analysis.report import write_report
 from tests.fake_runs import add_trials, begin_run, make_finished_run
+from tune_sketch.run_directory import read_csv
 from tune_sketch.tensorboard_log import TensorBoardLog
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -116,6 +117,27 @@ def page_text(browser):
              for (const child of node.childNodes) walk(child); };
            walk(document.body); return texts.join("\\n");"""
     )
+
+
+def test_parallel_coordinates_in_the_report_answer(browser, run):
+    from selenium.webdriver import ActionChains
+
+    browser.get(write_report([run.path], run.report_html).as_uri())
+    svg = browser.find_element("css selector", "svg.parallel")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", svg)
+    lines = browser.find_elements("css selector", "svg.parallel polyline")
+    assert len(lines) == len([row for row in read_csv(run.epochs_csv) if row["epoch"] == "1"])
+    brush = browser.find_elements("css selector", "svg.parallel .brush")[1]
+    half = brush.rect["height"] / 2
+    drag = ActionChains(browser, duration=30).move_to_element_with_offset(brush, 0, -int(half) + 3).click_and_hold()
+    drag.move_by_offset(0, int(half) // 2).move_by_offset(0, int(half) // 2).release().perform()
+    told = browser.find_element("css selector", ".told")
+    off = browser.find_elements("css selector", "svg.parallel polyline.off")
+    assert 0 < len(off) < len(lines)
+    assert f"{len(lines) - len(off)} of {len(lines)} trials are kept" in told.text
+    keep(browser, "report-parallel")
+    ActionChains(browser).move_to_element(brush).click().perform()
+    assert not browser.find_elements("css selector", "svg.parallel polyline.off")
 
 
 def test_the_report(browser, run):
