@@ -136,6 +136,7 @@ class Killer:
         waits_for_epoch = self.random.random() < 2 / 3
         if waits_for_epoch:
             delay = self.random.uniform(0.0, 4.0)
+        said_before = len(Path(self.log.name).read_text())
         num_trial_kills = self.random.randint(1, 4)
         while process.poll() is None:
             time.sleep(0.05)
@@ -148,12 +149,7 @@ class Killer:
             if passed < delay:
                 continue
             if kind in ("rename", "commit"):
-                if kind == "rename":
-                    delay = 1e9  # trial processes die on their own; the driver goes on until the end
-                    self.note(kind, passed)
-                elif passed > 60:
-                    end_family(process)  # chance spared it
-                continue
+                continue  # processes die on their own, by chance; where chance spares the driver, it finishes
             if kind == "trial":
                 victims = [p for p in family(process) if is_trial(p)]
                 if victims:
@@ -169,7 +165,12 @@ class Killer:
                 process.kill()
             else:
                 end_family(process)
+            break
         code = process.wait()
+        if kind == "rename":
+            said = Path(self.log.name).read_text()[said_before:]
+            for _ in range(said.count("its process died")):
+                self.note(kind, time.monotonic() - started)
         if kind == "commit" and code == -signal.SIGKILL:
             self.note(kind, time.monotonic() - started)
         wait_until_gone(process)
@@ -178,7 +179,8 @@ class Killer:
     def note(self, kind: str, passed: float) -> None:
         now = time.time()
         redone = sum(
-            now - max([record.started_at, *(epoch["recorded_at"] for epoch in record.epochs)])
+            # Work on an epoch began with the record before it, or when this process handed the training out.
+            now - max([record.started_at, now - passed, *(epoch["recorded_at"] for epoch in record.epochs)])
             for record in snapshot(self.run).values()
             if record.status == "running" and kind in ("driver", "everything", "commit")
         )
