@@ -67,7 +67,9 @@ def confirm(
             return make_job(record, run, search, settings, workers.num_threads)
 
         unfinished = [record for record in records if record.is_unfinished]
-        searcher = JobSearcher(journal, unfinished, job, lambda: not stopping.asked())
+        searcher: JobSearcher = JobSearcher(
+            journal, unfinished, job, lambda: not stopping.asked() and workers.have_room(len(searcher.handed_out))
+        )
         run_trainings(searcher, scheduler, run, workers)
     if stopping.by_signal:
         for record in records:

@@ -26,13 +26,18 @@ class Workers:
     """How a search's trainings are placed on the machines that Ray has."""
 
     num_workers: int  # trainings at once, on the machines that there are now
-    most: int | None  # trainings at once; None: as many as the machines that join later can take
+    most: int | None  # trainings at once; None: one more than fits, which makes a cluster grow
     cpus: float  # of each
     gpus: float
     num_threads: int  # of torch in each
 
     def resources(self) -> dict[str, float]:
         return {"cpu": self.cpus, "gpu": self.gpus}
+
+    def have_room(self, num_running: int) -> bool:
+        """Whether another training may be begun beside so many: machines join and leave a cluster."""
+        most = self.most if self.most is not None else count_places(self.cpus, self.gpus) + 1
+        return num_running < most
 
 
 def start_ray(address: str | None) -> None:
@@ -48,13 +53,14 @@ def start_ray(address: str | None) -> None:
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # our own files are cleaner, see run_directory.py
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # its boxes, which verbose=0 does not silence
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # ours checkpoints, see Stopping
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "10000"  # how many may run or wait is for Workers.have_room to say
     os.environ["TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address is None:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     import ray
-    from ray._raylet import Config
+    from ray._raylet import Config  # type: ignore[attr-defined]
     from ray.exceptions import AuthenticationError
 
     Config.initialize("")  # read the environment again: ray may have been imported before the token was made
@@ -80,9 +86,7 @@ def place(settings: SearchSettings, *, may_grow: bool = False) -> Workers:
     may_grow: machines may join later, as in a cluster that starts them when trials wait. Raises ValueError when no
     machine can take one training, unless a cluster may grow and was told what a training needs.
     """
-    import ray
-
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    machines = list_machines()
     gpus = settings.gpus_per_trial
     if gpus is None:
         gpus = 1.0 if any(have.get("GPU", 0.0) >= 1 for have in machines) else 0.0
@@ -90,7 +94,7 @@ def place(settings: SearchSettings, *, may_grow: bool = False) -> Workers:
     if cpus is None:  # a GPU's share of the cores, so that none of a machine's GPUs is left without
         shares = [have.get("CPU", 0.0) * gpus // have["GPU"] for have in machines if gpus and have.get("GPU", 0.0)]
         cpus = max(1.0, min(shares, default=1.0))
-    num_workers = sum(count_fitting(have, cpus, gpus) for have in machines)
+    num_workers = count_places(cpus, gpus)
     if num_workers == 0 and not (may_grow and settings.gpus_per_trial is not None):
         most_cpus = max((have.get("CPU", 0.0) for have in machines), default=0.0)
         most_gpus = max((have.get("GPU", 0.0) for have in machines), default=0.0)
@@ -103,10 +107,20 @@ def place(settings: SearchSettings, *, may_grow: bool = False) -> Workers:
     return Workers(max(1, min(num_workers, most or num_workers)), most, cpus, gpus, max(1, int(cpus)))
 
 
-def count_fitting(have: dict[str, float], cpus: float, gpus: float) -> int:
-    """How many trainings one machine can take at once."""
-    by_gpus = have.get("GPU", 0.0) // gpus if gpus else math.inf
-    return int(min(have.get("CPU", 0.0) // cpus, by_gpus))
+def list_machines() -> list[dict[str, float]]:
+    """What each machine that Ray has now offers: {"CPU": 48.0, "GPU": 4.0, ...}."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def count_places(cpus: float, gpus: float) -> int:
+    """How many trainings the machines that Ray has now can take at once."""
+    num_places = 0
+    for have in list_machines():
+        by_gpus = have.get("GPU", 0.0) // gpus if gpus else math.inf
+        num_places += int(min(have.get("CPU", 0.0) // cpus, by_gpus))
+    return num_places
 
 
 class Stopping:
@@ -177,8 +191,6 @@ def run_trainings(searcher: Any, scheduler: JournaledASHA, run: RunDirectory, wo
             search_alg=searcher,
             scheduler=scheduler,
             num_samples=-1,  # the searcher says when it has no more
-            # Without a bound Ray always holds one training more than fits, which is what makes a cluster grow.
-            max_concurrent_trials=workers.most,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),

@@ -180,7 +180,7 @@ def search_trials(
         num_samples=settings.num_samples,
         first=[study_configuration(settings.model, limits)],
         job=job,
-        may_ask=lambda: not stopping.asked(),
+        may_ask=lambda: not stopping.asked() and workers.have_room(len(searcher.handed_out)),
     )
     scheduler = JournaledASHA(
         journal,
