@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
             name = choose_name(arguments.name, settings, several)
             run = create_run(Path(arguments.runs_dir or "runs") / name, settings, inputs, arguments.storage)
             runs.append(run)
-            code = carry_out(run, arguments.address)
+            code = carry_out(run, arguments.address, arguments.storage)
             if code != 0:
                 return code
         if len(runs) > 1:
