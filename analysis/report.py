@@ -24,7 +24,9 @@ STUDY_TABLE = Table(
     "study",
     "result",
     "Beside the study (its Tables 2 and 3)",
-    "Percent. Ours: the chosen finalist, mean over seeds. " + " ".join(study.REMARKS) + f" Source: {study.SOURCE}.",
+    "Percent. Ours: the chosen finalist, mean over seeds, with the t interval over them; the study's: Wilson. "
+    + " ".join(study.REMARKS)
+    + f" Source: {study.SOURCE}.",
     lambda run: tabulate_study([run]),
     show_study,
 )

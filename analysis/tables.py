@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import network_tables, study
+from analysis.intervals import wilson_interval
 from analysis.run_data import RunData, percent_text, short_text
 from analysis.search_figures import tabulate_leaderboard, tabulate_rungs
 from tune_sketch.progress import duration_text
@@ -205,7 +206,16 @@ def tabulate_study(runs: Sequence[RunData]) -> Rows:
     ours = [row["model"] for row in rows]
     for model, reported in study.RESULTS.items():
         if not ours or model in ours or len(runs) > 1 or ours[0] not in study.RESULTS:
-            row = {"model": model, "source": "the study", **reported, "num_test": study.NUM_TEST, "num_seeds": 1}
+            bounds = wilson_interval(reported["top1"], study.NUM_TEST)
+            row = {
+                "model": model,
+                "source": "the study",
+                **reported,
+                "top1_low": bounds[0],
+                "top1_high": bounds[1],
+                "num_test": study.NUM_TEST,
+                "num_seeds": 1,
+            }
             rows.append(row | {"data": "125 classes, 224 px"})
     return rows
 
@@ -215,6 +225,7 @@ def show_study(rows: Rows) -> Rows:
     for row in rows:
         cells = {"model": row["model"], "source": row["source"]}
         cells |= {title: percent_text(row.get(metric)) for metric, title in METRICS.items()}
+        cells["95 % of top-1"] = interval_text(row.get("top1_low"), row.get("top1_high"))
         shown.append(cells | {"seeds": row["num_seeds"], "test drawings": row["num_test"], "data": row["data"]})
     return shown
 
