@@ -109,7 +109,7 @@ def test_changed_drawings_are_refused_and_a_lost_cache_is_made_again(tmp_path, m
 
     shutil.rmtree(tmp_path / "cache")
     before = run.search_json.read_text()
-    shutil.copyfile(drawings / "dog" / "1.png", drawings / "cat" / "0.png")
+    Image.linear_gradient("L").resize((32, 32)).save(drawings / "cat" / "0.png")
     with pytest.raises(ValueError, match="the drawings have changed since the search began"):
         check_data(run)
     assert run.search_json.read_text() == before
