@@ -23,6 +23,7 @@ class Search:
     """One run directory and the commands that work on it, one process at a time or two at once."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.environment = dict(os.environ) | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | environment
         self.run = RunDirectory(folder / "runs" / "run")
