@@ -121,7 +121,10 @@ class TensorBoardLog:
 
 def shown_values(record: Record) -> dict[str, Any]:
     """The sampled values, and how the trial stands in the study."""
-    return dict(record.params) | {"origin": record.origin["kind"]}
+    values = dict(record.params) | {"origin": record.origin["kind"]}
+    if "decay" in record.config:  # 0 where none was sampled: a line through parallel coordinates needs every value
+        values["decay"] = record.config["decay"]
+    return values
 
 
 def type_of(name: str, record: Record) -> DataType:
