@@ -34,8 +34,6 @@ TABLE_METRICS = (
     ("trial/epochs", "epochs trained"),
     ("trial/seconds", "seconds"),
 )
-# TensorBoard shows the first five hyperparameters at once, the others by a click each.
-SHOWN_FIRST = ("optimizer", "learning_rate", "batch_size", "weight_decay", "dropout")
 
 
 class TensorBoardLog:
@@ -106,7 +104,7 @@ class TensorBoardLog:
             return
         self.columns |= names
         experiment = Experiment(description="one row per trial; metrics are those of its last epoch")
-        for name in sorted(self.columns, key=lambda name: (name not in SHOWN_FIRST, name)):
+        for name in sorted(self.columns):
             experiment.hparam_infos.append(HParamInfo(name=name, display_name=name, type=type_of(name, record)))
         for tag, title in TABLE_METRICS:
             experiment.metric_infos.append(MetricInfo(name=MetricName(group="", tag=tag), display_name=title))
