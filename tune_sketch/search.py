@@ -58,6 +58,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, JournalError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before Stopping listens: while data is decoded or Ray starts
+        print("\ninterrupted; --resume goes on where a run directory is named above", file=sys.stderr)
+        return 130
 
 
 def choose_name(given: str | None, settings: SearchSettings, several: bool) -> str:
