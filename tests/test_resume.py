@@ -1,7 +1,6 @@
 """Resuming and extending: what may change, and that a resumed search is the search it would have been."""
 
 import dataclasses
-import json
 import shutil
 import signal
 import time
@@ -12,7 +11,7 @@ from PIL import Image
 
 from tests.fake_runs import begin_run
 from tests.killing import check_complete, snapshot, values_of
-from tests.real_search import Search
+from tests.real_search import Search, output_of
 from tune_sketch.resuming import FIXED, change_settings, check_data
 from tune_sketch.settings import SearchSettings
 
@@ -165,11 +164,11 @@ def interrupt_and_resume(search: Search) -> None:
     process = search.start()
     search.wait_for_epochs(process, sum(len(record.epochs) for record in before.values()) + 2)
     search.interrupt(process)
+    while "Once more leaves at once" not in output_of(process):  # two signals at one moment would be one
+        time.sleep(0.02)
     search.interrupt(process)
-    started = time.monotonic()
     assert process.wait(timeout=10) == 130
-    assert time.monotonic() - started < 5
-    search.finish(process, expected_code=130)
+    assert "left at once" in search.finish(process, expected_code=130)
     search.finish(search.start())
 
 
@@ -185,7 +184,6 @@ def resume_a_finished_one(search: Search) -> None:
 def extend(search: Search) -> None:
     """More samples and more epochs: old trials stay, new ones run, new finalists are retrained and tested."""
     before = snapshot(search.run)
-    chosen = json.loads((search.run.best / "model.json").read_text())["trial"]
     refused = search.finish(search.start("--image-px", 48, "--num-samples", 12), expected_code=2)
     assert "--image-px (is 32, got 48)" in refused
     search.finish(search.start("--num-samples", 13, "--max-epochs", 18, "--confirm-top", 3, "--max-concurrent", 2))
@@ -201,7 +199,6 @@ def extend(search: Search) -> None:
     readings = read_notes(search.run)["test_readings"]
     assert len(readings) == 2
     assert set(readings[0]["networks"]).isdisjoint(readings[1]["networks"])
-    assert isinstance(chosen, int)
 
 
 def check_complete_with(run, num_trials, before):
