@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.plotting import COLORS, new_figure
+from analysis.plotting import COLORS, label_epochs, new_figure
 from analysis.run_data import RunData
 
 Rows = list[dict[str, Any]]
@@ -49,7 +49,8 @@ def plot_trial_curves(rows: Rows, run: RunData) -> Figure:
         )
     for rung in run.rungs[:-1]:
         axis.axvline(rung, color="#999999", linestyle=":", linewidth=1)
-    axis.set(xlabel="epoch (dotted: rungs, where trials are stopped)", ylabel="validation top-1 (%)")
+    label_epochs(axis, "epoch (dotted: rungs, where trials are stopped)")
+    axis.set_ylabel("validation top-1 (%)")
     axis.legend(loc="best")
     return figure
 
@@ -88,8 +89,9 @@ def plot_finalist_curves(rows: Rows, run: RunData) -> Figure:
                 low = [scale * row[f"{part}_{metric}_low"] for row in own]
                 high = [scale * row[f"{part}_{metric}_high"] for row in own]
                 axis.fill_between(epochs, low, high, color=color, alpha=0.15, linewidth=0)
-    axes[0].set(xlabel="epoch", ylabel="loss (dashed: training)")
-    axes[1].set(xlabel="epoch", ylabel="top-1 in % (dashed: training)")
+    for axis, name in zip(axes, ("loss", "top-1 in %"), strict=True):
+        label_epochs(axis)
+        axis.set_ylabel(f"{name} (dashed: training)")
     axes[1].legend(loc="best")
     return figure
 
@@ -139,7 +141,8 @@ def plot_losses_by_group(rows: Rows, run: RunData) -> Figure:
         )
     highest = max(row["val_loss_median"] for row in rows)
     axis.set_ylim(min(row["val_loss_low"] for row in rows) * 0.95, highest * 1.15)
-    axis.set(xlabel="epoch (dotted: only the trials that were not stopped)", ylabel="validation loss (median, range)")
+    label_epochs(axis, "epoch (dotted: only the trials that were not stopped)")
+    axis.set_ylabel("validation loss (median, range)")
     axis.legend(loc="best")
     return figure
 

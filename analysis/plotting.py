@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 WIDTH_INCHES = 7.0
@@ -63,6 +64,12 @@ def png_bytes(figure: Figure, num_colors: int | None = 128) -> bytes:
         palette = image.convert("RGB").quantize(num_colors, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
         palette.save(small, format="png", optimize=True)
     return small.getvalue()
+
+
+def label_epochs(axis: Axes, label: str = "epoch") -> None:
+    """An x axis of whole epochs."""
+    axis.set_xlabel(label)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def hide(axis: Axes) -> None:
