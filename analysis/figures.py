@@ -242,8 +242,8 @@ FIGURES = (
         "look",
         "Class activation maps (study: Figs. 11, 12, 20)",
         "Grad-CAM on test drawings chosen by a fixed seed; red spoke for the class. First two rows: right predictions. "
-        "Below: wrong ones, with what spoke for the predicted class and for the true one. A deep network on small drawings "
-        "has one cell left at the end: then all of the drawing is red, or nothing.",
+        "Below: wrong ones, with what spoke for the predicted class and for the true one. A deep network on small "
+        "drawings has one cell left at the end: then all of the drawing is red, or nothing.",
         picture_figures.tabulate_activation_maps,
         picture_figures.plot_activation_maps,
         is_picture=True,
