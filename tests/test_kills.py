@@ -10,7 +10,7 @@ NUM_KILLS = 20  # in all; `python -m tests.killing --kills 100` makes more
 
 
 @pytest.mark.real
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_nothing_is_lost_under_random_kills(tmp_path):
     seed = random.randrange(10**6)
     print(f"seed {seed}")
