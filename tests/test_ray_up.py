@@ -55,6 +55,7 @@ def make_config(hosts: Hosts, name: str, workers: list[int]) -> Path:
 def begin(hosts: Hosts, *arguments: str) -> subprocess.Popen:
     """A `ray` command on the laptop, which here is this machine outside of all hosts."""
     environment = dict(os.environ) | {"RAY_UP_enable_autoscaler_v2": "0", "HOME": str(hosts.folder)}
+    environment["TMPDIR"] = str(hosts.folder)  # where the launcher keeps what it knows of the cluster
     with open(hosts.folder / f"ray-{arguments[0]}.txt", "a") as output:
         program = [str(Path(sys.prefix) / "bin/ray"), *arguments]
         return subprocess.Popen(program, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
