@@ -223,7 +223,8 @@ def family(process: subprocess.Popen) -> list[psutil.Process]:
 
 def is_trial(process: psutil.Process) -> bool:
     try:
-        return "SketchTrial" in " ".join(process.cmdline())
+        # Ray names a trial by what it does now: "ray::SketchTrial" idle, "ray::ResourceTrainable.train" at work.
+        return any(name in " ".join(process.cmdline()) for name in ("SketchTrial", "ResourceTrainable"))
     except psutil.NoSuchProcess:  # or a zombie
         return False
 
