@@ -155,7 +155,8 @@ def read_trials(run: RunDirectory) -> list[Record]:
             number=int(row["trial"]),
             config=config_of(row),
             seed=int(row["seed"]),
-            origin={"kind": row["origin"], "rung": number_of(row["origin_rung"])},
+            origin=json.loads(row.get("origin_more") or "{}")
+            | {"kind": row["origin"], "rung": number_of(row["origin_rung"])},
             status=row["status"],
             epochs=sorted(epochs.get(int(row["trial"]), []), key=lambda epoch: epoch["epoch"]),
             started_at=number_of(row["started_at"]) or 0.0,

@@ -8,7 +8,8 @@ from tune_sketch.settings import SearchSettings, default_grace_epochs, derive_se
 
 FLAGS = """address checkpoint-epochs classes confirm-seeds confirm-top cpus-per-trial data download dry-run
 gpus-per-trial grace-epochs help image-px max-concurrent max-epochs max-failures model name no-invert num-samples
-per-class protocol reduction-factor resume runs-dir seed skip-bad-images split-by storage time-budget weights"""
+passes per-class protocol reduction-factor resume runs-dir seed skip-bad-images split-by storage strategy
+time-budget weights"""
 
 
 def test_flags_are_few_and_frozen():
@@ -62,6 +63,9 @@ def test_defaults_suit_the_data(tmp_path):
         ("--model baseline --confirm-seeds 0", "--confirm-seeds must be at least 1, got 0"),
         ("--model baseline --time-budget soon", "--time-budget"),
         ("--model baseline --image-px 8", "--image-px must be at least 16, got 8"),
+        ("--model baseline --strategy one-facter", "did you mean 'one-factor'"),
+        ("--model baseline --passes 2", "--passes is only for --strategy one-factor"),
+        ("--model baseline --strategy one-factor --passes 0", "--passes must be at least 1, got 0"),
         ("--model baseline --protocol mine", "--protocol must be one of standard, study, small"),
         ("--model baseline --split-by day", "--split-by must be one of photo, file"),
         ("--model baseline --weights nonesuch.pt", "--weights must be a weights file or one of auto, imagenet, none"),
@@ -100,3 +104,8 @@ def test_durations(text, seconds):
 def test_seeds_are_the_same_everywhere():
     assert derive_seed(0, "trial", 7) == derive_seed(0, "trial", 7) != derive_seed(0, "trial", 8)
     assert derive_seed(0, "trial", 7) == 568685018
+
+
+def test_one_factor_has_as_many_trials_as_its_passes_need():
+    assert parse("--model", "baseline", "--strategy", "one-factor", "--passes", "2").num_samples == 40
+    assert parse("--model", "baseline", "--strategy", "one-factor", "--num-samples", "7").num_samples == 7

@@ -11,9 +11,10 @@ from ray.tune.search import Searcher
 from search_spaces import SPACES, configuration_of, study_configuration
 from search_spaces.common import SpaceLimits
 from tests.test_journal import make_metrics
+from tune_sketch.job_searcher import JobSearcher
 from tune_sketch.journal import Journal, Record
 from tune_sketch.rungs import rung_epochs
-from tune_sketch.searcher import MIN_VALUES, JobSearcher, RungSearcher
+from tune_sketch.searcher import MIN_VALUES, RungSearcher
 
 RUNGS = [1, 3, 9]
 LIMITS = SpaceLimits(max_epochs=9, pretrained=False)

@@ -8,6 +8,8 @@ from search_spaces import SPACES
 from tune_sketch.data import DATASETS
 from tune_sketch.data.splits import PROTOCOLS, SPLIT_BY
 from tune_sketch.settings import (
+    MOST_TRIALS_OF_A_PASS,
+    STRATEGIES,
     WEIGHTS,
     SearchSettings,
     check_known,
@@ -54,6 +56,8 @@ def build_parser() -> Parser:
     add("--weights", metavar="W", help=f"initial weights: {', '.join(WEIGHTS)} or a file")
     add("--name", type=str, help="name of the run directory")
     add("--runs-dir", metavar="DIR", help="where run directories are made (default: runs)")
+    add("--strategy", metavar="S", help=f"how to search: {', '.join(STRATEGIES)} (default: rung-tpe)")
+    add("--passes", type=int, metavar="N", help="of --strategy one-factor: go N times over all factors (default: 1)")
     add("--num-samples", type=int, metavar="N", help="number of trials")
     add("--max-epochs", type=int, metavar="N", help="most epochs of one trial")
     add("--grace-epochs", type=int, metavar="N", help="no trial is stopped earlier (default: 6 %% of --max-epochs)")
@@ -89,8 +93,8 @@ def read_models(names: list[str] | None) -> list[str]:
 
 def given_choices(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that were given as flags, by their names in SearchSettings."""
-    same = "data per_class split_by protocol image_px skip_bad_images download weights num_samples max_epochs"
-    same += " grace_epochs reduction_factor max_concurrent cpus_per_trial gpus_per_trial seed confirm_top"
+    same = "data per_class split_by protocol image_px skip_bad_images download weights strategy passes num_samples"
+    same += " max_epochs grace_epochs reduction_factor max_concurrent cpus_per_trial gpus_per_trial seed confirm_top"
     same += " confirm_seeds checkpoint_epochs max_failures"
     choices: dict[str, Any] = {name: getattr(arguments, name) for name in same.split()}
     choices["classes"] = read_classes(arguments.classes)
@@ -118,6 +122,8 @@ def make_settings(model: str, choices: dict[str, Any]) -> SearchSettings:
     for name in ("data", "weights"):
         if choices.get(name) and Path(choices[name]).exists() and choices[name] not in (*DATASETS, *WEIGHTS):
             choices = choices | {name: str(Path(choices[name]).resolve())}
+    if choices.get("strategy") == "one-factor":
+        choices = {"num_samples": MOST_TRIALS_OF_A_PASS * choices.get("passes", 1)} | choices
     filled = {"model": model, "data": data, **default_choices(data, model), **choices}
     if "grace_epochs" not in filled and filled["max_epochs"] >= 1:
         filled["grace_epochs"] = default_grace_epochs(filled["max_epochs"])

@@ -34,8 +34,8 @@ def confirm(
     progress: Progress,
 ) -> None:
     """Retrain the finalists, choose on validation, then score the test split, once per retrained network."""
+    from tune_sketch.job_searcher import JobSearcher
     from tune_sketch.scheduler import JournaledASHA
-    from tune_sketch.searcher import JobSearcher
     from tune_sketch.watching import Housekeeping
 
     rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)

@@ -18,7 +18,7 @@ from tune_sketch.data.splits import Splits, make_splits
 from tune_sketch.database import hide_password
 from tune_sketch.progress import duration_text
 from tune_sketch.rungs import expected_epochs_per_trial, rung_epochs
-from tune_sketch.settings import SearchSettings
+from tune_sketch.settings import STRATEGIES, SearchSettings
 
 
 @dataclass(frozen=True)
@@ -137,12 +137,15 @@ def plan_lines(settings: SearchSettings, inputs: Inputs) -> list[str]:
         f"{counts.min()} to {counts.max()}, at {settings.image_px} px{stand_in}",
         f"splits    {len(splits.train)} train, {len(splits.validation)} validation, {len(splits.test)} test "
         f"({settings.protocol}, {split})",
-        f"trials    {settings.num_samples}, compared at epochs {', '.join(map(str, rungs))}; "
+        f"strategy  {settings.strategy}: {STRATEGIES[settings.strategy]}",
+        f"trials    at most {settings.num_samples}, none is stopped"
+        if settings.strategy == "one-factor"
+        else f"trials    {settings.num_samples}, compared at epochs {', '.join(map(str, rungs))}; "
         f"one in {settings.reduction_factor} goes on",
         f"epochs    at most {settings.num_samples * settings.max_epochs}, "
         f"about {settings.num_samples * expected:.0f} expected",
-        f"confirm   {finalists} finalists x {settings.confirm_seeds} seeds = {retrainings} retrainings, "
-        f"at most {retrainings * settings.max_epochs} epochs",
+        f"confirm   {finalists} finalists raced in at most {retrainings} retrainings on fresh seeds, "
+        f"{retrainings * settings.max_epochs} epochs",
     ]
     if data.has_photos and settings.split_by == "file":
         lines.append("WARNING   --split-by file puts drawings of one photo into training and test: too good a result")

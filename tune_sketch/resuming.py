@@ -4,7 +4,7 @@ from typing import Any
 
 from tune_sketch.data import open_data, prepare_data
 from tune_sketch.run_directory import RunDirectory, write_json
-from tune_sketch.settings import SearchSettings
+from tune_sketch.settings import MOST_TRIALS_OF_A_PASS, SearchSettings
 
 # What was trained stays comparable with what is trained next: data, splits, images and networks cannot change.
 FIXED = (
@@ -19,6 +19,7 @@ FIXED = (
     "skip_bad_images",
     "download",
     "weights",
+    "strategy",
     "grace_epochs",
     "reduction_factor",
     "seed",
@@ -41,6 +42,8 @@ def change_settings(run: RunDirectory, changes: dict[str, Any]) -> None:
         raise ValueError(
             f"--max-epochs can only grow in a resumed search: is {now['max_epochs']}, got {changes['max_epochs']}"
         )
+    if "passes" in changes:
+        changes = {"num_samples": max(now["num_samples"], MOST_TRIALS_OF_A_PASS * changes["passes"])} | changes
     search["settings"] = SearchSettings.from_json(now | changes).to_json()
     if changes:
         write_json(run.search_json, search)

@@ -34,6 +34,7 @@ TRIAL_COLUMNS = (  # then one column config/NAME for each value of the configura
     "status",
     "origin",
     "origin_rung",
+    "origin_more",  # JSON of what else is known of it, as the step of one factor
     "num_epochs",
     "best_epoch",
     "best_val_top1",
@@ -245,11 +246,13 @@ def trial_row(record: Record) -> dict[str, Any]:
     """One row of trials.csv."""
     best = max(record.epochs, key=lambda epoch: epoch["val_top1"]) if record.epochs else {}
     last = record.epochs[-1] if record.epochs else {}
+    more = {name: value for name, value in record.origin.items() if name not in ("kind", "rung")}
     return {
         "trial": record.number,
         "status": record.status,
         "origin": record.origin["kind"],
         "origin_rung": record.origin["rung"],
+        "origin_more": json.dumps(more, sort_keys=True) if more else "",
         "num_epochs": len(record.epochs),
         "best_epoch": best.get("epoch"),
         "best_val_top1": best.get("val_top1"),

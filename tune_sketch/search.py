@@ -162,7 +162,7 @@ def search_trials(
     """Run the search's trials to their end, or until it is time to stop."""
     from search_spaces.common import SpaceLimits
     from tune_sketch.scheduler import JournaledASHA
-    from tune_sketch.searcher import RungSearcher
+    from tune_sketch.strategies import STRATEGIES
     from tune_sketch.tensorboard_log import TensorBoardLog
     from tune_sketch.watching import Housekeeping
 
@@ -174,7 +174,8 @@ def search_trials(
     if settings.time_budget_seconds is not None:
         stopping.deadline = time.time() + settings.time_budget_seconds - seconds_spent(search, journal)
     housekeeping = Housekeeping(run, journal, stopping)
-    searcher = RungSearcher(
+    more = {"passes": settings.passes} if settings.strategy == "one-factor" else {}
+    searcher = STRATEGIES[settings.strategy](
         journal,
         SPACES[settings.model],
         limits,
@@ -184,10 +185,11 @@ def search_trials(
         first=[study_configuration(settings.model, limits)],
         job=job,
         may_ask=lambda: not stopping.asked() and workers.have_room(len(searcher.handed_out)),
+        **more,
     )
     scheduler = JournaledASHA(
         journal,
-        rungs,
+        rungs if searcher.stops_trials else rungs[-1:],
         settings.reduction_factor,
         max_failures=settings.max_failures,
         watchers=[progress, TensorBoardLog(run.tensorboard, journal.trials), housekeeping],

@@ -1,10 +1,7 @@
 """Suggests configurations: rung-aware TPE on Optuna's ask, as a Ray Tune searcher."""
 
-import json
 import random
 import warnings
-from collections.abc import Callable, Iterable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -12,68 +9,15 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import TPESampler
 from optuna.search_space import IntersectionSearchSpace
-from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
-from ray.tune.search import Searcher
+from optuna.trial import FrozenTrial, create_trial
 
+from tune_sketch.job_searcher import SpaceSearcher, Suggestion
 from tune_sketch.journal import Journal, Record
 from tune_sketch.rungs import value_at_rung
 from tune_sketch.settings import derive_seed
 
 MIN_VALUES = 8  # a rung with fewer values is not modelled
 RANDOM_FRACTION = 0.2  # of the suggestions: insurance against a model that is wrong
-
-
-class JobSearcher(Searcher):
-    """Hands Ray the trainings that the journal says are unfinished, those begun first; then, if any, new ones.
-
-    A training whose process died comes back here, so that going on after a dead process, a dead node and a dead
-    driver is one and the same: the job is handed out again and finds its checkpoint.
-    """
-
-    def __init__(
-        self,
-        journal: Journal,
-        unfinished: Iterable[Record],
-        job: Callable[[Record], dict[str, Any]],
-        may_ask: Callable[[], bool] = lambda: True,
-    ) -> None:
-        super().__init__(metric="val_top1", mode="max")
-        self.journal, self.job, self.may_ask = journal, job, may_ask
-        self.unfinished = sorted(unfinished, key=lambda record: not record.epochs)
-        self.handed_out: dict[str, Record] = {}
-
-    def suggest(self, trial_id: str) -> Any:
-        """The next job; None while there may be one later; FINISHED when there is none."""
-        record = None
-        if self.may_ask():
-            record = self.unfinished.pop(0) if self.unfinished else self.suggest_new()
-        if record is None:
-            # Not finished while anything runs: its process may die, and then it is handed out again.
-            return None if self.handed_out else Searcher.FINISHED
-        self.journal.unpark(record)
-        self.handed_out[trial_id] = record
-        return self.job(record)
-
-    def suggest_new(self) -> Record | None:
-        """A training that is not in the journal yet, or None."""
-        return None
-
-    def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-        """Take back a training whose process died. How it ended otherwise, the scheduler has recorded."""
-        record = self.handed_out.pop(trial_id)
-        if error and record.is_unfinished:
-            self.unfinished.append(record)
-
-    def save(self, checkpoint_path: str) -> None:
-        """Satisfy Ray's snapshots; the journal is what a resumed search starts from."""
-        Path(checkpoint_path).write_text(json.dumps({"state": "in the study database"}))
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Ray pickles its tuner, but what a resume needs is in the journal."""
-        return {}
 
 
 class RungSampler(TPESampler):
@@ -90,7 +34,7 @@ class RungSampler(TPESampler):
         return {name: values for name, values in self.common_space.calculate(study).items() if not values.single()}
 
 
-class RungSearcher(JobSearcher):
+class RungSearcher(SpaceSearcher):
     """Rung-aware TPE: never compares values of different epochs.
 
     For each rung there is one Optuna study in memory that holds the trials that got there, with their values at that
@@ -102,62 +46,26 @@ class RungSearcher(JobSearcher):
     suggestion, and the rungs' values are kept in the order in which they were recorded.
     """
 
-    def __init__(
-        self,
-        journal: Journal,
-        space: ModuleType,
-        limits: Any,
-        rungs: list[int],
-        *,
-        seed: int,
-        num_samples: int,
-        first: Iterable[dict[str, Any]],
-        job: Callable[[Record], dict[str, Any]],
-        may_ask: Callable[[], bool] = lambda: True,
-    ) -> None:
-        super().__init__(journal, (r for r in journal.trials if r.is_unfinished), job, may_ask)
-        self.space, self.limits, self.rungs = space, limits, rungs
-        self.seed, self.num_samples, self.first = seed, num_samples, list(first)
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+    def __init__(self, journal: Journal, space: ModuleType, limits: Any, rungs: list[int], **more: Any) -> None:
+        super().__init__(journal, space, limits, rungs, **more)
         self.studies = {rung: optuna.create_study(direction="maximize") for rung in rungs}
         self.common_spaces = {rung: IntersectionSearchSpace() for rung in rungs}
         self.known: dict[int, set[int]] = {rung: set() for rung in rungs}
         self.num_seen = 0  # trials that were new to learn() once
         self.open: list[Record] = []  # those of them that may still reach a rung
 
-    def suggest_new(self) -> Record | None:
-        """The next configuration, committed to the journal."""
-        number = len(self.journal.trials)
-        if number >= self.num_samples:
-            return None
-        config, params, distributions, origin = self.sample(number)
-        seed = derive_seed(self.seed, "trial", number)
-        return self.journal.add_trial(config, params, distributions, seed=seed, origin=origin)
-
-    def sample(self, number: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, BaseDistribution], dict]:
-        """(configuration, sampled part of it, its distributions, where it came from) for trial `number`."""
-        origin: dict[str, Any]
+    def sample(self, number: int) -> Suggestion:
         if number < len(self.first):
-            fixed = FixedTrial(self.first[number], number=number)
-            config = self.space.space(fixed, self.limits)
-            return config, fixed.params, fixed.distributions, {"kind": "study", "rung": None}
+            return self.sample_first(number)
         self.learn()
         rung = next((r for r in reversed(self.rungs) if len(self.known[r]) >= MIN_VALUES), None)
         if rung is not None and random.Random(derive_seed(self.seed, "random", number)).random() < RANDOM_FRACTION:
             rung = None
-        seed = derive_seed(self.seed, "sampler", number)
         if rung is None:
-            study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed), direction="maximize")
-            origin = {"kind": "random", "rung": None}
-        else:
-            study = self.studies[rung]
-            study.sampler = RungSampler(self.common_spaces[rung], seed)
-            origin = {"kind": "model", "rung": rung}
-        trial = study.ask()
-        config = self.space.space(trial, self.limits)
-        params, distributions = trial.params, trial.distributions
-        study.tell(trial, state=TrialState.FAIL)  # the asked trial was a question only; values come by learn()
-        return config, params, distributions, origin
+            return self.sample_at_random(number)
+        study = self.studies[rung]
+        study.sampler = RungSampler(self.common_spaces[rung], derive_seed(self.seed, "sampler", number))
+        return self.ask(study, {"kind": "model", "rung": rung})
 
     def learn(self) -> None:
         """Bring the rungs' studies up to date with the journal, in the order in which values were recorded."""

@@ -16,6 +16,13 @@ from tune_sketch.data.request import DataRequest
 from tune_sketch.data.splits import PROTOCOLS, SPLIT_BY
 
 WEIGHTS = ("auto", "imagenet", "none")
+STRATEGIES = {  # how the next configuration is found, see tune_sketch/strategies.py
+    "rung-tpe": "a model (TPE) of the values at one rung",
+    "one-factor": "the study's own procedure",
+    "random": "uniform in the space",
+    "tpe": "TPE told each trial's last value, as Optuna is usually wired to ASHA",
+}
+MOST_TRIALS_OF_A_PASS = 20  # of one-factor
 FIRST_RUNG_FRACTION = 0.06  # of max_epochs; what won in simulation on LCBench, see benchmarks/search_quality.py
 
 
@@ -40,6 +47,8 @@ class SearchSettings:
     skip_bad_images: bool = False
     download: bool = False
     weights: str = "auto"
+    strategy: str = "rung-tpe"
+    passes: int = 1  # of one-factor
     reduction_factor: int = 3
     max_concurrent: int | None = None
     cpus_per_trial: float | None = None  # None: one core, or a GPU's share of the cores
@@ -55,6 +64,10 @@ class SearchSettings:
         check_known("--model", self.model, SPACES)
         check_known("--split-by", self.split_by, SPLIT_BY)
         check_known("--protocol", self.protocol, PROTOCOLS)
+        check_known("--strategy", self.strategy, STRATEGIES)
+        check_at_least("passes", self.passes, 1)
+        if self.passes > 1 and self.strategy != "one-factor":
+            raise ValueError(f"--passes is only for --strategy one-factor, got --strategy {self.strategy}")
         if self.download and self.data != "quickdraw":
             raise ValueError(f"--download is only for --data quickdraw, got --data {self.data}")
         for name in ("image_px", "num_samples", "max_epochs", "grace_epochs", "confirm_seeds", "checkpoint_epochs"):
