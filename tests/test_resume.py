@@ -27,6 +27,7 @@ OTHER = {  # a different value for each setting that cannot change
     "skip_bad_images": True,
     "download": True,
     "weights": "none",
+    "strategy": "random",
     "grace_epochs": 2,
     "reduction_factor": 4,
     "seed": 1,
@@ -61,6 +62,7 @@ def test_every_setting_either_may_change_or_is_fixed(run):
     """A new setting must be put on one side."""
     may_change = {
         "num_samples": 20,
+        "passes": 1,
         "max_epochs": 27,
         "max_concurrent": 3,
         "cpus_per_trial": 2.0,
