@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from analysis.plotting import COLORS, label_epochs, new_figure
 from analysis.run_data import RunData
+from tune_sketch.journal import Record
 
 Rows = list[dict[str, Any]]
 
@@ -98,15 +99,26 @@ def plot_finalist_curves(rows: Rows, run: RunData) -> Figure:
 
 def tabulate_optimizers(run: RunData) -> Rows:
     """Validation loss at each epoch by optimizer: median, lowest, highest over the trials that got there."""
-    return tabulate_by(run, {r.number: str(r.config["optimizer"]) for r in run.trials if "optimizer" in r.config})
+    trials, most_epochs = trials_of_step(run, "optimizer")
+    groups = {r.number: str(r.config["optimizer"]) for r in trials if "optimizer" in r.config}
+    return tabulate_by(run, groups, most_epochs)
 
 
-def tabulate_by(run: RunData, group_of: dict[int, str]) -> Rows:
+def trials_of_step(run: RunData, step: str) -> tuple[list[Record], int | None]:
+    """(the trials of one step of the study's procedure, its epochs) of a one-factor search; of others (all, None)."""
+    first = [r for r in run.trials if r.origin.get("step") == step and r.origin.get("pass") == 1]
+    if not first:
+        return run.trials, None
+    numbers = {r.number for r in first} | {number for r in first for number in r.origin["beside"]}
+    return [r for r in run.trials if r.number in numbers], first[0].origin["num_epochs"]
+
+
+def tabulate_by(run: RunData, group_of: dict[int, str], most_epochs: int | None = None) -> Rows:
     """Validation loss at each epoch, by group of trials."""
     rows = []
     for group in sorted(set(group_of.values())):
         own = [record for record in run.trials if group_of.get(record.number) == group and record.epochs]
-        for place in range(max((len(record.epochs) for record in own), default=0)):
+        for place in range(max((len(record.epochs[:most_epochs]) for record in own), default=0)):
             losses = [record.epochs[place]["val_loss"] for record in own if len(record.epochs) > place]
             rows.append(
                 {
@@ -130,7 +142,7 @@ def plot_losses_by_group(rows: Rows, run: RunData) -> Figure:
         color = COLORS[place % len(COLORS)]
         full = [row for row in own if row["num_trials"] == own[0]["num_trials"]]
         later = own[len(full) - 1 :]
-        label: str | None = f"{group} ({own[0]['num_trials']} trials)"
+        label: str | None = f"{group} ({own[0]['num_trials']} trial{'s' * (own[0]['num_trials'] != 1)})"
         for part, dashes in ((full, "-"), (later, ":")):
             values = [row["val_loss_median"] for row in part]
             axis.plot([row["epoch"] for row in part], values, dashes, color=color, marker=".", label=label)
@@ -148,17 +160,16 @@ def plot_losses_by_group(rows: Rows, run: RunData) -> Figure:
 
 
 def tabulate_learning_rates(run: RunData) -> Rows:
-    """The same by decade of the learning rate, for the optimizer that most trials have."""
+    """The same by half decade of the learning rate; in a one-factor search by each rate that its step tried."""
+    trials, most_epochs = trials_of_step(run, "learning_rate")
     rates = {
-        r.number: float(r.config["learning_rate"])
-        for r in run.trials
-        if r.epochs and r.config.get("learning_rate", 0) > 0
+        r.number: float(r.config["learning_rate"]) for r in trials if r.epochs and r.config.get("learning_rate", 0) > 0
     }
     groups = {}
     for number, rate in rates.items():
         low = math.floor(2 * math.log10(rate)) / 2  # half decades
-        groups[number] = f"{10**low:.1e} to {10 ** (low + 0.5):.1e}"
-    rows = tabulate_by(run, groups)
+        groups[number] = f"{10**low:.1e} to {10 ** (low + 0.5):.1e}" if most_epochs is None else f"{rate:.2e}"
+    rows = tabulate_by(run, groups, most_epochs)
     return sorted(rows, key=lambda row: (float(row["group"].split()[0]), row["epoch"]))
 
 

@@ -140,7 +140,7 @@ FIGURES = (
         "search",
         "Optimizers against loss (study: Fig. 4)",
         "From the search's own trials at equal epochs: other hyperparameters vary too, and later epochs hold only "
-        "those that were not stopped.",
+        "those that were not stopped. With --strategy one-factor: the study's comparison, all else fixed.",
         curve_figures.tabulate_optimizers,
         curve_figures.plot_losses_by_group,
     ),
@@ -148,7 +148,8 @@ FIGURES = (
         "learning_rates",
         "search",
         "Learning rates against loss (study: Fig. 5)",
-        "Trials by half decade of the learning rate, at equal epochs.",
+        "Trials by half decade of the learning rate, at equal epochs. With --strategy one-factor: the study's "
+        "comparison, all else fixed.",
         curve_figures.tabulate_learning_rates,
         curve_figures.plot_losses_by_group,
     ),

@@ -13,8 +13,9 @@ from markupsafe import Markup
 
 from analysis import study
 from analysis.figures import SECTIONS, write_figures
+from analysis.finalist_tables import tabulate_mcnemar_of_runs
 from analysis.run_data import RunData, read_run
-from analysis.tables import Table, show_study, tabulate_study, write_table, write_tables
+from analysis.tables import MCNEMAR_TABLE, Table, show_study, tabulate_study, write_table, write_tables
 from analysis.verdict import state_result, warn
 from tune_sketch.run_directory import write_text
 
@@ -120,8 +121,11 @@ def compare_runs(runs: Sequence[RunData], folder: Path, relative_to: Path) -> Ch
         warnings.append("The runs do not share one decoded data set: their results are not on the same drawings.")
     elif len({(run.settings.seed, run.settings.split_by, run.settings.protocol) for run in runs}) > 1:
         warnings.append("The runs do not share one split into training and test.")
-    table = write_table(STUDY_TABLE, tabulate_study(runs), folder, relative_to)
-    return Chapter("all", "All runs", verdict, warnings, [Section("result", "Comparison", [table])])
+    tables = [write_table(STUDY_TABLE, tabulate_study(runs), folder, relative_to)]
+    tests = tabulate_mcnemar_of_runs(runs)
+    if tests:
+        tables.append(write_table(MCNEMAR_TABLE, tests, folder, relative_to))
+    return Chapter("all", "All runs", verdict, warnings, [Section("result", "Comparison", tables)])
 
 
 def main(argv: list[str] | None = None) -> int:

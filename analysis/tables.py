@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis import network_tables, study
+from analysis import finalist_tables, network_tables, study
+from analysis.finalist_tables import METRICS, interval_text
 from analysis.intervals import wilson_interval
 from analysis.run_data import RunData, percent_text, short_text
 from analysis.search_figures import tabulate_leaderboard, tabulate_rungs
@@ -13,7 +14,6 @@ from tune_sketch.progress import duration_text
 from tune_sketch.run_directory import write_csv
 
 Rows = list[dict[str, Any]]
-METRICS = {"top1": "top-1", "top5": "top-5", "precision": "precision", "recall": "recall", "f1": "F1"}
 
 
 @dataclass(frozen=True)
@@ -37,59 +37,6 @@ class ShownTable:
     columns: list[str]
     rows: list[list[str]]
     csv: str
-
-
-def tabulate_finalists(run: RunData) -> Rows:
-    """One row per finalist: means over its seeds with 95 % intervals, and its value in the search."""
-    search_values = {r.number: r.epochs[-1]["val_top1"] for r in run.trials if r.epochs}
-    rows = []
-    for number in run.finalists:
-        mean, low = run.confirm_row(number, "mean"), run.confirm_row(number, "interval_low")
-        high, seeds = run.confirm_row(number, "interval_high"), run.confirm_seeds(number)
-        row: dict[str, Any] = {
-            "trial": number,
-            "is_study": number == 0,
-            "is_chosen": number == run.chosen,
-            "num_seeds": len(seeds),
-            "val_top1_in_search": search_values.get(number),
-            "val_top1": mean.get("val_top1") or None,
-        }
-        for metric in METRICS:
-            row[f"test_{metric}"] = mean.get(f"test_{metric}") or None
-        row |= {"test_top1_low": low.get("test_top1") or None, "test_top1_high": high.get("test_top1") or None}
-        if len(seeds) == 1:
-            row |= {"test_top1_low": seeds[0]["test_top1_wilson_low"] or None}
-            row |= {"test_top1_high": seeds[0]["test_top1_wilson_high"] or None}
-        row["interval"] = "t over seeds" if len(seeds) > 1 else "Wilson, one run"
-        row["train_seconds"] = sum(float(seed["train_seconds"]) for seed in seeds) / len(seeds)
-        rows.append(row)
-    return rows
-
-
-def show_finalists(rows: Rows) -> Rows:
-    return [
-        {
-            "trial": f"{row['trial']}{' (study)' if row['is_study'] else ''}{' *' if row['is_chosen'] else ''}",
-            "seeds": row["num_seeds"],
-            "validation, in search": percent_text(row["val_top1_in_search"]),
-            "validation, fresh seeds": percent_text(row["val_top1"]),
-            "test top-1": percent_text(row["test_top1"]),
-            "95 % interval": interval_text(row["test_top1_low"], row["test_top1_high"]),
-            "top-5": percent_text(row["test_top5"]),
-            "precision": percent_text(row["test_precision"]),
-            "recall": percent_text(row["test_recall"]),
-            "F1": percent_text(row["test_f1"]),
-            "training": duration_text(row["train_seconds"]),
-        }
-        for row in rows
-    ]
-
-
-def interval_text(low: Any, high: Any) -> str:
-    """A 95 % interval in percent, kept inside 0 to 100, or nothing."""
-    if low in (None, "") or high in (None, ""):
-        return ""
-    return f"{percent_text(max(0.0, float(low)))} to {percent_text(min(1.0, float(high)))}"
 
 
 def show_leaderboard(rows: Rows) -> Rows:
@@ -234,16 +181,39 @@ def show_as_it_is(rows: Rows) -> Rows:
     return rows
 
 
+MCNEMAR_TABLE = Table(
+    "mcnemar",
+    "result",
+    "Do the networks differ on the test drawings?",
+    "McNemar's exact test between two networks, each the best of its seeds on validation: were they equally good, "
+    "either would be as often the only one that is right. It speaks of these two networks; another seed is another "
+    "network. Holm: adjusted for making all tests of this table. Sources: retrained/ and predictions.csv.",
+    finalist_tables.tabulate_mcnemar,
+    finalist_tables.show_mcnemar,
+)
+
 TABLES = (
     Table(
         "finalists",
         "result",
         "Finalists on fresh seeds",
-        "Means over seeds in percent; test split read once per retrained network. * chosen on validation. What the "
-        "search saw is higher than what fresh seeds give where luck helped to choose. Source: confirm.csv.",
-        tabulate_finalists,
-        show_finalists,
+        "Means over seeds in percent; test split read once per retrained network. * chosen on validation. Chance to be "
+        "the best: that no other finalist's mean over all seeds is higher on these validation drawings (normal values "
+        "with one spread, no prior knowledge: Gelman et al. 2013, section 3.2). Those with no chance left got fewer "
+        "seeds. Source: confirm.csv.",
+        finalist_tables.tabulate_finalists,
+        finalist_tables.show_finalists,
     ),
+    Table(
+        "optimism",
+        "result",
+        "How much luck was in the search's own values",
+        "The best of many looks better than it is: validation top-1 in the search, and of fresh seeds after the same "
+        "epoch. The interval is Student's t over the seeds. Sources: epochs.csv and confirm_epochs.csv.",
+        finalist_tables.tabulate_optimism,
+        finalist_tables.show_optimism,
+    ),
+    MCNEMAR_TABLE,
     Table(
         "parameters",
         "result",

@@ -1,8 +1,9 @@
 """What a reader should know first: the result in a sentence, what it cost, and why to doubt it."""
 
+from analysis.finalist_tables import chances_of_finalists, interval_text, tabulate_optimism
 from analysis.intervals import wilson_interval
 from analysis.run_data import RunData, percent_text
-from analysis.tables import interval_text, tabulate_costs
+from analysis.tables import tabulate_costs
 from tune_sketch.progress import duration_text
 
 SMALL_TEST = 1000
@@ -29,6 +30,12 @@ def state_result(run: RunData) -> list[str]:
         between = interval_text(low["test_top1"], high["test_top1"])
         sentences.append(f"95 % interval of the first guess over seeds: {between} % (Student's t).")
     sentences.append(f"One network on so many drawings: {interval_text(*wilson)} % (Wilson).")
+    chances = chances_of_finalists(run)
+    if len(run.finalists) > 1 and chances:
+        sentences.append(
+            f"The chance that it is truly the best of the {len(run.finalists)} finalists on these validation drawings "
+            f"is {percent_text(chances[run.chosen], 0)} %."
+        )
     if run.chosen != 0 and 0 in run.finalists:
         study_mean = run.confirm_row(0, "mean")
         gain = 100 * (float(mean["test_top1"]) - float(study_mean["test_top1"]))
@@ -94,16 +101,12 @@ def warn(run: RunData) -> list[str]:
         )
     if settings.confirm_seeds < 2:
         warnings.append("One seed per finalist: how much a result varies from training to training is not known.")
-    num_compared = len(run.ranked)
-    if run.chosen is not None and num_compared > 1:
-        chosen = next((record for record in run.ranked if record.number == run.chosen), None)
-        mean = run.confirm_row(run.chosen, "mean").get("val_top1")
-        lost = chosen.epochs[-1]["val_top1"] - float(mean) if chosen is not None and mean else 0.0
-        if lost > SELECTION_MARGIN:
-            warnings.append(
-                f"Selection noise: the best of {num_compared} trials looked {100 * lost:.1f} points better in the "
-                "search than on fresh seeds."
-            )
+    lucky = next(iter(tabulate_optimism(run)), None)  # the search's best of those that were retrained
+    if lucky is not None and lucky["optimism"] > SELECTION_MARGIN and len(run.ranked) > 1:
+        warnings.append(
+            f"Selection noise: trial {lucky['trial']}, number {lucky['place_in_search']} of {len(run.ranked)}, looked "
+            f"{100 * lucky['optimism']:.1f} points better in the search than on fresh seeds after the same epoch."
+        )
     failed = [record for record in run.trials if record.status in ("failed", "out_of_memory", "diverged")]
     if failed:
         names = ", ".join(sorted({record.status.replace("_", " ") for record in failed}))

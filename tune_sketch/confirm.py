@@ -15,7 +15,7 @@ from tune_sketch.progress import Progress
 from tune_sketch.results import results_lines, write_results
 from tune_sketch.run_directory import RunDirectory, own, write_tables
 from tune_sketch.rungs import rank_trials, rung_epochs
-from tune_sketch.settings import SearchSettings, check_at_least, derive_seed
+from tune_sketch.settings import SearchSettings, check_at_least
 
 
 def choose_finalists(trials: Sequence[Record], rungs: list[int], confirm_top: int) -> list[Record]:
@@ -34,24 +34,31 @@ def confirm(
     progress: Progress,
 ) -> None:
     """Retrain the finalists, choose on validation, then score the test split, once per retrained network."""
-    from tune_sketch.job_searcher import JobSearcher
+    from tune_sketch.race import RaceSearcher
     from tune_sketch.scheduler import JournaledASHA
     from tune_sketch.watching import Housekeeping
 
     rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
     finalists = choose_finalists(journal.trials, rungs, settings.confirm_top)
     progress.print_line(
-        f"retraining {len(finalists)} finalists on {settings.confirm_seeds} fresh seeds each: "
+        f"retraining {len(finalists)} finalists on fresh seeds, {settings.confirm_seeds} each on average: "
         + ", ".join(f"trial {record.number}" for record in finalists)
     )
-    records = [
-        journal.add_retraining(r.number, index, r.config, derive_seed(settings.seed, "confirm", index))
-        for index in range(1, settings.confirm_seeds + 1)
-        for r in finalists
-    ]
-    progress.watch(records)
-    progress.num_confirm_epochs = sum(record.config["epochs"] for record in records)
-    if any(record.is_unfinished for record in records):
+    progress.watch(list(journal.retrainings.values()))
+    progress.num_confirm_epochs = settings.confirm_seeds * sum(record.config["epochs"] for record in finalists)
+
+    def job(record: Record) -> dict[str, Any]:
+        return make_job(record, run, search, settings, workers.num_threads)
+
+    searcher = RaceSearcher(
+        journal,
+        finalists,
+        job,
+        lambda: not stopping.asked() and workers.have_room(len(searcher.handed_out)),
+        confirm_seeds=settings.confirm_seeds,
+        seed=settings.seed,
+    )
+    if searcher.unfinished or searcher.missing():
         scheduler = JournaledASHA(
             journal,
             rungs,
@@ -62,17 +69,9 @@ def confirm(
             save_error=run.save_error,
             say=progress.print_line,
         )
-
-        def job(record: Record) -> dict[str, Any]:
-            return make_job(record, run, search, settings, workers.num_threads)
-
-        unfinished = [record for record in records if record.is_unfinished]
-        searcher: JobSearcher = JobSearcher(
-            journal, unfinished, job, lambda: not stopping.asked() and workers.have_room(len(searcher.handed_out))
-        )
         run_trainings(searcher, scheduler, run, workers)
     if stopping.by_signal:
-        for record in records:
+        for record in journal.retrainings.values():
             if record.is_unfinished:
                 journal.park(record)
         return

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis.comparisons import chances_of_best
 from analysis.intervals import standard_deviation, t_interval, wilson_interval
 from tune_sketch.journal import Journal, Record
 from tune_sketch.progress import percent
@@ -115,9 +116,19 @@ def summarise(rows: list[dict[str, Any]], statistic: str) -> dict[str, float]:
 def results_lines(run: RunDirectory) -> list[str]:
     """The finalists' table and the next commands, as printed at the end."""
     rows = read_csv(run.confirm_csv)
+    more = "--passes N" if run.read_settings().strategy == "one-factor" else "--num-samples N"
     num_test = next((row["num_test"] for row in rows if row["num_test"]), "0")
     lines = ["", f"finalists on fresh seeds (test: {num_test} drawings, read once; mean and 95 % interval over seeds)"]
-    lines.append(f"{'trial':<16}{'seeds':>6}{'validation top-1':>18}{'test top-1':>26}{'top-5':>9}{'F1':>9}")
+    lines.append(
+        f"{'trial':<16}{'seeds':>6}{'validation top-1':>18}{'best?':>8}{'test top-1':>26}{'top-5':>9}{'F1':>9}"
+    )
+    seed_rows = [row for row in rows if row["row"] == "seed" and row["val_top1"]]
+    chances = chances_of_best(
+        {
+            int(trial): [float(row["val_top1"]) for row in seed_rows if row["trial"] == trial]
+            for trial in dict.fromkeys(row["trial"] for row in rows)
+        }
+    )
     for trial in dict.fromkeys(row["trial"] for row in rows):
         own_rows = {row["row"]: row for row in rows if row["trial"] == trial}
         seeds = [row for row in rows if row["trial"] == trial and row["row"] == "seed" and row["val_top1"]]
@@ -131,16 +142,17 @@ def results_lines(run: RunDirectory) -> list[str]:
         spread = f" [{100 * float(low):.1f}, {100 * float(high):.1f}]" if low else " [one seed]"
         lines.append(
             f"{name:<16}{len(seeds):>6}{percent(float(mean['val_top1'])):>18}"
+            f"{f'{100 * chances[int(trial)]:.0f} %' if chances else '-':>8}"
             f"{percent(float(mean['test_top1'])) + spread:>26}"
             f"{percent(float(mean['test_top5'])):>9}{percent(float(mean['test_f1'])):>9}"
         )
     lines += [
-        "* chosen on validation",
+        "* chosen on validation; best?: the chance that no other finalist is better on these validation drawings",
         "",
         f"run directory  {run.path}",
         f"report         {run.report_html}",
         f"compare        tensorboard --logdir {run.tensorboard}",
         f"recognise      python -m tune_sketch.predict {run.path} IMAGE...",
-        f"extend         python -m tune_sketch.search --resume {run.path} --num-samples N",
+        f"extend         python -m tune_sketch.search --resume {run.path} {more}",
     ]
     return lines
