@@ -6,9 +6,9 @@ from tune_sketch.arguments import build_parser, given_choices, make_settings, re
 from tune_sketch.search import main
 from tune_sketch.settings import SearchSettings, default_grace_epochs, derive_seed, parse_duration
 
-FLAGS = """address checkpoint-epochs classes confirm-seeds confirm-top cpus-per-trial data download dry-run
-gpus-per-trial grace-epochs help image-px max-concurrent max-epochs max-failures model name no-invert num-samples
-passes per-class protocol reduction-factor resume runs-dir seed skip-bad-images split-by storage strategy
+FLAGS = """address checkpoint-epochs classes confirm-seeds confirm-top cpus-per-trial data download dry-run gpu-hours
+gpus-per-trial grace-epochs help image-px max-concurrent max-epochs max-failures min-gain model name no-invert
+num-samples passes per-class protocol reduction-factor resume runs-dir seed skip-bad-images split-by storage strategy
 time-budget weights"""
 
 
@@ -62,6 +62,9 @@ def test_defaults_suit_the_data(tmp_path):
         ("--model baseline --gpus-per-trial -1", "--gpus-per-trial must be 0 or more"),
         ("--model baseline --confirm-seeds 0", "--confirm-seeds must be at least 1, got 0"),
         ("--model baseline --time-budget soon", "--time-budget"),
+        ("--model baseline --gpu-hours 0", "--gpu-hours must be positive, got 0"),
+        ("--model baseline --min-gain 0.2%", "invalid float value"),
+        ("--model baseline --min-gain 1", "--min-gain must be a fraction of at least 0 and under 1, got 1"),
         ("--model baseline --image-px 8", "--image-px must be at least 16, got 8"),
         ("--model baseline --strategy one-facter", "did you mean 'one-factor'"),
         ("--model baseline --passes 2", "--passes is only for --strategy one-factor"),

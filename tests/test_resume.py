@@ -68,6 +68,8 @@ def test_every_setting_either_may_change_or_is_fixed(run):
         "cpus_per_trial": 2.0,
         "gpus_per_trial": 0.0,
         "time_budget_seconds": 60.0,
+        "gpu_hours": 1.5,
+        "min_gain": 0.01,
         "confirm_top": 4,
         "confirm_seeds": 5,
         "checkpoint_epochs": 3,
@@ -215,3 +217,12 @@ def read_notes(run):
     notes = journal.notes()
     journal.close()
     return notes
+
+
+def test_more_passes_bring_the_trials_that_they_need(tmp_path):
+    run, journal = begin_run(tmp_path / "run", num_samples=20, strategy="one-factor")
+    journal.close()
+    change_settings(run, {"passes": 3})
+    assert run.read_settings().num_samples == 60
+    change_settings(run, {"passes": 4, "num_samples": 61})
+    assert run.read_settings().num_samples == 61

@@ -135,3 +135,22 @@ def test_it_needs_neither_ray_nor_torch(tmp_path):
     code = "import sys, tune_sketch.status; print([name for name in ('ray', 'torch') if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert answer.stdout.strip() == "[]"
+
+
+def test_budgets_and_what_more_search_may_bring(tmp_path):
+    run, journal = begin_run(tmp_path / "run", num_samples=40, gpu_hours=2.0, min_gain=0.002, time_budget_seconds=90.0)
+    assert "more search" not in lines_by_name(run)
+    add_trials(run, journal, 24)
+    text = "\n".join(status_lines(run))
+    assert "budget         ends after 2 min of searching" in text
+    assert "budget         ends after 2 GPU-hours of training (worker-hours without a GPU)" in text
+    assert "less than 0.2 points of top-1" in text
+    assert "10 more trials can be expected to gain at most " in lines_by_name(run)["more search"]
+
+
+def test_one_factor_is_extended_by_passes(tmp_path):
+    run, _ = begin_run(tmp_path / "run", num_samples=20, strategy="one-factor")
+    lines = lines_by_name(run)
+    assert lines["strategy"] == "one-factor: the study's own procedure"
+    assert lines["trials"].startswith("0 of at most 20")
+    assert "go on with the steps that are left" in lines["a resume would"]

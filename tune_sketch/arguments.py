@@ -66,9 +66,11 @@ def build_parser() -> Parser:
     add("--cpus-per-trial", type=float, metavar="N", help="CPU cores of one trial")
     add("--gpus-per-trial", type=float, metavar="N", help="GPUs of one trial; fractions share a GPU")
     add("--time-budget", metavar="T", help="end the search, not the retraining, after T: 45s, 30m, 2h, 3d")
+    add("--gpu-hours", type=float, metavar="N", help="end the search after N GPU-hours of training (or worker-hours)")
+    add("--min-gain", type=float, metavar="G", help="end it when 10 more trials may gain under G of top-1, as 0.002")
     add("--seed", type=int, metavar="N", help="seed of everything that is drawn by chance (default: 0)")
     add("--confirm-top", type=int, metavar="K", help="retrain the K best, beside the study's configuration")
-    add("--confirm-seeds", type=int, metavar="N", help="fresh seeds for each finalist")
+    add("--confirm-seeds", type=int, metavar="N", help="fresh seeds of a finalist on average: more where it is close")
     add("--checkpoint-epochs", type=int, metavar="N", help="epochs between checkpoints (default: 1)")
     add("--max-failures", type=int, metavar="N", help="retries of a trial whose process died (default: 3)")
     add("--storage", metavar="URL", help="the study's database: postgresql://user@host/name (default: in the run)")
@@ -95,7 +97,7 @@ def given_choices(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that were given as flags, by their names in SearchSettings."""
     same = "data per_class split_by protocol image_px skip_bad_images download weights strategy passes num_samples"
     same += " max_epochs grace_epochs reduction_factor max_concurrent cpus_per_trial gpus_per_trial seed confirm_top"
-    same += " confirm_seeds checkpoint_epochs max_failures"
+    same += " gpu_hours min_gain confirm_seeds checkpoint_epochs max_failures"
     choices: dict[str, Any] = {name: getattr(arguments, name) for name in same.split()}
     choices["classes"] = read_classes(arguments.classes)
     choices["invert"] = None if arguments.no_invert is None else False

@@ -13,10 +13,10 @@ from optuna.trial import FrozenTrial
 
 from tune_sketch.job_searcher import SpaceSearcher, Suggestion
 from tune_sketch.journal import Journal, Record
+from tune_sketch.rungs import curve_epochs
 
 FACTORS = ("optimizer", "learning_rate", "decay_kind", "decay")  # in the study's order; the number of epochs is last
 LONG_FACTORS = ("decay_kind", "decay")  # a few epochs cannot show what they do: judged by full trainings
-CURVE_EPOCHS = 6
 NUM_VALUES = 5  # of a number, evenly spaced on its scale; the study does not say which it tried
 Values = dict[str, Any]
 
@@ -59,7 +59,7 @@ class OneFactorSearcher(SpaceSearcher):
         super().__init__(journal, *arguments, **more)
         self.passes, self.factors = passes, factors
         self.max_epochs = self.rungs[-1]
-        self.curve_epochs = min(CURVE_EPOCHS, math.ceil(self.max_epochs / 3))
+        self.curve_epochs = curve_epochs(self.max_epochs)
         self.asked: dict[tuple, Suggestion] = {}
         self.trained: dict[tuple, list[Record]] = {}  # by configuration without its epochs
         self.num_seen = 0
@@ -124,6 +124,7 @@ class OneFactorSearcher(SpaceSearcher):
             "pass": step.number_of_pass,
             "step": step.name,
             "num_epochs": step.num_epochs,
+            "by": "val_loss" if step.by_loss else "val_top1",
             "beside": beside,
         }
         return config | {"epochs": step.num_epochs}, params, distributions, origin

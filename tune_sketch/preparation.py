@@ -17,7 +17,7 @@ from tune_sketch.data import SketchData, open_data, prepare_data
 from tune_sketch.data.splits import Splits, make_splits
 from tune_sketch.database import hide_password
 from tune_sketch.progress import duration_text
-from tune_sketch.rungs import expected_epochs_per_trial, rung_epochs
+from tune_sketch.rungs import expected_epochs, rung_epochs
 from tune_sketch.settings import STRATEGIES, SearchSettings
 
 
@@ -127,7 +127,7 @@ def plan_lines(settings: SearchSettings, inputs: Inputs) -> list[str]:
     data, splits = inputs.data, inputs.splits
     counts = np.bincount(data.labels, minlength=len(data.class_names))
     rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
-    expected = expected_epochs_per_trial(rungs, settings.reduction_factor)
+    expected = expected_epochs(settings)
     finalists, retrainings = settings.confirm_top + 1, (settings.confirm_top + 1) * settings.confirm_seeds
     stand_in = "  (generated drawings: a stand-in for real data)" if data.stand_in else ""
     split = f"by {settings.split_by}" if data.has_photos else "no photos known"
@@ -147,6 +147,9 @@ def plan_lines(settings: SearchSettings, inputs: Inputs) -> list[str]:
         f"confirm   {finalists} finalists raced in at most {retrainings} retrainings on fresh seeds, "
         f"{retrainings * settings.max_epochs} epochs",
     ]
+    budgets = budget_texts(settings)
+    if budgets:
+        lines.append(f"budget    the search ends earlier after {', or '.join(budgets)}")
     if data.has_photos and settings.split_by == "file":
         lines.append("WARNING   --split-by file puts drawings of one photo into training and test: too good a result")
     if data.skipped:
@@ -154,10 +157,21 @@ def plan_lines(settings: SearchSettings, inputs: Inputs) -> list[str]:
     return lines
 
 
+def budget_texts(settings: SearchSettings) -> list[str]:
+    """What ends the search before its last trial, in words."""
+    texts = []
+    if settings.time_budget_seconds is not None:
+        texts.append(f"{duration_text(settings.time_budget_seconds)} of searching")
+    if settings.gpu_hours is not None:
+        texts.append(f"{settings.gpu_hours:g} GPU-hours of training (worker-hours without a GPU)")
+    if settings.min_gain is not None:
+        texts.append(f"a trial from which on ten more may gain less than {100 * settings.min_gain:g} points of top-1")
+    return texts
+
+
 def expected_hours_lines(settings: SearchSettings, epoch_seconds: float, num_workers: int) -> list[str]:
     """What the plan costs, from the measured time of one epoch of the study's configuration."""
-    rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
-    search = settings.num_samples * expected_epochs_per_trial(rungs, settings.reduction_factor)
+    search = settings.num_samples * expected_epochs(settings)
     confirm = (settings.confirm_top + 1) * settings.confirm_seeds * settings.max_epochs
     worker_seconds = (search + confirm) * epoch_seconds
     return [

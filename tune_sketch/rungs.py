@@ -1,8 +1,14 @@
 """Says at which epochs trials are compared, and keeps the values that were seen there in order of arrival."""
 
+import math
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from tune_sketch.journal import Record
+from tune_sketch.settings import SearchSettings
+
+CURVE_EPOCHS = 6  # of the study's loss curves
 
 
 def rung_epochs(grace_epochs: int, max_epochs: int, reduction_factor: int) -> list[int]:
@@ -41,6 +47,19 @@ def expected_epochs_per_trial(rungs: list[int], reduction_factor: int) -> float:
     return expected
 
 
+def curve_epochs(max_epochs: int) -> int:
+    """Epochs of the loss curves of one factor at a time: the study's six, fewer where full trainings are short."""
+    return min(CURVE_EPOCHS, math.ceil(max_epochs / 3))
+
+
+def expected_epochs(settings: SearchSettings) -> float:
+    """Mean epochs of a trial, roughly: by its strategy half of them are curves, or most are stopped at a rung."""
+    if settings.strategy == "one-factor":
+        return (curve_epochs(settings.max_epochs) + settings.max_epochs) / 2
+    rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
+    return expected_epochs_per_trial(rungs, settings.reduction_factor)
+
+
 def arrivals(records: Iterable[Record], rung: int) -> dict[int, float]:
     """{trial number: value} of the trials that trained to the rung, in the order in which they got there."""
     reached = [
@@ -49,6 +68,20 @@ def arrivals(records: Iterable[Record], rung: int) -> dict[int, float]:
         if len(r.epochs) >= rung
     ]
     return {number: value for _, number, value in sorted(reached)}
+
+
+def cutoff_before(
+    records: Iterable[Record], record: Record, rung: int, reduction_factor: int
+) -> tuple[float | None, dict[int, float]]:
+    """(the value under which ASHA stops a trial at a rung, {trial: value} of those that got there before it).
+
+    Ray's rule, as JournaledASHA applies it: the (1 - 1 / factor) quantile of the values before; None for the first.
+    """
+    values = arrivals(records, rung)
+    before = {number: values[number] for number in list(values)[: list(values).index(record.number)]}
+    if not before:
+        return None, before
+    return float(np.percentile(list(before.values()), (1 - 1 / reduction_factor) * 100)), before
 
 
 def rank_trials(trials: Sequence[Record], rungs: list[int]) -> list[Record]:

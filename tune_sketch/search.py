@@ -1,7 +1,6 @@
 """Finds the best way to train: python -m tune_sketch.search --model resnet50."""
 
 import datetime
-import itertools
 import os
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from tune_sketch.preparation import (
 )
 from tune_sketch.progress import Progress
 from tune_sketch.run_directory import RunDirectory, own, write_json, write_tables
-from tune_sketch.rungs import rung_epochs
+from tune_sketch.rungs import expected_epochs, rung_epochs
 from tune_sketch.settings import SearchSettings
 
 
@@ -130,6 +129,7 @@ def carry_out(run: RunDirectory, address: str | None, storage: str | None = None
         rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
         num_confirm_epochs = (settings.confirm_top + 1) * settings.confirm_seeds * settings.max_epochs
         progress = Progress(settings.num_samples, rungs, settings.reduction_factor, num_confirm_epochs)
+        progress.epochs_per_trial = expected_epochs(settings)
         progress.watch([*journal.trials, *journal.retrainings.values()])
         progress.print_line(f"run directory  {run.path}\nTensorBoard    tensorboard --logdir {run.tensorboard}")
         start_ray(address)
@@ -161,6 +161,7 @@ def search_trials(
 ) -> None:
     """Run the search's trials to their end, or until it is time to stop."""
     from search_spaces.common import SpaceLimits
+    from tune_sketch.budget import Budget, wall_seconds
     from tune_sketch.scheduler import JournaledASHA
     from tune_sketch.strategies import STRATEGIES
     from tune_sketch.tensorboard_log import TensorBoardLog
@@ -172,8 +173,18 @@ def search_trials(
         return make_job(record, run, search, settings, workers.num_threads)
 
     if settings.time_budget_seconds is not None:
-        stopping.deadline = time.time() + settings.time_budget_seconds - seconds_spent(search, journal)
+        stopping.deadline = time.time() + settings.time_budget_seconds - wall_seconds(search, journal.trials)
     housekeeping = Housekeeping(run, journal, stopping)
+    budget = Budget(
+        journal.trials,
+        rungs,
+        gpus=workers.gpus,
+        gpu_hours=settings.gpu_hours,
+        min_gain=settings.min_gain,
+        can_forecast=settings.strategy != "one-factor",  # whose trials are not alike
+        end_search=lambda reason: stopping.ask(f"{reason}; each training finishes its epoch"),
+        say=progress.print_line,
+    )
     more = {"passes": settings.passes} if settings.strategy == "one-factor" else {}
     searcher = STRATEGIES[settings.strategy](
         journal,
@@ -192,12 +203,12 @@ def search_trials(
         rungs if searcher.stops_trials else rungs[-1:],
         settings.reduction_factor,
         max_failures=settings.max_failures,
-        watchers=[progress, TensorBoardLog(run.tensorboard, journal.trials), housekeeping],
+        watchers=[progress, TensorBoardLog(run.tensorboard, journal.trials), housekeeping, budget],
         stop_asked=stopping.asked,
         save_error=run.save_error,
         say=progress.print_line,
     )
-    if len(journal.trials) < settings.num_samples or searcher.unfinished:
+    if (len(journal.trials) < settings.num_samples or searcher.unfinished) and not stopping.asked():
         run_trainings(searcher, scheduler, run, workers)
     for record in journal.trials:
         if record.is_unfinished:
@@ -206,16 +217,6 @@ def search_trials(
     if not any(record.epochs for record in journal.trials) and not stopping.by_signal:
         reasons = sorted({record.error for record in journal.trials if record.error}) or [stopping.reason]
         raise ValueError(f"no trial trained a single epoch: {'; '.join(reasons)} (tracebacks in {run.path / 'errors'})")
-
-
-def seconds_spent(search: dict[str, Any], journal: Journal) -> float:
-    """Wall-clock seconds of searching in earlier sittings: from each start to the last epoch recorded in it."""
-    starts = [sitting["started_at"] for sitting in search["sittings"]]
-    times = [epoch["recorded_at"] for record in journal.trials for epoch in record.epochs]
-    spent = 0.0
-    for start, end in itertools.pairwise(starts):
-        spent += max((t - start for t in times if start <= t < end), default=0.0)
-    return spent
 
 
 def print_expected_hours(settings: SearchSettings, inputs: Inputs, address: str | None) -> None:

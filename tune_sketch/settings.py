@@ -54,6 +54,8 @@ class SearchSettings:
     cpus_per_trial: float | None = None  # None: one core, or a GPU's share of the cores
     gpus_per_trial: float | None = None  # None: one GPU where there is one
     time_budget_seconds: float | None = None
+    gpu_hours: float | None = None
+    min_gain: float | None = None  # of validation top-1, a fraction
     seed: int = 0
     confirm_top: int = 2
     confirm_seeds: int = 3
@@ -89,6 +91,10 @@ class SearchSettings:
             )
         if self.time_budget_seconds is not None and not self.time_budget_seconds > 0:
             raise ValueError(f"--time-budget must be positive, got {self.time_budget_seconds:g} s")
+        if self.gpu_hours is not None and not self.gpu_hours > 0:
+            raise ValueError(f"--gpu-hours must be positive, got {self.gpu_hours:g}")
+        if self.min_gain is not None and not 0 <= self.min_gain < 1:
+            raise ValueError(f"--min-gain must be a fraction of at least 0 and under 1, got {self.min_gain:g}")
         if self.cpus_per_trial is not None and not 0 < self.cpus_per_trial < math.inf:
             raise ValueError(f"--cpus-per-trial must be positive, got {self.cpus_per_trial:g}")
         if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial < math.inf:

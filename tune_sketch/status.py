@@ -7,10 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+from tune_sketch.budget import forecast
 from tune_sketch.journal import JournalError, Record
+from tune_sketch.preparation import budget_texts
 from tune_sketch.progress import duration_text, name_of, percent
 from tune_sketch.run_directory import RunDirectory, read_owner
-from tune_sketch.rungs import expected_epochs_per_trial, rank_trials, rung_epochs, value_at_rung
+from tune_sketch.rungs import expected_epochs, rank_trials, rung_epochs, value_at_rung
+from tune_sketch.settings import STRATEGIES
 
 
 def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
@@ -30,7 +33,9 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
     else:
         since = duration_text(time.time() - owner["since"])
         lines.append(f"owner          process {owner['process']} on {owner['host']}, for {since}")
-    lines.append(f"trials         {len(trials)} of {settings.num_samples}: {count_states(trials, owner is not None)}")
+    lines.append(f"strategy       {settings.strategy}: {STRATEGIES[settings.strategy]}")
+    most = f"{'at most ' if settings.strategy == 'one-factor' else ''}{settings.num_samples}"
+    lines.append(f"trials         {len(trials)} of {most}: {count_states(trials, owner is not None)}")
     ranked = rank_trials(trials, rungs)
     if ranked:
         best = ranked[0]
@@ -44,11 +49,12 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
         stopped = sum(record.status == "stopped" and len(record.epochs) == rung for record in trials)
         lines.append(f"rung {rung:>4}      {len(values)} trials came so far{best_text}; {stopped} were stopped here")
     lines += cost_lines(trials, retrainings)
+    lines += budget_lines(trials, rungs, settings)
     if retrainings:
         lines.append(f"retrainings    {len(retrainings)}: {count_states(retrainings, owner is not None)}")
     lines.append(f"test split     {'read' if any(record.test for record in retrainings) else 'not read yet'}")
     if owner is not None:
-        lines.append(f"time left      {time_left_text(trials, rungs, settings, search)}")
+        lines.append(f"time left      {time_left_text(trials, settings, search)}")
     lines.append(f"a resume would {describe_resume(run, trials, retrainings, unfinished, settings)}")
     return lines
 
@@ -76,13 +82,22 @@ def cost_lines(trials: list[Record], retrainings: list[Record]) -> list[str]:
     return lines
 
 
-def time_left_text(trials: list[Record], rungs: list[int], settings, search) -> str:
+def budget_lines(trials: list[Record], rungs: list[int], settings) -> list[str]:
+    """What the search may spend, and what more of it can be expected to bring."""
+    lines = [f"budget         ends after {text}" for text in budget_texts(settings)]
+    expected = forecast(trials, rungs) if settings.strategy != "one-factor" else None
+    if expected is not None:
+        lines.append(f"more search    {expected.text()}")
+    return lines
+
+
+def time_left_text(trials: list[Record], settings, search) -> str:
     """Expected epochs still to search, at the pace of this sitting."""
     started = search["sittings"][-1]["started_at"] if search["sittings"] else time.time()
     done = sum(epoch["recorded_at"] >= started for record in trials for epoch in record.epochs)
     if not done:
         return "not known before the first epoch"
-    expected = expected_epochs_per_trial(rungs, settings.reduction_factor)
+    expected = expected_epochs(settings)
     left = max(0, settings.num_samples - len(trials)) * expected
     left += sum(max(1.0, expected - len(record.epochs)) for record in trials if record.is_unfinished)
     return f"about {duration_text(left * (time.time() - started) / done)} for the search, then the retrainings"
@@ -98,7 +113,9 @@ def describe_resume(run, trials, retrainings, unfinished, settings) -> str:
             + (", ..." if len(unfinished) > 8 else "")
             + ")"
         )
-    if settings.num_samples > len(trials):
+    if settings.strategy == "one-factor" and not retrainings:
+        steps.append("go on with the steps that are left")
+    elif settings.strategy != "one-factor" and settings.num_samples > len(trials):
         steps.append(f"start {settings.num_samples - len(trials)} new trials")
     left = [record for record in retrainings if record.is_unfinished]
     if left:
@@ -108,7 +125,8 @@ def describe_resume(run, trials, retrainings, unfinished, settings) -> str:
     elif any(record.test is None for record in retrainings if record.status == "completed"):
         steps.append("read the test split")
     if not steps:
-        return f"find nothing to do; extend it: python -m tune_sketch.search --resume {run.path} --num-samples N"
+        more = "--passes N" if settings.strategy == "one-factor" else "--num-samples N"
+        return f"find nothing to do; extend it: python -m tune_sketch.search --resume {run.path} {more}"
     return ", then ".join(steps)
 
 
