@@ -38,7 +38,7 @@ def begin_run(path: Path, *, num_samples=12, max_epochs=9, model="baseline", **c
     splits = make_splits(
         data.labels, data.groups, protocol=settings.protocol, split_by=settings.split_by, seed=settings.seed
     )
-    inputs = Inputs(cache, data, splits, None, f"{model}: trained from scratch", False)
+    inputs = Inputs(cache, str(cache), data, splits, None, f"{model}: trained from scratch", False)
     run = RunDirectory(path)
     path.mkdir(parents=True)
     write_splits(run.splits_csv, data, splits)

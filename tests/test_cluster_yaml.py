@@ -63,7 +63,8 @@ def test_every_node_gets_this_package_with_pinned_dependencies(name):
     assert {"pyproject.toml", "constraints.txt"} <= mounted
     (install,) = [command for command in config["setup_commands"] if "pip install" in command]
     assert "-c ~/tune_sketch/constraints.txt ~/tune_sketch" in install
-    assert any("TUNE_SKETCH_CACHE=/shared/cache" in command for command in config["setup_commands"])
+    (variables,) = [command for command in config["setup_commands"] if "TUNE_SKETCH_CACHE=" in command]
+    assert "TUNE_SKETCH_CACHE=/shared/cache TUNE_SKETCH_NODE_CACHE=$HOME/.cache/tune_sketch" in variables
 
 
 @pytest.mark.parametrize("name", CLOUDS)
@@ -123,5 +124,7 @@ def test_kubernetes_has_what_kuberay_needs():
     for template in (cluster["headGroupSpec"]["template"], group["template"]):
         (container,) = template["spec"]["containers"]
         assert {"name": "shared", "mountPath": "/shared"} in container["volumeMounts"]
+        assert {"name": "TUNE_SKETCH_CACHE", "value": "/shared/cache"} in container["env"]
+        assert {"name": "TUNE_SKETCH_NODE_CACHE", "value": "/tmp/tune_sketch"} in container["env"]
         assert template["spec"]["volumes"][0]["persistentVolumeClaim"]
     assert group["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] >= 2

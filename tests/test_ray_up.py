@@ -14,6 +14,7 @@ import yaml
 
 from tests.hosts import NETWORK, Hosts, missing_tools
 from tests.killing import GOOD_ENDINGS, check_complete, snapshot
+from tune_sketch.data import open_data
 from tune_sketch.run_directory import RunDirectory
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +29,7 @@ def hosts(tmp_path):
     if lacking:
         pytest.skip(f"hosts of network namespaces: {lacking}")
     bashrc = f"export PATH={sys.prefix}/bin:$PATH PYTHONPATH=/root/tune_sketch TUNE_SKETCH_CACHE={tmp_path}/cache\n"
+    bashrc += "export TUNE_SKETCH_NODE_CACHE=/root/cache\n"  # on the host's own disk
     bashrc += "export RAY_AUTH_MODE=token RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0\n"
     with Hosts(tmp_path, bashrc) as hosts:
         yield hosts
@@ -159,6 +161,11 @@ def test_a_search_on_several_hosts_outlives_the_death_of_one(hosts):
             assert after[key].epochs[: len(old.epochs)] == old.epochs, f"{key}: recorded epochs changed"
         assert {record.status for record in after.values()} <= set(GOOD_ENDINGS)
         assert "goes on from its checkpoint (retry 1 of 3)" in said(hosts, "exec")
+        # The drawings were copied to the own disk of each host that trained.
+        decoded = Path(run.read_search()["data"]["cache"])
+        for number in (2, 3, 4):
+            copied = hosts.folder / f"host{number}" / "home/cache/decoded" / decoded.name
+            assert open_data(copied).fingerprint == open_data(decoded).fingerprint
     finally:
         ray(hosts, "down", "-y", str(make_config(hosts, "cluster.yaml", [2, 4])))
     # The head was stopped; the workers' Ray ends itself when it cannot reach the head for a minute.

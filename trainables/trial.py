@@ -16,7 +16,7 @@ class SketchTrial(tune.Trainable):
     config, seed, paths of data, splits, weights and checkpoints. A step's result holds `status`: "epoch" with
     `metrics`, or one of the endings "diverged", "out_of_memory", "failed" with `error`, or "not_written" where the
     disk is full: then the search has to end, the trial has not. Errors are reported, not raised, so that only what a
-    retry can mend is retried: a process that died.
+    retry can mend is retried: a process that died, or a machine that cannot get at the data (NotStaged).
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -35,6 +35,7 @@ class SketchTrial(tune.Trainable):
         """Train one epoch, keep a checkpoint where one is due, and report."""
         from trainables.checkpoints import CheckpointNotWritten
         from trainables.training import Diverged, OutOfMemory
+        from tune_sketch.data import NotStaged
 
         try:
             return self.train_epoch()
@@ -44,6 +45,8 @@ class SketchTrial(tune.Trainable):
             ending, text = "out_of_memory", str(error)
         except CheckpointNotWritten as error:  # no fault of the trial, and no trial can go on
             ending, text = "not_written", str(error)
+        except NotStaged:  # perhaps this machine alone cannot reach the data: to be tried again, on another
+            raise
         except Exception:  # an error in the code or the machine is a failed trial with its traceback
             ending, text = "failed", traceback.format_exc()
         return {"status": ending, "error": text}
@@ -119,11 +122,11 @@ def open_job(job: dict[str, Any]) -> tuple[Any, Any, str]:
 
     from trainables.architecture import build_model
     from trainables.training import SplitArrays, TrainingSplits, default_device
-    from tune_sketch.data import open_data
+    from tune_sketch.data import open_data, stage_data
     from tune_sketch.data.splits import read_splits
 
     torch.set_num_threads(max(1, int(job["num_threads"])))
-    data = open_data(Path(job["data_cache"]))
+    data = open_data(stage_data(job["data_cache"]))
     if isinstance(job["splits"], str):
         splits = read_splits(Path(job["splits"]), data)
         train, validation = splits.train, splits.validation
@@ -188,11 +191,11 @@ def score_on_test(job: dict[str, Any], weights: str) -> tuple[dict[str, Any], An
 
     from trainables.architecture import build_model
     from trainables.training import default_device, evaluate, predict_probabilities
-    from tune_sketch.data import open_data
+    from tune_sketch.data import open_data, stage_data
     from tune_sketch.data.splits import read_splits
 
     torch.set_num_threads(job["num_threads"])
-    data = open_data(Path(job["data_cache"]))
+    data = open_data(stage_data(job["data_cache"]))
     test = read_splits(Path(job["splits"]), data).test
     model = build_model(job["model"], len(data.class_names), dropout=job["config"].get("dropout", 0.0))
     model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))

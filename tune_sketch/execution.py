@@ -220,7 +220,7 @@ def make_job(
         "model": settings.model,
         "config": record.config,
         "seed": record.seed,
-        "data_cache": search["data"]["cache"],
+        "data_cache": search["data"]["published"],
         "splits": str(path / "splits.csv"),
         "checkpoints": str(RunDirectory(path).checkpoints(record.key)),
         "checkpoint_epochs": settings.checkpoint_epochs,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from search_spaces.common import SpaceLimits
-from tune_sketch.data import SketchData, open_data, prepare_data
+from tune_sketch.data import SketchData, open_data, prepare_data, publish_data
 from tune_sketch.data.splits import Splits, make_splits
 from tune_sketch.database import hide_password
 from tune_sketch.progress import duration_text
@@ -26,6 +26,7 @@ class Inputs:
     """What every trial of a search shares."""
 
     cache: Path
+    published: str  # where trainings on any machine find the cache: its path, or a URL
     data: SketchData
     splits: Splits
     weights_path: str | None
@@ -53,7 +54,7 @@ def prepare_inputs(settings: SearchSettings) -> Inputs:
 
     weights = resolve_weights(settings.model, settings.weights)
     check_model_fits(settings)
-    return Inputs(cache, data, splits, weights.path, weights.description, weights.pretrained)
+    return Inputs(cache, publish_data(cache), data, splits, weights.path, weights.description, weights.pretrained)
 
 
 def check_model_fits(settings: SearchSettings) -> None:
@@ -71,6 +72,7 @@ def describe_data(settings: SearchSettings, inputs: Inputs) -> dict[str, Any]:
     return {
         "fingerprint": data.fingerprint,
         "cache": str(inputs.cache),
+        "published": inputs.published,
         "stand_in": data.stand_in,
         "num_images": len(data.labels),
         "num_classes": len(data.class_names),

@@ -39,7 +39,7 @@ class Progress:
         self.started = time.monotonic()
         self.num_epochs_here = 0
         self.live = ""
-        self.last_plain = 0.0
+        self.shown_at = 0.0
 
     def watch(self, records: list[Record]) -> None:
         """Count what an earlier run recorded."""
@@ -48,6 +48,11 @@ class Progress:
     def on_epoch(self, record: Record) -> None:
         self.records[record.key] = record
         self.num_epochs_here += 1
+        # Not for each epoch of a thousand workers: the line looks at all trials.
+        pause_seconds = 0.2 if self.file.isatty() else 10.0
+        if time.monotonic() - self.shown_at < pause_seconds:
+            return
+        self.shown_at = time.monotonic()
         metrics = record.epochs[-1]
         line = (
             f"{name_of(record)}  epoch {metrics['epoch']}/{record.config['epochs']}  "
@@ -55,8 +60,7 @@ class Progress:
         )
         if self.file.isatty():
             self.show_live(line)
-        elif time.monotonic() - self.last_plain > 10:
-            self.last_plain = time.monotonic()
+        else:
             print(line, file=self.file, flush=True)
 
     def on_end(self, record: Record) -> None:

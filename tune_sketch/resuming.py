@@ -1,8 +1,9 @@
 """Checks what may change when a run is resumed or extended, and that its data is still the same."""
 
+from pathlib import Path
 from typing import Any
 
-from tune_sketch.data import open_data, prepare_data
+from tune_sketch.data import open_data, prepare_data, publish_data
 from tune_sketch.run_directory import RunDirectory, write_json
 from tune_sketch.settings import MOST_TRIALS_OF_A_PASS, SearchSettings
 
@@ -50,22 +51,24 @@ def change_settings(run: RunDirectory, changes: dict[str, Any]) -> None:
 
 
 def check_data(run: RunDirectory) -> None:
-    """Open the decoded data, decoding it again where the cache is gone.
+    """Open the decoded data, decoding it again where the cache is gone, and note where trainings find it.
 
     Raises ValueError when the drawings are not those that the search began with.
     """
     search = run.read_search()
     wanted = search["data"]["fingerprint"]
+    cache = Path(search["data"]["cache"])
     try:
-        found = open_data(search["data"]["cache"]).fingerprint
+        found = open_data(cache).fingerprint
     except ValueError:
         cache = prepare_data(run.read_settings().data_request())
         found = open_data(cache).fingerprint
-        search["data"]["cache"] = str(cache)
-        if found == wanted:
-            write_json(run.search_json, search)
     if found != wanted:
         raise ValueError(
             f"{run.path}: the drawings have changed since the search began "
             f"(fingerprint {found[:12]}, was {wanted[:12]}). Start a new search."
         )
+    places = {"cache": str(cache), "published": publish_data(cache)}
+    if search["data"] != search["data"] | places:
+        search["data"] |= places
+        write_json(run.search_json, search)

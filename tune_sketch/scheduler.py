@@ -1,6 +1,7 @@
 """Decides after every epoch whether a trial goes on: ASHA, on the journal's values and with the journal's memory."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 from ray.tune.experiment import Trial
@@ -137,6 +138,8 @@ class JournaledASHA(ASHAScheduler):
 
 
 def describe_death(trial: Trial) -> str:
-    """That a trial's process died, and on which machine where that is known."""
+    """That a trial's process died, on which machine where that is known, and what it could still say."""
     address = getattr(trial, "node_ip", None)
-    return "its process died" + (f" on {address}" if address else "")
+    said = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).exists() else ""
+    reason = said.strip().rpartition("NotStaged: ")[2] if "NotStaged: " in said else ""
+    return "its process died" + (f" on {address}" if address else "") + (f" ({reason})" if reason else "")

@@ -234,7 +234,7 @@ def print_expected_hours(settings: SearchSettings, inputs: Inputs, address: str 
         "model": settings.model,
         "config": config,
         "seed": settings.seed,
-        "data_cache": str(inputs.cache),
+        "data_cache": inputs.published,
         "splits": (inputs.splits.train, inputs.splits.validation),
         "weights_path": inputs.weights_path,
         "pretrained": inputs.pretrained,

@@ -17,8 +17,9 @@ from tune_sketch.data.decode import BadDrawing, DecodeSettings, measure_border, 
 from tune_sketch.data.locks import hold_lock
 from tune_sketch.data.progress import Progress
 from tune_sketch.data.request import DataError, DataRequest, Problem, default_cache_dir
-from tune_sketch.data.sketch_data import open_data, photo_of
+from tune_sketch.data.sketch_data import is_whole, open_data, photo_of
 from tune_sketch.data.sources import Drawing, Source, find_source, list_drawings
+from tune_sketch.data.staging import describe_files
 from tune_sketch.data.workers import decode_all
 
 FORMAT_VERSION = 1  # raise it when the same files would give other pixels
@@ -29,7 +30,7 @@ _NUM_SAMPLED = 64  # drawings looked at to tell the paper's shade
 def prepare_data(request: DataRequest, *, cache_dir: Path | None = None, progress: bool = True) -> Path:
     """Decode the drawings of a request, unless the cache has them; returns the folder for `open_data`.
 
-    cache_dir: None is $TUNE_SKETCH_CACHE or ~/.cache/tune_sketch. progress: bars on stderr.
+    cache_dir: None is `default_cache_dir()`. progress: bars on stderr.
     The cache is keyed by content and settings, written to a temporary folder and renamed; when several processes want
     the same data, one builds it and the others wait.
     Raises DataError, a ValueError, that lists all that is wrong; ValueError for an impossible request.
@@ -43,7 +44,7 @@ def prepare_data(request: DataRequest, *, cache_dir: Path | None = None, progres
     remembered = cache / "seen" / f"{quick_key}.txt"
     if remembered.exists():
         folder = decoded / remembered.read_text().strip()
-        if _is_whole(folder):
+        if is_whole(folder):
             return _check_skipped(folder, request)
     _check_svg(source)
     drawings, problems = list_drawings(source, request)
@@ -51,7 +52,7 @@ def prepare_data(request: DataRequest, *, cache_dir: Path | None = None, progres
     fingerprint = _hash_all(drawings, digests, problems, request)
     folder = decoded / fingerprint[:32]
     with hold_lock(decoded / f"{fingerprint[:32]}.lock"):
-        if not _is_whole(folder):
+        if not is_whole(folder):
             shutil.rmtree(folder, ignore_errors=True)
             for left_behind in decoded.glob(f".{folder.name}.*.building"):  # by a process that was killed
                 shutil.rmtree(left_behind, ignore_errors=True)
@@ -83,14 +84,6 @@ def _quick_key(source: Source, request: DataRequest) -> str:
     if source.kind == "doodles":
         digest.update(read_bytes(Drawing("", "", "doodles", "", 0)))  # changes with the generator
     return digest.hexdigest()[:32]
-
-
-def _is_whole(folder: Path) -> bool:
-    try:
-        open_data(folder)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_skipped(folder: Path, request: DataRequest) -> Path:
@@ -208,6 +201,7 @@ def _build(
         "light_on_dark": light_on_dark,
         "num_doubles_within_class": len(kept) - len({(drawings[i].class_name, digests[i]) for i in kept}),
         "format_version": FORMAT_VERSION,
+        "files": describe_files(building),
         "decoding_seconds": round(time.monotonic() - started_seconds, 3),
     }
     _write_atomic(building / "meta.json", json.dumps(meta, indent=1))

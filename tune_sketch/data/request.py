@@ -107,5 +107,11 @@ class DataError(ValueError):
 
 
 def default_cache_dir() -> Path:
-    """$TUNE_SKETCH_CACHE, or ~/.cache/tune_sketch."""
-    return Path(os.environ.get("TUNE_SKETCH_CACHE") or Path.home() / ".cache" / "tune_sketch")
+    """$TUNE_SKETCH_CACHE, where decoded drawings are kept for all machines; this machine's own where that is a URL."""
+    kept = os.environ.get("TUNE_SKETCH_CACHE", "")
+    return Path(kept) if kept and "://" not in kept else node_cache_dir()
+
+
+def node_cache_dir() -> Path:
+    """$TUNE_SKETCH_NODE_CACHE, on this machine's own disk, or ~/.cache/tune_sketch."""
+    return Path(os.environ.get("TUNE_SKETCH_NODE_CACHE") or Path.home() / ".cache" / "tune_sketch").expanduser()

@@ -48,6 +48,15 @@ def photo_of(name: str) -> str | None:
     return match[1] if match else None
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether `open_data` would open the folder."""
+    try:
+        open_data(folder)
+    except ValueError:
+        return False
+    return True
+
+
 def open_data(cache_folder: str | Path) -> SketchData:
     """Open what `prepare_data` made, in milliseconds. Raises ValueError when it is not whole."""
     folder = Path(cache_folder)
