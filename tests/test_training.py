@@ -22,6 +22,7 @@ from tests.small_training import (
 )
 from trainables import ARCHITECTURES, build_model
 from trainables.checkpoints import read_newest_checkpoint, write_checkpoint
+from trainables.prediction import normalise, to_unit
 from trainables.training import (
     Diverged,
     evaluate,
@@ -66,7 +67,7 @@ def test_every_sampled_name_is_read_and_every_read_name_exists(name: str, optimi
         ("baseline", 15, 8),
         ("sketch_a_net", 12, 8),
         ("squeezenet1_1", 15, 8),
-        ("resnet50", 4, 32),
+        ("resnet50", 7, 32),
         ("densenet121", 3, 32),
     ],
 )
@@ -178,6 +179,17 @@ def test_what_is_frozen_does_not_move() -> None:
     train(model, splits_of(drawings(16)), config)
     moved = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert moved == {"classifier.linear.weight", "classifier.linear.bias"}
+
+
+def test_batch_norm_knows_the_drawings_after_one_step() -> None:
+    data = drawings(16)
+    config = CONFIG | {"epochs": 1, "batch_size": 16, "learning_rate": 1e-12}
+    model = build("densenet121", config)
+    train(model, splits_of(data), config)
+    inputs = normalise(to_unit(torch.as_tensor(data.images)), model, pretrained=False)
+    features = model.features.conv0(inputs)
+    assert torch.allclose(model.features.norm0.running_mean, features.mean(dim=(0, 2, 3)), atol=0.03)  # bfloat16
+    assert model.features.norm0.momentum == 0.1  # as it was
 
 
 @pytest.mark.parametrize("name", ["baseline", "densenet121"])

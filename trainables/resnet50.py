@@ -12,10 +12,13 @@ def build_resnet50(num_classes: int, dropout: float) -> nn.Module:
     first 1x1. Head: global average pooling -> Linear(2048, classes), with dropout between. The study's
     count of 23,843,837 (125 classes) is this network's 23,764,157 plus 53,120 running statistics of batch
     norm and 26,560 convolution biases that Keras has.
+
+    From scratch, each block begins as the identity (Goyal et al. 2017, arXiv 1706.02677, section 5.1), and so learns
+    within few epochs; loaded weights replace that.
     """
     from torchvision.models import resnet50  # a second that the other networks need not wait for
 
-    model = resnet50()
+    model = resnet50(zero_init_residual=True)
     model.fc = nn.Sequential(nn.Dropout(dropout), nn.Linear(2048, num_classes))
     return model
 

@@ -27,6 +27,7 @@ __all__ = [
     "predict_probabilities",
 ]
 
+NUM_STATISTICS_IMAGES = 256  # from which batch norm's statistics are taken anew after every epoch
 STEPS_BETWEEN_CHECKS = 50  # reading the loss makes a GPU wait, so it is not read at every step
 
 
@@ -103,6 +104,7 @@ def fit(
                 raise Diverged(epoch)
         train_loss, train_top1, train_top5 = (sums / len(splits.train)).tolist()
         train_seconds = time.perf_counter() - epoch_start
+        renew_batch_norm(model, train, config, generator, splits.invert, pretrained, micro_batch)
         val_loss, val_top1, val_top5 = validate(model, validation, pretrained, 4 * micro_batch)
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
             raise Diverged(epoch)
@@ -185,7 +187,7 @@ def accumulate_gradients(
     inputs: float [B, 1, H, W] in [0, 1]; labels: int64 [B]. Where memory does not suffice, the micro batch
     is halved and the batch begun again; the micro batch that worked is returned.
     """
-    smallest = 2 if trains_batch_norm(model) else 1  # batch norm cannot normalise a single drawing
+    smallest = 2 if trained_batch_norm(model) else 1  # batch norm cannot normalise a single drawing
     while True:
         try:
             sums = torch.zeros(3, device=inputs.device)
@@ -240,8 +242,40 @@ def validate(model: nn.Module, source: BatchSource, pretrained: bool, batch_size
     return loss, top1, top5
 
 
-def trains_batch_norm(model: nn.Module) -> bool:
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training for module in model.modules())
+def renew_batch_norm(
+    model: nn.Module,
+    source: BatchSource,
+    config: Mapping[str, Any],
+    generator: torch.Generator,
+    invert: bool,
+    pretrained: bool,
+    batch_size: int,
+) -> None:
+    """Take the statistics of trained batch norm anew from some augmented drawings and the weights as they are now.
+
+    Running averages trail the weights by some ten steps. Where an epoch has few steps, validation would measure that
+    lag and not the network (Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm", section 3).
+    """
+    layers = trained_batch_norm(model)
+    if not layers:
+        return
+    batch_size = max(2, min(64, batch_size))
+    batches = shuffled_batches(len(source.split), batch_size, generator)
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # the plain mean over what follows
+    with torch.no_grad():
+        for images, _ in source.iterate(batches[: math.ceil(NUM_STATISTICS_IMAGES / batch_size)]):
+            inputs = augment(to_unit(images), config, generator, invert)  # [B, 1, H, W]
+            with autocast(model, source.device):
+                model(normalise(inputs, model, pretrained))
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def trained_batch_norm(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    return [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
 
 
 def copy_to_cpu(value: Any) -> Any:

@@ -149,7 +149,7 @@ def default_choices(data: str, model: str) -> dict[str, Any]:
         if model == "baseline":
             return small | {"per_class": 60, "num_samples": 16, "max_epochs": 27}
         # A large network learns from scratch within minutes only what is easily told apart.
-        small |= {"classes": ("bicycle", "envelope", "fish", "ladder", "sun", "umbrella"), "per_class": 160}
+        small |= {"classes": ("bicycle", "envelope", "fish", "ladder", "sun", "umbrella"), "per_class": 240}
         return small | {"num_samples": 8, "max_epochs": 4, "confirm_top": 1}
     return {"image_px": 224, "num_samples": 50, "max_epochs": 80 if model == "baseline" else 50}
 
