@@ -115,8 +115,8 @@ def test_a_rung_holds_the_values_of_its_own_epoch_alone():
     searcher = make_searcher(journal)
     run_trials(journal, searcher, [1, 3, 9, 1, 3, 9, 2, 5, 9])
     searcher.learn()
-    for rung, study in searcher.studies.items():
-        values = [trial.value for trial in study.trials if trial.value is not None]
+    for rung, history in searcher.histories.items():
+        values = history.values
         expected = []
         for record in journal.trials:
             if len(record.epochs) >= rung:
@@ -199,13 +199,14 @@ def test_a_search_with_more_epochs_goes_on_from_the_old_values(model):
     assert len({record.config["epochs"] for record in later}) > 5, "epochs must vary again"
 
 
-def test_a_thousand_trials_are_suggested_in_no_time():
-    """In-memory part of a suggestion after 1,000 trials stopped as ASHA does: 11 to 21 ms of processor time."""
+@pytest.mark.parametrize("all_are_long", [False, True])
+def test_a_thousand_trials_are_suggested_in_no_time(all_are_long):
+    """In-memory part of a suggestion after 1,000 trials, stopped as ASHA does or all trained fully: 4 to 6 ms."""
     journal, rng = MemoryJournal(), random.Random(0)
     random_searcher = make_searcher(journal)
     for _ in range(1000):
         record = random_searcher.suggest_new() if len(journal.trials) < 50 else vary(journal, rng)
-        length = 1 if rng.random() < 2 / 3 else 3 if rng.random() < 2 / 3 else 9
+        length = 9 if all_are_long else 1 if rng.random() < 2 / 3 else 3 if rng.random() < 2 / 3 else 9
         length = min(length, record.config["epochs"])
         train(journal, record, length, "completed" if length == record.config["epochs"] else "stopped", rng.random())
     searcher = make_searcher(journal)
@@ -218,7 +219,7 @@ def test_a_thousand_trials_are_suggested_in_no_time():
             seconds.append(time.process_time() - started)
     middle = sorted(seconds)[len(seconds) // 2]
     print(f"\n{1000 * middle:.1f} ms of processor time per suggestion after 1,000 trials, n = {len(seconds)}")
-    assert middle < 0.06  # several times what was measured: this guards the order of magnitude
+    assert middle < 0.02  # several times what was measured, and the target
 
 
 def vary(journal, rng):

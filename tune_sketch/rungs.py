@@ -91,8 +91,10 @@ def rank_trials(trials: Sequence[Record], rungs: list[int]) -> list[Record]:
     compared, see benchmarks/search_quality.py).
     """
     ranked: list[Record] = []
+    left = list(trials)
     for rung in reversed(rungs):
-        reached = [(value_at_rung(record, rung), record) for record in trials if record not in ranked]
+        reached = [(value_at_rung(record, rung), record) for record in left]
         there = [(value[0], record) for value, record in reached if value is not None]
         ranked += [record for _, record in sorted(there, key=lambda pair: (-pair[0], pair[1].number))]
+        left = [record for value, record in reached if value is None]
     return ranked

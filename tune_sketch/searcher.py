@@ -1,46 +1,27 @@
 """Suggests configurations: rung-aware TPE on Optuna's ask, as a Ray Tune searcher."""
 
 import random
-import warnings
 from types import ModuleType
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
-from optuna.samplers import TPESampler
-from optuna.search_space import IntersectionSearchSpace
-from optuna.trial import FrozenTrial, create_trial
 
 from tune_sketch.job_searcher import SpaceSearcher, Suggestion
 from tune_sketch.journal import Journal, Record
 from tune_sketch.rungs import value_at_rung
 from tune_sketch.settings import derive_seed
+from tune_sketch.tpe import History, HistorySampler
 
 MIN_VALUES = 8  # a rung with fewer values is not modelled
 RANDOM_FRACTION = 0.2  # of the suggestions: insurance against a model that is wrong
 
 
-class RungSampler(TPESampler):
-    """TPE with a seed of its own for every suggestion, and the memory of its rung: which values all trials have.
-
-    Optuna's sampler looks that up in all trials again after each new seed: half of its time at 1,000 trials.
-    """
-
-    def __init__(self, common_space: IntersectionSearchSpace, seed: int) -> None:
-        super().__init__(seed=seed, n_startup_trials=1)
-        self.common_space = common_space
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {name: values for name, values in self.common_space.calculate(study).items() if not values.single()}
-
-
 class RungSearcher(SpaceSearcher):
     """Rung-aware TPE: never compares values of different epochs.
 
-    For each rung there is one Optuna study in memory that holds the trials that got there, with their values at that
-    rung (a trial that ended by itself earlier counts with its final value). A suggestion comes from Optuna's TPE on
-    the deepest rung with at least MIN_VALUES values, one in five from random sampling. The first suggestion is the
-    study's own configuration.
+    For each rung there is the history of the trials that got there, with their values at that rung (a trial that
+    ended by itself earlier counts with its final value). A suggestion comes from TPE on the deepest rung with at
+    least MIN_VALUES values, one in five from random sampling. The first suggestion is the study's own configuration.
 
     All state is a pure function of the journal: the sampler is reseeded from (seed, trial number) for every
     suggestion, and the rungs' values are kept in the order in which they were recorded.
@@ -48,8 +29,8 @@ class RungSearcher(SpaceSearcher):
 
     def __init__(self, journal: Journal, space: ModuleType, limits: Any, rungs: list[int], **more: Any) -> None:
         super().__init__(journal, space, limits, rungs, **more)
-        self.studies = {rung: optuna.create_study(direction="maximize") for rung in rungs}
-        self.common_spaces = {rung: IntersectionSearchSpace() for rung in rungs}
+        self.study = optuna.create_study(direction="maximize")  # through which the space is asked; holds no values
+        self.histories = {rung: History() for rung in rungs}
         self.known: dict[int, set[int]] = {rung: set() for rung in rungs}
         self.num_seen = 0  # trials that were new to learn() once
         self.open: list[Record] = []  # those of them that may still reach a rung
@@ -63,14 +44,13 @@ class RungSearcher(SpaceSearcher):
             rung = None
         if rung is None:
             return self.sample_at_random(number)
-        study = self.studies[rung]
-        study.sampler = RungSampler(self.common_spaces[rung], derive_seed(self.seed, "sampler", number))
-        return self.ask(study, {"kind": "model", "rung": rung})
+        self.study.sampler = HistorySampler(self.histories[rung], derive_seed(self.seed, "sampler", number))
+        return self.ask(self.study, {"kind": "model", "rung": rung})
 
     def learn(self) -> None:
-        """Bring the rungs' studies up to date with the journal, in the order in which values were recorded."""
+        """Bring the rungs' histories up to date with the journal, in the order in which values were recorded."""
         records = self.open + self.journal.trials[self.num_seen :]
-        for rung, study in self.studies.items():
+        for rung, history in self.histories.items():
             known, new = self.known[rung], []
             for record in records:
                 reached = value_at_rung(record, rung) if record.number not in known else None
@@ -78,10 +58,7 @@ class RungSearcher(SpaceSearcher):
                     new.append((reached[1], record.number, reached[0]))
             for _, number, value in sorted(new):
                 record = self.journal.trials[number]
-                with warnings.catch_warnings():
-                    # Ranges that grew when a search was extended: older values stay valid points.
-                    warnings.simplefilter("ignore", UserWarning)
-                    study.add_trial(create_trial(params=record.params, distributions=record.distributions, value=value))
+                history.add(record.params, record.distributions, value)
                 known.add(number)
         self.num_seen = len(self.journal.trials)
         self.open = [record for record in records if record.is_unfinished]

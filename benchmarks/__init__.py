@@ -1,0 +1,1 @@
+"""Measurements, side by side, each with its result file in results/."""

@@ -1,0 +1,1 @@
+"""Learning curves of many configurations, recorded once, so that searchers can be compared without training."""

@@ -1,0 +1,154 @@
+"""Compares searchers on learning curves that are known: python -m benchmarks.search_quality [--quick].
+
+    ... rows --seeds 20 --workers 8 25 --seconds 280 --part 0 --parts 2   # appends what is missing; stops in time
+    ... report                                                            # tables, intervals, targets; exit code
+
+A search is simulated on W asynchronous workers with the real searcher and scheduler (cluster.py). t is counted in
+median full trainings, so W x t trainings' worth of time is spent. Regret is 0 for the best configuration known and 1
+for the median of random ones. The searcher's own time is part of the simulated time.
+"""
+
+import argparse
+import csv
+import sys
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from benchmarks.cluster import simulate
+from benchmarks.curves.tasks import Task, load_tasks
+from benchmarks.opponents import METHODS, factors_of
+from tune_sketch.rungs import rung_epochs
+
+ROWS = Path(__file__).parent / "results" / "search_quality-cpu.csv"
+TIMES = {2: (4.0, 8.0, 16.0, 32.0), 8: (1.0, 2.0, 4.0, 8.0), 25: (0.5, 1.0, 2.0, 4.0, 8.0), 200: (0.5, 1.0, 2.0)}
+TEXTS = ("group", "task", "method")
+NUMBERS = ("workers", "seed", "t", "by_rung", "by_best", "best", "median", "num_trials", "searcher_ms")
+COLUMNS = TEXTS + NUMBERS
+
+
+def run_one(task: Task, method: str, num_workers: int, seed: int) -> list[dict[str, Any]]:
+    """One simulated search; a row for each time."""
+    best, median, unit_seconds = task.scale()
+    chosen = METHODS[method]
+    outcome = simulate(
+        task,
+        lambda *arguments, **more: chosen.make_searcher(*arguments, **more, **factors_of(method, task)),
+        num_workers=num_workers,
+        times=[t * unit_seconds for t in TIMES[num_workers]],
+        # The final choice is made by one rule for all: at the product's rungs.
+        rungs=rung_epochs(task.grace_epochs, task.max_epochs, 3),
+        scheduler_rungs=chosen.rungs(task),
+        reduction_factor=chosen.reduction_factor or 3,
+        seed=seed,
+        first=list(task.first),
+    )
+    common = {
+        "group": task.group,
+        "task": task.name,
+        "method": method,
+        "workers": num_workers,
+        "seed": seed,
+        "best": best,
+        "median": median,
+        "num_trials": outcome.num_trials,
+        "searcher_ms": round(1000 * outcome.searcher_seconds / max(1, outcome.num_suggestions), 3),
+    }
+    found = zip(TIMES[num_workers], outcome.by_rung, outcome.by_best, strict=True)
+    return [
+        common | {"t": t, "by_rung": median if r is None else r, "by_best": median if b is None else b}
+        for t, r, b in found
+    ]
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of earlier runs, numbers as numbers."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [{k: v if k in TEXTS else float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def run_missing(
+    path: Path, tasks: list[Task], methods: list[str], workers: list[int], seeds: list[int], seconds: float
+) -> int:
+    """Append the searches that the file has not, seed after seed, until the time is over; how many are missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done = {(row["task"], row["method"], int(row["workers"]), int(row["seed"])) for row in read_rows(path)}
+    deadline, num_missing = time.monotonic() + seconds, 0
+    for seed in seeds:
+        for num_workers in workers:
+            for task in tasks:
+                for method in methods:
+                    if (task.name, method, num_workers, seed) in done:
+                        continue
+                    if time.monotonic() > deadline:
+                        num_missing += 1
+                        continue
+                    append_rows(path, run_one(task, method, num_workers, seed))
+    return num_missing
+
+
+def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """One write, so that two processes may append to one file."""
+    is_new = not path.exists()
+    lines = [",".join(COLUMNS)] if is_new else []
+    lines += [",".join(str(row[name]) for name in COLUMNS) for row in rows]
+    with path.open("a") as file:
+        file.write("\n".join(lines) + "\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("what", nargs="?", choices=["rows", "report"], default="report")
+    add("--quick", action="store_true", help="a few searches, in under five minutes on two cores")
+    add("--tasks", choices=["choose", "report"], default="report", help="settings may be chosen on the first only")
+    add("--group", nargs="+", help="lcbench, taskset, sketch")
+    add("--methods", nargs="+", default=list(METHODS), metavar="M", help=", ".join(METHODS))
+    add("--workers", nargs="+", type=int, default=[8, 25])
+    add("--seeds", type=int, nargs="+", default=[20], help="how many, or from and to")
+    add("--seconds", type=float, default=280.0, help="begin no search later than this")
+    add("--part", type=int, default=0)
+    add("--parts", type=int, default=1)
+    add("--rows", type=Path, default=ROWS, help="the file of all searches")
+    arguments = parser.parse_args(argv)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if arguments.what == "report" and not arguments.quick:
+        from benchmarks.search_quality_report import write_report
+
+        return write_report(read_rows(arguments.rows), arguments.rows.with_suffix(".md"))
+    if arguments.quick:
+        from benchmarks.search_quality_report import judge_quickly
+
+        return judge_quickly(run_quick())
+    tasks = [
+        task
+        for name, task in load_tasks(arguments.tasks).items()
+        if zlib.crc32(name.encode()) % arguments.parts == arguments.part
+        and (not arguments.group or task.group in arguments.group)
+    ]
+    seeds = list(range(*arguments.seeds))
+    started = time.monotonic()
+    missing = run_missing(arguments.rows, tasks, arguments.methods, arguments.workers, seeds, arguments.seconds)
+    print(f"{time.monotonic() - started:.0f} s, {missing} searches missing")
+    return 0
+
+
+def run_quick() -> list[dict[str, Any]]:
+    """A few searches of the methods that matter most."""
+    tasks = load_tasks("report")
+    names = [name for name in tasks if name.startswith("lcbench")][::4] + [n for n in tasks if n.startswith("sketch")]
+    rows = []
+    for seed in range(3):
+        for name in names:
+            for method in ("rung-tpe", "random+asha", "ray-default", "one-factor"):
+                rows += run_one(tasks[name], method, 8, seed)
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())

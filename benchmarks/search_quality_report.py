@@ -1,0 +1,236 @@
+"""From simulated searches to tables with intervals, the targets, and a verdict."""
+
+import datetime
+import platform
+from collections import defaultdict
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+OURS = "rung-tpe"
+NUM_RESAMPLES = 2000
+TARGET_MS = 20.0  # of the searcher's time for one suggestion
+MOST_LOSS = 0.03  # of regret, against random + ASHA in any group of tasks
+# opponents against which the interval of the advantage must be above 0 at 4 and 8 trainings of 8 and 25 workers
+MUST_BEAT = ("ray-default", "random+asha", "tpe", "one-factor")
+Rows = list[dict[str, Any]]
+Regrets = dict[tuple[str, float, float], dict[str, dict[int, float]]]  # (method, workers, t) -> task -> seed -> regret
+
+
+def compute_regrets(rows: Rows, column: str = "by_rung") -> Regrets:
+    """0 for the best final value known of a task, from random draws or from any search of it; 1 for a median one."""
+    best: dict[str, float] = defaultdict(lambda: -np.inf)
+    for row in rows:
+        best[row["task"]] = max(best[row["task"]], row["best"], row["by_rung"], row["by_best"])
+    regrets: Regrets = defaultdict(lambda: defaultdict(dict))
+    for row in rows:
+        regret = (best[row["task"]] - row[column]) / (best[row["task"]] - row["median"])
+        regrets[row["method"], row["workers"], row["t"]][row["task"]][int(row["seed"])] = regret
+    return regrets
+
+
+def pair(ours: dict, theirs: dict, tasks: Callable[[str], bool] = lambda task: True) -> list[np.ndarray]:
+    """For each task that both have, their regret minus ours on each seed that both have."""
+    pairs = []
+    for task in sorted(ours.keys() & theirs.keys()):
+        seeds = sorted(ours[task].keys() & theirs[task].keys())
+        if tasks(task) and seeds:
+            pairs.append(np.array([theirs[task][seed] - ours[task][seed] for seed in seeds]))
+    return pairs
+
+
+def interval(pairs: list[np.ndarray]) -> tuple[float, float, float]:
+    """(mean over tasks of their mean over seeds, and its 95 % interval by bootstrap over tasks and, in each, seeds)."""
+    random = np.random.default_rng(0)
+    means = np.empty((NUM_RESAMPLES, len(pairs)))
+    for place, values in enumerate(pairs):
+        means[:, place] = values[random.integers(len(values), size=(NUM_RESAMPLES, len(values)))].mean(axis=1)
+    chosen = random.integers(len(pairs), size=(NUM_RESAMPLES, len(pairs)))
+    resampled = np.take_along_axis(means, chosen, axis=1).mean(axis=1)
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return float(np.mean([values.mean() for values in pairs])), float(low), float(high)
+
+
+def rank_methods(regrets: Regrets, workers: float, t: float, methods: list[str]) -> dict[str, float]:
+    """Mean rank of each method over the tasks and seeds that all of them have; 1 is best, equals share."""
+    ranks = defaultdict(list)
+    found = [regrets[method, workers, t] for method in methods]
+    for task in set.intersection(*(set(per_task) for per_task in found)):
+        for seed in set.intersection(*(set(per_task[task]) for per_task in found)):
+            values = np.array([per_task[task][seed] for per_task in found])
+            for method, value in zip(methods, values, strict=True):
+                ranks[method].append(1 + (values < value).sum() + ((values == value).sum() - 1) / 2)
+    return {method: float(np.mean(values)) for method, values in ranks.items()}
+
+
+def count(per_task: dict[str, dict[int, float]]) -> str:
+    """ "23 x 5": tasks and seeds (the fewest and the most where they differ)."""
+    seeds = [len(values) for values in per_task.values()]
+    return f"{len(seeds)} x {min(seeds)}" + (f" to {max(seeds)}" if min(seeds) != max(seeds) else "")
+
+
+def quality_table(regrets: Regrets, workers: float) -> list[str]:
+    """Mean regret of each method at each time, its mean rank at the last, and n."""
+    times = sorted({t for _, w, t in regrets if w == workers})
+    methods = [m for m in dict.fromkeys(m for m, w, _ in regrets if w == workers)]
+    lines = [f"| W = {workers:g}, t = | " + " | ".join(f"{t:g}" for t in times) + " | rank | tasks x seeds |"]
+    lines.append("|---" * (len(times) + 3) + "|")
+    ranks = rank_methods(regrets, workers, times[-1], methods)
+    for method in sorted(methods, key=lambda m: mean_regret(regrets[m, workers, times[-1]])):
+        cells = [f"{mean_regret(regrets[method, workers, t]):.3f}" for t in times]
+        rank = f"{ranks[method]:.2f}" if method in ranks else ""
+        lines.append(f"| {method} | {' | '.join(cells)} | {rank} | {count(regrets[method, workers, times[-1]])} |")
+    return [*lines, ""]
+
+
+def mean_regret(per_task: dict[str, dict[int, float]]) -> float:
+    return float(np.mean([np.mean(list(seeds.values())) for seeds in per_task.values()]))
+
+
+def advantage_table(regrets: Regrets) -> tuple[list[str], list[str]]:
+    """(paired advantages of ours with intervals, the targets that are missed)."""
+    lines = ["| against | W | t | advantage [95 %] | tasks won | n pairs |", "|---|---|---|---|---|---|"]
+    missed = []
+    for method, workers, t in sorted(regrets):
+        if method == OURS or (OURS, workers, t) not in regrets:
+            continue
+        pairs = pair(regrets[OURS, workers, t], regrets[method, workers, t])
+        if not pairs:
+            continue
+        mean, low, high = interval(pairs)
+        won = sum(values.mean() > 0 for values in pairs)
+        num_pairs = sum(map(len, pairs))
+        lines.append(
+            f"| {method} | {workers:g} | {t:g} | {mean:+.3f} [{low:+.3f}, {high:+.3f}] "
+            f"| {won} of {len(pairs)} | {num_pairs} |"
+        )
+        what = f"{method}, W = {workers:g}, t = {t:g}: {mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+        if method in MUST_BEAT and workers in (8, 25) and t in (4, 8) and low <= 0:
+            missed.append(f"interval not above 0 against {what}")
+        if method == "one-factor-repeated" and workers in (8, 25) and t in (4, 8) and mean < 0:
+            missed.append(f"mean under 0 against {what}")
+    return [*lines, ""], missed
+
+
+def group_table(regrets: Regrets, rows: Rows) -> tuple[list[str], list[str]]:
+    """The advantage against random + ASHA in each group of tasks, and where it is worse than allowed."""
+    group_of = {row["task"]: row["group"] for row in rows}
+    lines = ["| group | W | t | advantage against random+asha [95 %] | n pairs |", "|---|---|---|---|---|"]
+    missed = []
+    for group in sorted(set(group_of.values())):
+        for workers, t in sorted({(w, t) for m, w, t in regrets if m == OURS}):
+            key = ("random+asha", workers, t)
+            if key not in regrets:
+                continue
+            pairs = pair(regrets[OURS, workers, t], regrets[key], lambda task, group=group: group_of[task] == group)
+            if not pairs:
+                continue
+            mean, low, high = interval(pairs)
+            num_pairs = sum(map(len, pairs))
+            lines.append(f"| {group} | {workers:g} | {t:g} | {mean:+.3f} [{low:+.3f}, {high:+.3f}] | {num_pairs} |")
+            if mean < -MOST_LOSS:
+                missed.append(f"random + ASHA is better on {group}, W = {workers:g}, t = {t:g}: {mean:+.3f}")
+    return [*lines, ""], missed
+
+
+def half_budget(regrets: Regrets) -> tuple[str, list[str]]:
+    """Whether ours reaches at t = 4 (8 workers) what one pass of one factor at a time has at t = 8."""
+    if (OURS, 8, 4) not in regrets or ("one-factor", 8, 8) not in regrets:
+        return "", []
+    pairs = pair(regrets[OURS, 8, 4], regrets["one-factor", 8, 8])
+    mean, low, high = interval(pairs)
+    text = f"Ours at t = 4 against one-factor at t = 8 (W = 8): {mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return text, [] if mean >= 0 else [f"one-factor's regret in half its budget: {mean:+.3f}"]
+
+
+def judge(rows: Rows) -> tuple[list[str], list[str], str]:
+    """(lines of the report, missed targets, the last line)."""
+    regrets = compute_regrets(rows)
+    lines: list[str] = []
+    for workers in sorted({row["workers"] for row in rows}):
+        lines += quality_table(regrets, workers)
+    advantages, missed = advantage_table(regrets)
+    groups, missed_in_groups = group_table(regrets, rows)
+    half, missed_half = half_budget(regrets)
+    milliseconds = [row["searcher_ms"] for row in rows if row["method"] == OURS]
+    slowest = [row for row in rows if row["method"] == OURS and row["num_trials"] >= 1000]
+    at_thousand = max((row["searcher_ms"] for row in slowest), default=float("nan"))
+    missed += missed_in_groups + missed_half
+    if max(milliseconds) > TARGET_MS:
+        missed.append(f"a suggestion takes {max(milliseconds):.1f} ms in the slowest search")
+    lines += [
+        "## Paired advantage (opponent's regret minus ours)",
+        "",
+        *advantages,
+        "## By group",
+        "",
+        *groups,
+        half,
+        "",
+    ]
+    last = (
+        f"searcher {np.median(milliseconds):.1f} ms per suggestion (median of searches; most {max(milliseconds):.1f}, "
+        f"with 1,000 trials or more {at_thousand:.1f}); "
+        + "; ".join(
+            f"{method} W=8 t={t:g} {mean:+.3f} [{low:+.3f}, {high:+.3f}] n={num}"
+            for method, t, (mean, low, high), num in headline(regrets)
+        )
+    )
+    return lines, missed, last
+
+
+def headline(regrets: Regrets) -> list[tuple[str, float, tuple[float, float, float], int]]:
+    """The advantages at 8 workers at the longest time."""
+    found = []
+    times = [t for m, w, t in regrets if m == OURS and w == 8]
+    for method in MUST_BEAT:
+        if times and (method, 8, max(times)) in regrets:
+            pairs = pair(regrets[OURS, 8, max(times)], regrets[method, 8, max(times)])
+            if pairs:
+                found.append((method, max(times), interval(pairs), sum(map(len, pairs))))
+    return found
+
+
+def write_report(rows: Rows, path: Path) -> int:
+    """The result file; 1 when a target is missed."""
+    lines, missed, last = judge(rows)
+    num_searches = len({(r["task"], r["method"], r["workers"], r["seed"]) for r in rows})
+    head = [
+        "# Which search finds more, on curves that nobody tuned on",
+        "",
+        f"{num_searches} simulated searches; {machine()}. Made by",
+        "`python -m benchmarks.search_quality`, which says what is measured. Regret: 0 is the best one known, 1",
+        "the median of random ones; t in median full trainings; the configuration taken is the first of `rank_trials`",
+        "for every method. Intervals: 95 %, bootstrap over tasks and seeds.",
+        "",
+    ]
+    verdict = ["## Targets", "", *(f"- missed: {text}" for text in missed)] if missed else ["All targets are met."]
+    path.write_text("\n".join([*head, *lines, *verdict, "", last, ""]))
+    print("\n".join([*lines, *verdict]))
+    print(last)
+    return 1 if missed else 0
+
+
+def judge_quickly(rows: Rows) -> int:
+    """A few searches: too few for intervals above 0, enough to see that something broke."""
+    lines, _, last = judge(rows)
+    regrets = compute_regrets(rows)
+    times = sorted({t for m, _, t in regrets if m == OURS})
+    worse = [m for m in MUST_BEAT if (m, 8, times[-1]) in regrets and advantage(regrets, m, times[-1]) < 0]
+    slow = [row["searcher_ms"] for row in rows if row["method"] == OURS and row["searcher_ms"] > TARGET_MS]
+    print("\n".join(lines))
+    print(f"worse than: {', '.join(worse) or 'none'}; slow searches: {len(slow)}; {last}")
+    return 1 if worse or slow else 0
+
+
+def advantage(regrets: Regrets, method: str, t: float) -> float:
+    return interval(pair(regrets[OURS, 8, t], regrets[method, 8, t]))[0]
+
+
+def machine() -> str:
+    """Where and with what this was measured."""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("optuna", "ray", "numpy", "onnxruntime"))
+    return f"{platform.machine()}, Python {platform.python_version()}, {versions}, {datetime.date.today()}"
