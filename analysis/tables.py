@@ -90,6 +90,7 @@ def tabulate_costs(run: RunData) -> Rows:
                 "halved_batches": sum(e["micro_batch"] < r.config["batch_size"] for r in records for e in r.epochs)
                 if what == "search"
                 else None,
+                "epochs_from_store": sum(epoch.get("frozen_views", 0) > 0 for epoch in epochs),
             }
         )
     return rows
@@ -105,6 +106,7 @@ def show_costs(rows: Rows) -> Rows:
             "wall clock, pauses included": duration_text(row["wall_seconds"]) if row["wall_seconds"] else "",
             "images/s (median epoch)": f"{row['images_per_second_median']:,.0f}",
             "epochs with a halved batch": short_text(row["halved_batches"]),
+            "epochs with frozen layers from the store": str(row["epochs_from_store"]),
         }
         for row in rows
     ]

@@ -105,6 +105,7 @@ def add_epochs(journal: Journal, record: Record, num_epochs: int, quality: float
             "images_per_second": 500.0,
             "epoch_seconds": 1.5,
             "micro_batch": record.config["batch_size"],
+            "frozen_views": 0,
         }
         journal.record_epoch(record, metrics)
 

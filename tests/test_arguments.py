@@ -6,10 +6,10 @@ from tune_sketch.arguments import build_parser, given_choices, make_settings, re
 from tune_sketch.search import main
 from tune_sketch.settings import SearchSettings, default_grace_epochs, derive_seed, parse_duration
 
-FLAGS = """address checkpoint-epochs classes confirm-seeds confirm-top cpus-per-trial data download dry-run gpu-hours
-gpus-per-trial grace-epochs help image-px max-concurrent max-epochs max-failures min-gain model name no-invert
-num-samples passes per-class protocol reduction-factor resume runs-dir seed skip-bad-images split-by storage strategy
-time-budget weights"""
+FLAGS = """address checkpoint-epochs classes confirm-seeds confirm-top cpus-per-trial data download dry-run
+frozen-views gpu-hours gpus-per-trial grace-epochs help image-px max-concurrent max-epochs max-failures min-gain model
+name no-invert num-samples passes per-class protocol reduction-factor resume runs-dir seed skip-bad-images split-by
+storage strategy time-budget weights"""
 
 
 def test_flags_are_few_and_frozen():

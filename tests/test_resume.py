@@ -30,6 +30,7 @@ OTHER = {  # a different value for each setting that cannot change
     "strategy": "random",
     "grace_epochs": 2,
     "reduction_factor": 4,
+    "frozen_views": 2,
     "seed": 1,
 }
 

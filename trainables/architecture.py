@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -12,6 +14,7 @@ class Architecture:
 
     name: str
     build: Callable[[int, float], nn.Module]  # (num_classes, dropout) -> float [B, 3, H, W] to logits [B, classes]
+    layers: Callable[[Any], list[nn.Module]]  # applied in turn they are the network's forward pass
     freeze_points: dict[str, tuple[str, ...]]  # ordered from "none" to "head_only": prefixes of frozen parameters
     head: str  # module that holds the classifier; it alone depends on the number of classes
     cam_layer: str  # the last module whose output still has a place on the paper: for Grad-CAM
@@ -20,6 +23,25 @@ class Architecture:
     min_image_px: int  # smallest side that leaves at least one cell in the last feature map
     source: str  # paper, table
     bfloat16_on_cpu: bool = False  # large enough to gain where the processor has bfloat16 instructions
+
+
+class LaterLayers(nn.Module):
+    """The layers of a network that follow its frozen ones; takes the output of those, in half precision.
+
+    float16 [B, H, W, C] or [B, F] to logits [B, classes].
+    """
+
+    def __init__(self, model: nn.Module, layers: list[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+        self.architecture = model.architecture
+
+    def forward(self, activations: Tensor) -> Tensor:
+        kind = activations.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+        if activations.ndim == 4:
+            activations = activations.permute(0, 3, 1, 2)  # [B, C, H, W], channels last in memory
+        return self.layers(activations.to(dtype))
 
 
 def known_architecture(name: str) -> Architecture:

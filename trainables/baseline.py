@@ -44,11 +44,20 @@ class Baseline(nn.Module):
         return self.head(self.dropout(x))  # [B, classes]
 
 
+def _layers(model: Baseline) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for convolution in (model.conv1, model.conv2, model.conv3):
+        layers += [convolution, model.pool, model.relu]
+    layers += [model.conv4, model.relu, model.global_pool, nn.Flatten(1)]
+    return [*layers, model.dropout, model.hidden, model.relu, model.dropout, model.head]
+
+
 _CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4")
 
 ARCHITECTURE = Architecture(
     name="baseline",
     build=Baseline,
+    layers=_layers,
     freeze_points={
         "none": (),
         "conv1": _CONVOLUTIONS[:1],

@@ -33,12 +33,16 @@ class SplitArrays:
 
 @dataclass
 class TrainingSplits:
-    """What a trial may see: never the test split. invert: ink is 255 on paper 0, else 0 on 255."""
+    """What a trial may see: never the test split. invert: ink is 255 on paper 0, else 0 on 255.
+
+    fingerprint: names the content of the images; needed where results that depend on it are kept.
+    """
 
     train: SplitArrays
     validation: SplitArrays
     num_classes: int
     invert: bool
+    fingerprint: str = ""
 
 
 class BatchSource:
@@ -52,7 +56,7 @@ class BatchSource:
         self.split = split
         self.device = device
         self.labels = torch.as_tensor(np.asarray(split.labels), dtype=torch.int64)
-        num_bytes = len(split) * int(np.prod(split.images.shape[1:]))
+        num_bytes = len(split) * int(np.prod(split.images.shape[1:])) * split.images.dtype.itemsize
         self.resident: Tensor | None = None
         if device.type != "cpu" and num_bytes <= resident_limit_bytes(device):
             self.resident = self._read_images(np.arange(len(split))).to(device)

@@ -27,6 +27,7 @@ _BLOCK3 = (*_BLOCK2, "features.denseblock3", "features.transition3")
 ARCHITECTURE = Architecture(
     name="densenet121",
     build=build_densenet121,
+    layers=lambda model: [*model.features, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(1), *model.classifier],
     freeze_points={
         "none": (),
         "stem": _STEM,

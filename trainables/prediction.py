@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables.architecture import check_image_px
+from trainables.architecture import LaterLayers, check_image_px
 from trainables.batches import BatchSource, SplitArrays, ordered_batches
 from trainables.devices import autocast, free_cached_memory, is_out_of_memory, memory_format
 
@@ -27,8 +27,10 @@ def normalise(images: Tensor, model: nn.Module, pretrained: bool) -> Tensor:
 
     The same in training, validation and prediction: with ImageNet's mean and deviation for pretrained
     weights of a network that has ImageNet weights, else divided by a constant. Whether ink is bright or
-    dark is kept.
+    dark is kept. Stored activations come from normalised drawings and are given back as they are.
     """
+    if isinstance(model, LaterLayers):
+        return images
     architecture = getattr(model, "architecture", None)
     layout = memory_format(images.device)
     if pretrained and (architecture is None or architecture.imagenet is not None):
@@ -51,7 +53,8 @@ def compute_logits(model: nn.Module, source: BatchSource, *, pretrained: bool, b
             logits = []
             with torch.inference_mode():
                 for images, _ in source.iterate(ordered_batches(num_images, batch_size)):
-                    inputs = normalise(to_unit(images), model, pretrained)
+                    inputs = images if isinstance(model, LaterLayers) else to_unit(images)
+                    inputs = normalise(inputs, model, pretrained)
                     with autocast(model, device):
                         logits.append(model(inputs).float())
             return torch.cat(logits)

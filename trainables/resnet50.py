@@ -28,6 +28,7 @@ _STAGES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
 ARCHITECTURE = Architecture(
     name="resnet50",
     build=build_resnet50,
+    layers=lambda model: [*list(model.children())[:-1], nn.Flatten(1), *model.fc],
     freeze_points={
         "none": (),
         "stem": _STAGES[:2],

@@ -63,6 +63,7 @@ _CONV2 = ("features.conv1", "features.conv2")
 ARCHITECTURE = Architecture(
     name="sketch_a_net",
     build=SketchANet,
+    layers=lambda model: [*model.features, model.global_pool, nn.Flatten(1), model.head],
     freeze_points={
         "none": (),
         "conv1": _CONV2[:1],

@@ -33,6 +33,7 @@ def _features(first: int, last: int) -> tuple[str, ...]:
 ARCHITECTURE = Architecture(
     name="squeezenet1_1",
     build=build_squeezenet1_1,
+    layers=lambda model: [*model.features, *model.classifier],
     freeze_points={
         "none": (),
         "stem": _features(0, 0),

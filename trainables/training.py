@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.architecture import check_image_px, set_training_mode
+from trainables.architecture import LaterLayers, check_image_px, set_training_mode
 from trainables.augmentation import augment
 from trainables.batches import BatchSource, SplitArrays, TrainingSplits, shuffled_batches
 from trainables.devices import autocast, default_device, free_cached_memory, is_out_of_memory, memory_format
+from trainables.frozen_prefix import FrozenViews, open_frozen_prefix
 from trainables.prediction import compute_logits, evaluate, normalise, predict_probabilities, to_unit
 
 __all__ = [
@@ -51,6 +52,7 @@ def fit(
     seed: int,
     device: str | torch.device = "cpu",
     pretrained: bool = False,
+    frozen_views: FrozenViews | None = None,
     state: dict[str, Any] | None = None,
 ) -> Generator[tuple[dict[str, Any], dict[str, Any]], None, None]:
     """Train for config["epochs"] epochs; yield (metrics, state) after each, numbered from 1.
@@ -64,22 +66,25 @@ def fit(
     weights move; val_loss, val_top1, val_top5: after the epoch; losses are plain cross-entropy in nats
     (label smoothing acts on the gradient alone), top1 and top5 are fractions in [0, 1] (top5 is 1 with up
     to five classes); learning_rate of the last step; images_per_second of training; epoch_seconds with
-    validation; micro_batch: drawings per forward pass.
+    validation; micro_batch: drawings per forward pass; frozen_views: how many stored views the epoch's
+    activations of frozen layers are one of, 0: computed from the drawings.
 
     A batch that does not fit into memory is cut in halves until it does, and their gradients are summed:
     the same gradient, except that batch norm takes its statistics from the part.
+    With frozen_views, what frozen layers compute may be kept and used again: see FrozenViews.
     Raises Diverged, OutOfMemory, and ValueError for values that cannot be.
     """
     device = torch.device(device)
     check_splits(model, splits)
     model.to(device).to(memory_format=memory_format(device))
     optimizer = build_optimizer(model, config, device)
-    train, validation = BatchSource(splits.train, device), BatchSource(splits.validation, device)
+    drawings = BatchSource(splits.train, device), BatchSource(splits.validation, device)
     epoch, step, micro_batch = 0, 0, min(config["batch_size"], len(splits.train))
     if state is not None:
         epoch, step, micro_batch = state["epoch"], state["step"], state["micro_batch"]
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
+    frozen = open_frozen_prefix(model, splits, config, frozen_views, device, pretrained, state)
 
     while epoch < config["epochs"]:
         epoch += 1
@@ -87,14 +92,17 @@ def fit(
         generator = seed_epoch(seed, epoch)
         batches = shuffled_batches(len(splits.train), config["batch_size"], generator)
         sums = torch.zeros(3, device=device)  # loss, top-1 and top-5 hits over all drawings so far
+        activations = None if frozen is None else frozen.open_sources(epoch)
+        network = model if frozen is None or activations is None else frozen.later_layers
+        train, validation = activations or drawings
         set_training_mode(model)
         for images, labels in train.iterate(batches):
             learning_rate = learning_rate_at(config, step)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
-            inputs = augment(to_unit(images), config, generator, splits.invert)  # [B, 1, H, W]
+            inputs = vary(images, network, config, generator, splits.invert)
             batch_sums, micro_batch = accumulate_gradients(
-                model, inputs, labels, config["label_smoothing"], pretrained, micro_batch
+                network, inputs, labels, config["label_smoothing"], pretrained, micro_batch
             )
             optimizer.step()
             optimizer.zero_grad()
@@ -104,10 +112,13 @@ def fit(
                 raise Diverged(epoch)
         train_loss, train_top1, train_top5 = (sums / len(splits.train)).tolist()
         train_seconds = time.perf_counter() - epoch_start
-        renew_batch_norm(model, train, config, generator, splits.invert, pretrained, micro_batch)
-        val_loss, val_top1, val_top5 = validate(model, validation, pretrained, 4 * micro_batch)
+        renew_batch_norm(network, train, config, generator, splits.invert, pretrained, micro_batch)
+        val_loss, val_top1, val_top5 = validate(network, validation, pretrained, 4 * micro_batch)
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
             raise Diverged(epoch)
+        epoch_seconds = time.perf_counter() - epoch_start
+        if frozen is not None:
+            frozen.judge(epoch, epoch_seconds)
         metrics = {
             "epoch": epoch,
             "train_loss": train_loss,
@@ -118,13 +129,15 @@ def fit(
             "val_top5": val_top5,
             "learning_rate": learning_rate,
             "images_per_second": len(splits.train) / train_seconds,
-            "epoch_seconds": time.perf_counter() - epoch_start,
+            "epoch_seconds": epoch_seconds,
             "micro_batch": micro_batch,
+            "frozen_views": 0 if frozen is None or activations is None else frozen.num_views,
         }
         state = {
             "epoch": epoch,
             "step": step,
             "micro_batch": micro_batch,
+            "frozen": None if frozen is None else frozen.state(),
             "model": copy_to_cpu(model.state_dict()),
             "optimizer": copy_to_cpu(optimizer.state_dict()),
         }
@@ -172,6 +185,13 @@ def seed_epoch(seed: int, epoch: int) -> torch.Generator:
     for_dropout, for_data = np.random.SeedSequence([seed, epoch]).generate_state(2)
     torch.manual_seed(int(for_dropout))
     return torch.Generator().manual_seed(int(for_data))
+
+
+def vary(
+    images: Tensor, model: nn.Module, config: Mapping[str, Any], generator: torch.Generator, invert: bool
+) -> Tensor:
+    """A batch as the network is trained on it: float [B, 1, H, W], augmented, or activations as they are stored."""
+    return images if isinstance(model, LaterLayers) else augment(to_unit(images), config, generator, invert)
 
 
 def accumulate_gradients(
@@ -267,7 +287,7 @@ def renew_batch_norm(
         layer.momentum = None  # the plain mean over what follows
     with torch.no_grad():
         for images, _ in source.iterate(batches[: math.ceil(NUM_STATISTICS_IMAGES / batch_size)]):
-            inputs = augment(to_unit(images), config, generator, invert)  # [B, 1, H, W]
+            inputs = vary(images, model, config, generator, invert)
             with autocast(model, source.device):
                 model(normalise(inputs, model, pretrained))
     for layer, momentum in zip(layers, momenta, strict=True):

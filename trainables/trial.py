@@ -94,6 +94,7 @@ class SketchTrial(tune.Trainable):
 def start(job: dict[str, Any]) -> tuple[Iterator[tuple[dict, dict]], dict[str, Any] | None]:
     """(the epochs still to train, metrics of the checkpoint's epoch or None) for a new or a resumed job."""
     from trainables.checkpoints import read_newest_checkpoint
+    from trainables.frozen_prefix import FrozenViews
     from trainables.training import fit
 
     model, splits, device = open_job(job)
@@ -111,6 +112,7 @@ def start(job: dict[str, Any]) -> tuple[Iterator[tuple[dict, dict]], dict[str, A
         seed=job["seed"],
         device=device,
         pretrained=job["pretrained"],
+        frozen_views=FrozenViews(job["frozen_views"], job["views_seed"]),
         state=payload["state"] if payload else None,
     )
     return epochs, payload["metrics"] if payload else None
@@ -147,6 +149,7 @@ def open_job(job: dict[str, Any]) -> tuple[Any, Any, str]:
         validation=SplitArrays(data.images, data.labels, indices=validation),
         num_classes=len(data.class_names),
         invert=job["invert"],
+        fingerprint=data.fingerprint,
     )
     return model, arrays, default_device()
 

@@ -71,6 +71,7 @@ def build_parser() -> Parser:
     add("--seed", type=int, metavar="N", help="seed of everything that is drawn by chance (default: 0)")
     add("--confirm-top", type=int, metavar="K", help="retrain the K best, beside the study's configuration")
     add("--confirm-seeds", type=int, metavar="N", help="fresh seeds of a finalist on average: more where it is close")
+    add("--frozen-views", type=int, metavar="V", help="keep what frozen layers give for V augmented views (default: 0)")
     add("--checkpoint-epochs", type=int, metavar="N", help="epochs between checkpoints (default: 1)")
     add("--max-failures", type=int, metavar="N", help="retries of a trial whose process died (default: 3)")
     add("--storage", metavar="URL", help="the study's database: postgresql://user@host/name (default: in the run)")
@@ -97,7 +98,7 @@ def given_choices(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that were given as flags, by their names in SearchSettings."""
     same = "data per_class split_by protocol image_px skip_bad_images download weights strategy passes num_samples"
     same += " max_epochs grace_epochs reduction_factor max_concurrent cpus_per_trial gpus_per_trial seed confirm_top"
-    same += " gpu_hours min_gain confirm_seeds checkpoint_epochs max_failures"
+    same += " gpu_hours min_gain confirm_seeds frozen_views checkpoint_epochs max_failures"
     choices: dict[str, Any] = {name: getattr(arguments, name) for name in same.split()}
     choices["classes"] = read_classes(arguments.classes)
     choices["invert"] = None if arguments.no_invert is None else False

@@ -227,6 +227,9 @@ def make_job(
         "stop_file": str(path / "stop"),
         "weights_path": search["weights"]["path"],
         "pretrained": search["weights"]["pretrained"],
+        "frozen_views": settings.frozen_views,
+        # Trials that augment alike share views; a retraining on a fresh seed has its own.
+        "views_seed": record.seed if record.is_retraining else settings.seed,
         "invert": settings.invert,
         "num_threads": num_threads,
     }

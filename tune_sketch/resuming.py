@@ -23,6 +23,7 @@ FIXED = (
     "strategy",
     "grace_epochs",
     "reduction_factor",
+    "frozen_views",
     "seed",
 )
 

@@ -27,6 +27,7 @@ METRICS = (  # of one epoch, in the order of epochs.csv; fractions in [0, 1], lo
     "images_per_second",
     "epoch_seconds",
     "micro_batch",
+    "frozen_views",  # stored views that the epoch's activations of frozen layers came from; 0: computed anew
 )
 TEST_METRICS = ("top1", "top5", "loss", "precision", "recall", "f1")
 TRIAL_COLUMNS = (  # then one column config/NAME for each value of the configuration

@@ -59,6 +59,7 @@ class SearchSettings:
     seed: int = 0
     confirm_top: int = 2
     confirm_seeds: int = 3
+    frozen_views: int = 0  # augmented views to reuse, see FrozenViews; 0: only where nothing is augmented
     checkpoint_epochs: int = 1
     max_failures: int = 3
 
@@ -81,6 +82,7 @@ class SearchSettings:
         check_at_least("reduction_factor", self.reduction_factor, 2)
         check_at_least("confirm_top", self.confirm_top, 0)
         check_at_least("max_failures", self.max_failures, 0)
+        check_at_least("frozen_views", self.frozen_views, 0)
         if isinstance(self.classes, int):
             check_at_least("classes", self.classes, 2)
         if self.classes is not None and not isinstance(self.classes, int) and len(self.classes) < 2:
