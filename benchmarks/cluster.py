@@ -2,7 +2,7 @@
 
 import heapq
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from tune_sketch.journal import ENDINGS, Record
 from tune_sketch.rungs import rank_trials
 from tune_sketch.scheduler import JournaledASHA
 from tune_sketch.settings import derive_seed
+from tune_sketch.warm_start import NUM_TAKEN
 
 
 class MemoryJournal:
@@ -70,6 +71,7 @@ class Outcome:
 
     by_rung: list[float | None] = field(default_factory=list)
     by_best: list[float | None] = field(default_factory=list)
+    best_params: list[dict[str, Any]] = field(default_factory=list)  # of the first few of `rank_trials`, at the end
     num_trials: int = 0
     num_suggestions: int = 0
     searcher_seconds: float = 0.0
@@ -106,6 +108,8 @@ class Cluster:
                 self.end_epoch(trial, now)
         for _ in waiting:  # the searcher had no more to try
             self.look(rungs)
+        ranked = rank_trials(self.journal.trials, rungs)  # type: ignore[arg-type]
+        self.outcome.best_params = [record.params for record in ranked[:NUM_TAKEN]]
         self.outcome.num_trials = len(self.journal.trials)
         return self.outcome
 
@@ -170,6 +174,7 @@ def simulate(
     reduction_factor: int,
     seed: int,
     first: list[dict[str, Any]],
+    earlier: Sequence[tuple[dict[str, Any], dict[str, Any]]] = (),
 ) -> Outcome:
     """One search. times: seconds; rungs: those of the searcher and of the final choice; scheduler_rungs: ASHA's."""
     journal = MemoryJournal()
@@ -181,6 +186,7 @@ def simulate(
         seed=seed,
         num_samples=10**9,
         first=first,
+        earlier=earlier,
         job=lambda record: {"key": record.key},
     )
     scheduler = JournaledASHA(journal, scheduler_rungs, reduction_factor, watchers=[])  # type: ignore[arg-type]

@@ -69,6 +69,7 @@ class Method(NamedTuple):
 
 METHODS = {
     "rung-tpe": Method(RungSearcher),
+    "rung-tpe-warm": Method(RungSearcher),  # after two searches on other tasks of its group
     "random": Method(RandomSearcher, None),
     "random+asha": Method(RandomSearcher),
     "ray-default": Method(LastValueTPE, 4, 1),  # ASHAScheduler() and OptunaSearch() with their own defaults

@@ -10,9 +10,12 @@ for the median of random ones. The searcher's own time is part of the simulated 
 
 import argparse
 import csv
+import random
 import sys
 import time
 import zlib
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +25,18 @@ from benchmarks.cluster import simulate
 from benchmarks.curves.tasks import Task, load_tasks
 from benchmarks.opponents import METHODS, factors_of
 from tune_sketch.rungs import rung_epochs
+from tune_sketch.warm_start import choose_in_turn
 
 ROWS = Path(__file__).parent / "results" / "search_quality-cpu.csv"
 TIMES = {2: (4.0, 8.0, 16.0, 32.0), 8: (1.0, 2.0, 4.0, 8.0), 25: (0.5, 1.0, 2.0, 4.0, 8.0), 200: (0.5, 1.0, 2.0)}
+GROUPS = ("lcbench", "taskset", "sketch")
 TEXTS = ("group", "task", "method")
 NUMBERS = ("workers", "seed", "t", "by_rung", "by_best", "best", "median", "num_trials", "searcher_ms")
 COLUMNS = TEXTS + NUMBERS
 
 
-def run_one(task: Task, method: str, num_workers: int, seed: int) -> list[dict[str, Any]]:
-    """One simulated search; a row for each time."""
+def run_one(task: Task, method: str, num_workers: int, seed: int, others: Sequence[Task] = ()) -> list[dict[str, Any]]:
+    """One simulated search; a row for each time. others: tasks of which a warm start may know earlier searches."""
     best, median, unit_seconds = task.scale()
     chosen = METHODS[method]
     outcome = simulate(
@@ -45,6 +50,7 @@ def run_one(task: Task, method: str, num_workers: int, seed: int) -> list[dict[s
         reduction_factor=chosen.reduction_factor or 3,
         seed=seed,
         first=list(task.first),
+        earlier=search_earlier(task, others, seed) if method == "rung-tpe-warm" else (),
     )
     common = {
         "group": task.group,
@@ -64,6 +70,32 @@ def run_one(task: Task, method: str, num_workers: int, seed: int) -> list[dict[s
     ]
 
 
+@lru_cache(maxsize=1000)
+def find_best(task: Task, seed: int) -> tuple[dict[str, Any], ...]:
+    """The best parameters of a cold search with 8 workers for 4 full trainings' time."""
+    rungs = rung_epochs(task.grace_epochs, task.max_epochs, 3)
+    outcome = simulate(
+        task,
+        METHODS["rung-tpe"].make_searcher,
+        num_workers=8,
+        times=[4 * task.scale()[2]],
+        rungs=rungs,
+        scheduler_rungs=rungs,
+        reduction_factor=3,
+        seed=seed + 1000,  # an earlier search would have had another seed
+        first=list(task.first),
+    )
+    return tuple(outcome.best_params)
+
+
+def search_earlier(task: Task, others: Sequence[Task], seed: int) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """What a warm start takes from earlier searches on up to two other tasks of the group, drawn by the seed."""
+    same = [other for other in others if other.group == task.group and other is not task]
+    chosen = random.Random(f"{task.name}/{seed}").sample(same, min(2, len(same)))
+    ranked = [[{"params": params} for params in find_best(other, seed)] for other in chosen]
+    return [(entry["params"], {"kind": "warm-start"}) for entry in choose_in_turn(ranked)]
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of earlier runs, numbers as numbers."""
     if not path.exists():
@@ -73,7 +105,13 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def run_missing(
-    path: Path, tasks: list[Task], methods: list[str], workers: list[int], seeds: list[int], seconds: float
+    path: Path,
+    tasks: list[Task],
+    methods: list[str],
+    workers: list[int],
+    seeds: list[int],
+    seconds: float,
+    others: Sequence[Task] = (),
 ) -> int:
     """Append the searches that the file has not, seed after seed, until the time is over; how many are missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +126,7 @@ def run_missing(
                     if time.monotonic() > deadline:
                         num_missing += 1
                         continue
-                    append_rows(path, run_one(task, method, num_workers, seed))
+                    append_rows(path, run_one(task, method, num_workers, seed, others))
     return num_missing
 
 
@@ -107,7 +145,7 @@ def main(argv: list[str] | None = None) -> int:
     add("what", nargs="?", choices=["rows", "report"], default="report")
     add("--quick", action="store_true", help="a few searches, in under five minutes on two cores")
     add("--tasks", choices=["choose", "report"], default="report", help="settings may be chosen on the first only")
-    add("--group", nargs="+", help="lcbench, taskset, sketch")
+    add("--group", nargs="+", choices=GROUPS, default=GROUPS)
     add("--methods", nargs="+", default=list(METHODS), metavar="M", help=", ".join(METHODS))
     add("--workers", nargs="+", type=int, default=[8, 25])
     add("--seeds", type=int, nargs="+", default=[20], help="how many, or from and to")
@@ -125,15 +163,11 @@ def main(argv: list[str] | None = None) -> int:
         from benchmarks.search_quality_report import judge_quickly
 
         return judge_quickly(run_quick())
-    tasks = [
-        task
-        for name, task in load_tasks(arguments.tasks).items()
-        if zlib.crc32(name.encode()) % arguments.parts == arguments.part
-        and (not arguments.group or task.group in arguments.group)
-    ]
+    others = list(load_tasks(arguments.tasks, arguments.group).values())
+    tasks = [task for task in others if zlib.crc32(task.name.encode()) % arguments.parts == arguments.part]
     seeds = list(range(*arguments.seeds))
     started = time.monotonic()
-    missing = run_missing(arguments.rows, tasks, arguments.methods, arguments.workers, seeds, arguments.seconds)
+    missing = run_missing(arguments.rows, tasks, arguments.methods, arguments.workers, seeds, arguments.seconds, others)
     print(f"{time.monotonic() - started:.0f} s, {missing} searches missing")
     return 0
 

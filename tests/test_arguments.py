@@ -9,7 +9,7 @@ from tune_sketch.settings import SearchSettings, default_grace_epochs, derive_se
 FLAGS = """address checkpoint-epochs classes confirm-seeds confirm-top cpus-per-trial data download dry-run
 frozen-views gpu-hours gpus-per-trial grace-epochs help image-px max-concurrent max-epochs max-failures min-gain model
 name no-invert num-samples passes per-class protocol reduction-factor resume runs-dir seed skip-bad-images split-by
-storage strategy time-budget weights"""
+storage strategy time-budget warm-start weights"""
 
 
 def test_flags_are_few_and_frozen():

@@ -58,6 +58,7 @@ def build_parser() -> Parser:
     add("--runs-dir", metavar="DIR", help="where run directories are made (default: runs)")
     add("--strategy", metavar="S", help=f"how to search: {', '.join(STRATEGIES)} (default: rung-tpe)")
     add("--passes", type=int, metavar="N", help="of --strategy one-factor: go N times over all factors (default: 1)")
+    add("--warm-start", nargs="+", metavar="RUN", help="try the best of earlier searches, of any data or model, first")
     add("--num-samples", type=int, metavar="N", help="number of trials")
     add("--max-epochs", type=int, metavar="N", help="most epochs of one trial")
     add("--grace-epochs", type=int, metavar="N", help="no trial is stopped earlier (default: 6 %% of --max-epochs)")
@@ -101,6 +102,8 @@ def given_choices(arguments: argparse.Namespace) -> dict[str, Any]:
     same += " gpu_hours min_gain confirm_seeds frozen_views checkpoint_epochs max_failures"
     choices: dict[str, Any] = {name: getattr(arguments, name) for name in same.split()}
     choices["classes"] = read_classes(arguments.classes)
+    if arguments.warm_start is not None:
+        choices["warm_start"] = tuple(str(Path(run).resolve()) for run in dict.fromkeys(arguments.warm_start))
     choices["invert"] = None if arguments.no_invert is None else False
     if arguments.time_budget is not None:
         try:

@@ -89,12 +89,17 @@ class SpaceSearcher(JobSearcher):
         seed: int,
         num_samples: int,
         first: Iterable[dict[str, Any]],
+        earlier: Iterable[tuple[dict[str, Any], dict[str, Any]]] = (),
         job: Callable[[Record], dict[str, Any]],
         may_ask: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__(journal, (r for r in journal.trials if r.is_unfinished), job, may_ask)
         self.space, self.limits, self.rungs = space, limits, rungs
         self.seed, self.num_samples, self.first = seed, num_samples, list(first)
+        self.first_origins: list[dict[str, Any]] = [{"kind": "study"} for _ in self.first]
+        for params, origin in earlier:  # of other searches
+            self.first.append(params)
+            self.first_origins.append(origin)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
 
     def suggest_new(self) -> Record | None:
@@ -115,7 +120,7 @@ class SpaceSearcher(JobSearcher):
         """One of the configurations that come first, whatever the strategy."""
         fixed = FixedTrial(self.first[number], number=number)
         config = self.space.space(fixed, self.limits)
-        return config, fixed.params, fixed.distributions, {"kind": "study", "rung": None}
+        return config, fixed.params, fixed.distributions, {"rung": None} | self.first_origins[number]
 
     def ask(self, study: optuna.Study, origin: dict[str, Any]) -> Suggestion:
         """What the study's sampler suggests for the space. The study keeps no value of it: those come otherwise."""

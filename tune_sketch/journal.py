@@ -36,7 +36,9 @@ class Record:
     number: int  # the trial's number in the study
     config: dict[str, Any]
     seed: int
-    origin: dict[str, Any] = field(default_factory=dict)  # {"kind": study | random | model, "rung": epochs or None}
+    origin: dict[str, Any] = field(
+        default_factory=dict
+    )  # {"kind": study | warm-start | random | model | ..., "rung": epochs or None}
     params: dict[str, Any] = field(default_factory=dict)  # the sampled part of config
     distributions: dict[str, BaseDistribution] = field(default_factory=dict)
     status: str = "running"  # running, waiting (to be resumed) or one of ENDINGS

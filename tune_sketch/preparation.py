@@ -149,6 +149,8 @@ def plan_lines(settings: SearchSettings, inputs: Inputs) -> list[str]:
         f"confirm   {finalists} finalists raced in at most {retrainings} retrainings on fresh seeds, "
         f"{retrainings * settings.max_epochs} epochs",
     ]
+    if settings.warm_start:
+        lines.append(f"warm      begins with the best of {', '.join(settings.warm_start)}")
     budgets = budget_texts(settings)
     if budgets:
         lines.append(f"budget    the search ends earlier after {', or '.join(budgets)}")

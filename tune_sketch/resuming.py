@@ -21,6 +21,7 @@ FIXED = (
     "download",
     "weights",
     "strategy",
+    "warm_start",
     "grace_epochs",
     "reduction_factor",
     "frozen_views",

@@ -76,6 +76,7 @@ def create_run(path: Path, settings: SearchSettings, inputs: Inputs, storage: st
     Raises ValueError when the name is taken.
     """
     from tune_sketch.data.splits import write_splits
+    from tune_sketch.warm_start import read_earlier
 
     if path.exists():
         raise ValueError(f"{path} exists already: choose another --name, or go on with it by --resume {path}")
@@ -95,6 +96,7 @@ def create_run(path: Path, settings: SearchSettings, inputs: Inputs, storage: st
                 "description": inputs.weights_description,
                 "pretrained": inputs.pretrained,
             },
+            "warm_start": read_earlier(settings.warm_start),
             "sittings": [],
         }
         write_json(new.search_json, search)
@@ -165,6 +167,7 @@ def search_trials(
     from tune_sketch.scheduler import JournaledASHA
     from tune_sketch.strategies import STRATEGIES
     from tune_sketch.tensorboard_log import TensorBoardLog
+    from tune_sketch.warm_start import adapt, origin_of
     from tune_sketch.watching import Housekeeping
 
     limits = SpaceLimits(max_epochs=settings.max_epochs, pretrained=search["weights"]["pretrained"])
@@ -194,6 +197,7 @@ def search_trials(
         seed=settings.seed,
         num_samples=settings.num_samples,
         first=[study_configuration(settings.model, limits)],
+        earlier=[(adapt(taken, settings.model, limits), origin_of(taken)) for taken in search.get("warm_start", [])],
         job=job,
         may_ask=lambda: not stopping.asked() and workers.have_room(len(searcher.handed_out)),
         **more,

@@ -49,6 +49,7 @@ class SearchSettings:
     weights: str = "auto"
     strategy: str = "rung-tpe"
     passes: int = 1  # of one-factor
+    warm_start: tuple[str, ...] = ()  # run directories of earlier searches
     reduction_factor: int = 3
     max_concurrent: int | None = None
     cpus_per_trial: float | None = None  # None: one core, or a GPU's share of the cores
@@ -71,6 +72,10 @@ class SearchSettings:
         check_at_least("passes", self.passes, 1)
         if self.passes > 1 and self.strategy != "one-factor":
             raise ValueError(f"--passes is only for --strategy one-factor, got --strategy {self.strategy}")
+        if self.warm_start and self.strategy == "one-factor":
+            raise ValueError(
+                "--warm-start is not for --strategy one-factor, which begins with the study's configuration"
+            )
         if self.download and self.data != "quickdraw":
             raise ValueError(f"--download is only for --data quickdraw, got --data {self.data}")
         for name in ("image_px", "num_samples", "max_epochs", "grace_epochs", "confirm_seeds", "checkpoint_epochs"):
@@ -112,9 +117,7 @@ class SearchSettings:
         known = [field.name for field in dataclasses.fields(cls)]
         for name in values:
             check_known("setting", name, known)
-        classes = values.get("classes")
-        if isinstance(classes, list):
-            values = values | {"classes": tuple(classes)}
+        values = values | {k: tuple(v) for k, v in values.items() if isinstance(v, list)}  # JSON has no tuples
         return cls(**values)
 
     def data_request(self) -> DataRequest:
@@ -137,6 +140,9 @@ def check_paths(settings: SearchSettings) -> None:
             f"--data must be an existing path or one of {', '.join(DATASETS)}, got {settings.data!r}"
             + did_you_mean(settings.data, DATASETS)
         )
+    for run in settings.warm_start:
+        if not (Path(run) / "search.json").is_file():
+            raise ValueError(f"--warm-start must name run directories, and {run} has no search.json")
     if settings.weights not in WEIGHTS and not Path(settings.weights).is_file():
         raise ValueError(f"--weights must be a weights file or one of {', '.join(WEIGHTS)}, got {settings.weights!r}")
 

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -293,15 +293,18 @@ def describe_space() -> dict[str, Any]:
     return dict(sorted(found.items()))
 
 
-def load_tasks(which: str) -> dict[str, Task]:
+def load_tasks(which: str, groups: Collection[str] = ("lcbench", "taskset", "sketch")) -> dict[str, Task]:
     """Name -> task. which: "choose" (settings were chosen on them), or "report" (judged on them, once)."""
     codes = json.loads((SHARED / "lcbench" / "encoding.json").read_text())["OpenML_task_id"]
     known = set(json.loads((SHARED / "lcbench" / "config_space.json").read_text())["hyperparameters"][0]["choices"])
     parity = 0 if which == "choose" else 1
-    tasks: list[Task] = [LCBench(c, name) for name, c in codes.items() if name in known and c % 2 == parity]
-    paths = sorted((SHARED / "taskset").glob("*.json"))
-    tasks += [TaskSet(path) for path in (paths[:4] if which == "choose" else paths[4:])]
-    if which == "report":
+    tasks: list[Task] = []
+    if "lcbench" in groups:
+        tasks += [LCBench(c, name) for name, c in codes.items() if name in known and c % 2 == parity]
+    if "taskset" in groups:
+        paths = sorted((SHARED / "taskset").glob("*.json"))
+        tasks += [TaskSet(path) for path in (paths[:4] if which == "choose" else paths[4:])]
+    if "sketch" in groups and which == "report":
         tasks += [SketchTable(name) for name in ("doodles", "sketchy")]
     return {task.name: task for task in tasks}
 
