@@ -134,7 +134,8 @@ def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """One write, so that two processes may append to one file."""
     is_new = not path.exists()
     lines = [",".join(COLUMNS)] if is_new else []
-    lines += [",".join(str(row[name]) for name in COLUMNS) for row in rows]
+    for row in rows:
+        lines.append(",".join(row[name] if name in TEXTS else f"{row[name]:.7g}" for name in COLUMNS))
     with path.open("a") as file:
         file.write("\n".join(lines) + "\n")
 

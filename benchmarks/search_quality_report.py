@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-OURS = "rung-tpe"
+OURS, WARM = "rung-tpe", "rung-tpe-warm"
 NUM_RESAMPLES = 2000
 TARGET_MS = 20.0  # of the searcher's time for one suggestion
 MOST_LOSS = 0.03  # of regret, against random + ASHA in any group of tasks
@@ -95,7 +95,7 @@ def advantage_table(regrets: Regrets) -> tuple[list[str], list[str]]:
     lines = ["| against | W | t | advantage [95 %] | tasks won | n pairs |", "|---|---|---|---|---|---|"]
     missed = []
     for method, workers, t in sorted(regrets):
-        if method == OURS or (OURS, workers, t) not in regrets:
+        if method in (OURS, WARM) or (OURS, workers, t) not in regrets:
             continue
         pairs = pair(regrets[OURS, workers, t], regrets[method, workers, t])
         if not pairs:
@@ -112,6 +112,24 @@ def advantage_table(regrets: Regrets) -> tuple[list[str], list[str]]:
             missed.append(f"interval not above 0 against {what}")
         if method == "one-factor-repeated" and workers in (8, 25) and t in (4, 8) and mean < 0:
             missed.append(f"mean under 0 against {what}")
+    return [*lines, ""], missed
+
+
+def warm_table(regrets: Regrets) -> tuple[list[str], list[str]]:
+    """What a warm start gains over a cold one, and where it is worse beyond the interval."""
+    lines = ["| W | t | gain of a warm start [95 %] | tasks won | n pairs |", "|---|---|---|---|---|"]
+    missed = []
+    for _, workers, t in sorted(key for key in regrets if key[0] == WARM):
+        pairs = pair(regrets[WARM, workers, t], regrets[OURS, workers, t])
+        if pairs:
+            mean, low, high = interval(pairs)
+            won = sum(values.mean() > 0 for values in pairs)
+            lines.append(
+                f"| {workers:g} | {t:g} | {mean:+.3f} [{low:+.3f}, {high:+.3f}] "
+                f"| {won} of {len(pairs)} | {sum(map(len, pairs))} |"
+            )
+            if high < 0:
+                missed.append(f"a warm start is worse, W = {workers:g}, t = {t:g}: {mean:+.3f}")
     return [*lines, ""], missed
 
 
@@ -158,7 +176,8 @@ def judge(rows: Rows) -> tuple[list[str], list[str], str]:
     milliseconds = [row["searcher_ms"] for row in rows if row["method"] == OURS]
     slowest = [row for row in rows if row["method"] == OURS and row["num_trials"] >= 1000]
     at_thousand = max((row["searcher_ms"] for row in slowest), default=float("nan"))
-    missed += missed_in_groups + missed_half
+    warm, missed_warm = warm_table(regrets)
+    missed += missed_in_groups + missed_half + missed_warm
     if max(milliseconds) > TARGET_MS:
         missed.append(f"a suggestion takes {max(milliseconds):.1f} ms in the slowest search")
     lines += [
@@ -169,6 +188,10 @@ def judge(rows: Rows) -> tuple[list[str], list[str], str]:
         "",
         *groups,
         half,
+        "",
+        "## After two earlier searches on other tasks of the group (`--warm-start`)",
+        "",
+        *warm,
         "",
     ]
     last = (

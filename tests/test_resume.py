@@ -28,6 +28,7 @@ OTHER = {  # a different value for each setting that cannot change
     "download": True,
     "weights": "none",
     "strategy": "random",
+    "warm_start": ("runs/other",),
     "grace_epochs": 2,
     "reduction_factor": 4,
     "frozen_views": 2,

@@ -1,0 +1,107 @@
+"""Variants of the default searcher that were tried on the choosing tasks: python -m benchmarks.search_variants.
+
+... rows --seeds 4 --seconds 280   # appends what is missing
+... report                         # each variant against the shipped one
+"""
+
+import argparse
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from benchmarks.curves.tasks import load_tasks
+from benchmarks.opponents import METHODS, Method
+from benchmarks.search_quality import read_rows, run_missing
+from benchmarks.search_quality_report import compute_regrets, interval, machine, mean_regret, pair
+from tune_sketch import tpe
+from tune_sketch.job_searcher import Suggestion
+from tune_sketch.searcher import MIN_VALUES, RANDOM_FRACTION, RungSearcher
+from tune_sketch.settings import derive_seed
+from tune_sketch.tpe import HistorySampler
+
+ROWS = Path(__file__).parent / "results" / "search_variants-cpu.csv"
+SHIPPED = "as shipped"
+
+
+class Variant(RungSearcher):
+    """RungSearcher with what was varied as attributes."""
+
+    random_fraction = RANDOM_FRACTION
+    min_values = MIN_VALUES
+    good_fraction = tpe.GOOD_FRACTION
+    num_candidates = tpe.NUM_CANDIDATES
+    shallower_fraction = 0.0  # of the model's suggestions: from the rung before the deepest
+    avoids_running = False  # running trials count among the bad, as in Optuna's constant liar
+
+    def sample(self, number: int) -> Suggestion:
+        if number < len(self.first):
+            return self.sample_first(number)
+        self.learn()
+        chance = random.Random(derive_seed(self.seed, "random", number))
+        rungs = [rung for rung in reversed(self.rungs) if len(self.known[rung]) >= self.min_values]
+        if not rungs or chance.random() < self.random_fraction:
+            return self.sample_at_random(number)
+        rung = rungs[1] if len(rungs) > 1 and chance.random() < self.shallower_fraction else rungs[0]
+        running = [r.params for r in self.open if r.is_unfinished and r.number not in self.known[rung]]
+        tpe.NUM_CANDIDATES, tpe.GOOD_FRACTION = self.num_candidates, self.good_fraction
+        seed = derive_seed(self.seed, "sampler", number)
+        self.study.sampler = HistorySampler(self.histories[rung], seed, running if self.avoids_running else ())
+        return self.ask(self.study, {"kind": "model", "rung": rung})
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    SHIPPED: {},
+    "running trials count as bad": {"avoids_running": True},
+    "10 % random": {"random_fraction": 0.1},
+    "16 values before a rung is modelled": {"min_values": 16},
+    "40 % from the rung before the deepest": {"shallower_fraction": 0.4},
+    "64 candidates": {"num_candidates": 64},
+    "one in five is good": {"good_fraction": 0.2},
+}
+
+
+def write_report(path: Path) -> None:
+    """Each variant's advantage over the shipped searcher, as a table beside the rows."""
+    regrets = compute_regrets(read_rows(path))
+    lines = [
+        "# Variants of the searcher, on the tasks for choosing",
+        "",
+        f"8 workers; {machine()}. Regret and intervals as in search_quality-cpu.md; + means better than shipped.",
+        "",
+        "| variant | t | regret | advantage over the shipped [95 %] | n pairs |",
+        "|---|---|---|---|---|",
+    ]
+    for name in VARIANTS:
+        for method, workers, t in sorted(key for key in regrets if key[0] == name):
+            pairs = pair(regrets[method, workers, t], regrets[SHIPPED, workers, t])
+            mean, low, high = interval(pairs)
+            regret = mean_regret(regrets[method, workers, t])
+            num_pairs = sum(map(len, pairs))
+            lines.append(f"| {name} | {t:g} | {regret:.3f} | {mean:+.3f} [{low:+.3f}, {high:+.3f}] | {num_pairs} |")
+    path.with_suffix(".md").write_text("\n".join([*lines, ""]))
+    print("\n".join(lines))
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["rows", "report"])
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=280.0, help="begin no search later than this")
+    arguments = parser.parse_args(argv)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if arguments.what == "report":
+        write_report(ROWS)
+        return 0
+    for name, attributes in VARIANTS.items():
+        METHODS[name] = Method(type("Variant", (Variant,), attributes))
+    tasks = list(load_tasks("choose").values())
+    missing = run_missing(ROWS, tasks, list(VARIANTS), [8], list(range(arguments.seeds)), arguments.seconds)
+    print(f"{missing} searches missing")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
