@@ -22,7 +22,7 @@ class Architecture:
     imagenet: str | None  # "ResNet50_Weights.IMAGENET1K_V1" in torchvision.models, or None: there are none
     min_image_px: int  # smallest side that leaves at least one cell in the last feature map
     source: str  # paper, table
-    bfloat16_on_cpu: bool = False  # large enough to gain where the processor has bfloat16 instructions
+    bfloat16_on_cpu: bool = False  # large enough to gain where the processor has AMX
 
 
 class LaterLayers(nn.Module):

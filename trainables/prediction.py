@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from trainables.architecture import LaterLayers, check_image_px
 from trainables.batches import BatchSource, SplitArrays, ordered_batches
-from trainables.devices import autocast, free_cached_memory, is_out_of_memory, memory_format
+from trainables.devices import autocast, free_cached_memory, is_out_of_memory, memory_format, place_model
 
 # torchvision's ImageNet statistics of red, green and blue, for weights that were trained with them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -81,7 +81,7 @@ def predict_probabilities(
     """
     check_image_px(model, min(images.shape[1:]))
     device = torch.device(device)
-    model.to(device).to(memory_format=memory_format(device))
+    place_model(model, device)
     labels = np.zeros(len(images), dtype=np.int64)
     source = BatchSource(SplitArrays(images, labels), device)
     logits = compute_logits(model, source, pretrained=pretrained, batch_size=batch_size)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trainables.architecture import LaterLayers, check_image_px, set_training_mode
 from trainables.augmentation import augment
 from trainables.batches import BatchSource, SplitArrays, TrainingSplits, shuffled_batches
-from trainables.devices import autocast, default_device, free_cached_memory, is_out_of_memory, memory_format
+from trainables.devices import autocast, default_device, free_cached_memory, is_out_of_memory, place_model
 from trainables.frozen_prefix import FrozenViews, open_frozen_prefix
 from trainables.prediction import compute_logits, evaluate, normalise, predict_probabilities, to_unit
 
@@ -76,7 +76,7 @@ def fit(
     """
     device = torch.device(device)
     check_splits(model, splits)
-    model.to(device).to(memory_format=memory_format(device))
+    place_model(model, device)
     optimizer = build_optimizer(model, config, device)
     drawings = BatchSource(splits.train, device), BatchSource(splits.validation, device)
     epoch, step, micro_batch = 0, 0, min(config["batch_size"], len(splits.train))
