@@ -1,305 +1,324 @@
 """Kills a search at random moments, resumes it, and checks that nothing recorded was lost or done twice.
 
-python -m tests.killing --kills 100 --seed 1     prints what each kill cost
+python -m tests.killing                       20 kills, and a table of what each kind of kill cost
+python -m tests.killing --long --seed 1       100 kills
 """
 
 import argparse
 import contextlib
+import csv
+import dataclasses
 import json
+import math
 import os
 import random
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
-from tune_sketch.journal import Record
+from benchmarks.machine import describe
+from tests.processes import end_family, family, is_trial
+from tests.recorded import check_complete, recorded_epochs, snapshot
 from tune_sketch.run_directory import RunDirectory
+from tune_sketch.status import status_lines
 
 ROOT = Path(__file__).parent.parent
-GOOD_ENDINGS = ("completed", "stopped", "diverged")
-KINDS = ("driver", "trial", "everything", "rename", "commit")
-# A small search whose epochs take a few tenths of a second, so that a kill hits any place of it.
-SEARCH = "--model baseline --classes 4 --per-class 24 --image-px 32 --num-samples 6 --max-epochs 9 --confirm-top 1"
-SEARCH += " --confirm-seeds 1 --seed 3"
+DEADLY = ROOT / "tests" / "deadly"
+# A search whose epochs take a few hundredths of a second, so that it is long enough for many kills, of any place.
+SEARCH = "--model baseline --classes 4 --per-class 24 --image-px 32 --num-samples 10 --max-epochs 18 --seed 3"
+SEARCH += " --grace-epochs 6 --confirm-top 1 --confirm-seeds 1 --max-failures 1000"
 
-# Runs in every Python process of a killed search, by sitecustomize: dies between checkpoint write and rename.
-RENAME_KILLER = """
-import os, random, signal
-if os.environ.get("KILL_AT") == "rename":
-    replace, chance = os.replace, float(os.environ["KILL_CHANCE"])
-    def dying_replace(source, target, **more):
-        if str(target).endswith(".pt") and "checkpoints" in str(target) and random.random() < chance:
-            os.kill(os.getpid(), signal.SIGKILL)
-        replace(source, target, **more)
-    os.replace = dying_replace
-"""
-# The search command whose driver dies at a commit: before it, between an epoch's two commits, or after it.
-COMMIT_KILLER = """
-import os, random, signal, sys
-import tune_sketch.search
-from optuna.storages import RDBStorage
-chance, random_ = float(os.environ["KILL_CHANCE"]), random.Random(int(os.environ["KILL_SEED"]))
-def wrap(name):
-    commit = getattr(RDBStorage, name)
-    def dying(*values, **more):
-        if random_.random() < chance:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = commit(*values, **more)
-        if random_.random() < chance:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    setattr(RDBStorage, name, dying)
-for name in ("set_trial_user_attr", "set_trial_intermediate_value", "set_trial_state_values", "create_new_trial",
-             "set_study_user_attr"):
-    wrap(name)
-sys.exit(tune_sketch.search.main(sys.argv[1:]))
-"""
+TITLE = "What kills at random moments cost a search: epochs lost, recorded twice, and work to do again"
+TRIAL, DRIVER, EVERYTHING = "trial process at a random moment", "driver at a random moment", "everything at one moment"
+CHECKPOINT_PLACES = tuple(f"between checkpoint {place}" for place in ("write and rename", "and manifest", "and report"))
+SEARCH_PLACES = tuple(
+    f"{when} the commit of {what}"
+    for what in ("an epoch", "an epoch's value", "an ending", "an ending's state", "a suggestion")
+    for when in ("before", "after")
+)
+CONFIRM_PLACES = ("before the commit of a retraining", "after the commit of a retraining")
 
 
 @dataclass
 class Kill:
     """One kill and what it cost."""
 
-    kind: str
-    at_seconds: float  # since the process began
-    lost_epochs: int = 0  # recorded before and missing after: must be 0
-    redone_seconds: float = 0.0  # from the last recorded epoch of each running trial to the kill, summed
+    place: str
+    at_seconds: float  # since the search was started or resumed
+    lost_epochs: int = 0  # recorded before and missing later: must be 0
+    changed_epochs: int = 0  # recorded before and written a second time: must be 0
+    redone_epochs: int = 0  # recorded, but without a checkpoint: to be trained again, must be 0
+    begun_epochs: int = 0  # at work when the kill came, at most: begun anew
+    redone_seconds: float = 0.0  # of training in these, at most
 
 
-@dataclass
 class Killer:
     """Runs one search under kills and keeps what was seen."""
 
-    folder: Path
-    seed: int
-    extra: str = ""
-    kills: list[Kill] = field(default_factory=list)
+    def __init__(self, folder: Path, seed: int, flags: str = "") -> None:
+        folder.mkdir(parents=True)
+        self.folder, self.flags = folder, flags
+        self.random = random.Random(seed)
+        self.run = RunDirectory(folder / "runs" / "killed")
+        self.log = folder / "output.txt"
+        self.kills: list[Kill] = []
+        self.resume_seconds: list[float] = []  # from the command to the first new epoch
+        self.seen: dict = {}  # every epoch that was ever seen in the database
+        self.trial_processes: list[int] = []
+        self.begun_at: dict[int, float] = {}  # by process
+        self.endings: list[str] = []
 
-    def __post_init__(self) -> None:
-        self.random = random.Random(self.seed)
-        self.run = RunDirectory(self.folder / "runs" / "killed")
-        self.site = self.folder / "site"
-        self.site.mkdir(parents=True)
-        (self.site / "sitecustomize.py").write_text(RENAME_KILLER)
-        (self.folder / "commit_killer.py").write_text(COMMIT_KILLER)
-        self.log = open(self.folder / "output.txt", "a")  # noqa: SIM115
+    def kill_until(self, num_kills: int, seconds: float = math.inf) -> None:
+        """Kill and resume until so many kills were made, or the time is over; then let the search finish."""
+        complete, end = False, time.monotonic() + seconds
+        while not complete:
+            before = snapshot(self.run)
+            num_left = num_kills - len(self.kills) if time.monotonic() < end else 0
+            process = self.start()
+            try:
+                complete = self.sit(process, num_left)
+            finally:
+                end_family(process)
+            self.check(before)
 
-    def start(self, kind: str | None) -> subprocess.Popen:
+    def start(self) -> subprocess.Popen:
         """Begin the search, or resume it when its run directory is there."""
-        environment = dict(os.environ) | {"OMP_NUM_THREADS": "1", "KILL_SEED": str(self.random.randrange(10**6))}
-        environment["PYTHONPATH"] = os.pathsep.join([str(self.site), str(ROOT)])
-        if kind in ("rename", "commit"):
-            environment |= {"KILL_AT": kind, "KILL_CHANCE": "0.06" if kind == "rename" else "0.02"}
-        program = [str(self.folder / "commit_killer.py")] if kind == "commit" else ["-m", "tune_sketch.search"]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "KILLING": str(self.folder)}
+        environment["PYTHONPATH"] = os.pathsep.join([str(DEADLY), str(ROOT)])
         if self.run.path.exists():
             flags = ["--resume", str(self.run.path)]
         else:
-            flags = f"{SEARCH} {self.extra} --name killed --max-failures 1000 --runs-dir".split()
-            flags.append(str(self.run.path.parent))
-        return subprocess.Popen(
-            [sys.executable, *program, *flags],
-            env=environment,
-            stdout=self.log,
-            stderr=self.log,
-            start_new_session=True,
-            cwd=self.folder,
-        )
+            flags = [*f"{SEARCH} {self.flags} --name killed --runs-dir".split(), str(self.run.path.parent)]
+        self.started_at = time.time()
+        with open(self.log, "a") as log:
+            return subprocess.Popen(
+                [sys.executable, str(DEADLY / "search.py"), *flags],
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=self.folder,
+            )
 
-    def kill_until(self, num_kills: int) -> None:
-        """Kill and resume until so many kills were made or the search is complete; then let it finish."""
-        while len(self.kills) < num_kills:
-            kind = self.random.choice(KINDS)
-            before = snapshot(self.run)
-            process = self.start(kind)
-            complete = self.wait_and_kill(process, kind)
-            self.check(before)
-            if complete:
-                return
-        before = snapshot(self.run)
-        process = self.start(None)
-        assert process.wait(timeout=600) == 0, f"the last resume failed, see {self.log.name}"
-        self.check(before)
-
-    def wait_and_kill(self, process: subprocess.Popen, kind: str) -> bool:
-        """Kill in the chosen way at a random moment. True when the search was faster and is complete."""
-        started = time.monotonic()
-        delay = self.random.uniform(0.5, 12.0)
-        # Two kills in three hit the training itself: they count from the first new epoch on.
-        known = count_epochs(self.run)
-        waits_for_epoch = self.random.random() < 2 / 3
-        if waits_for_epoch:
-            delay = self.random.uniform(0.0, 4.0)
-        said_before = len(Path(self.log.name).read_text())
-        num_trial_kills = self.random.randint(1, 4)
-        while process.poll() is None:
-            time.sleep(0.05)
-            if waits_for_epoch:
-                time.sleep(0.2)
-                if count_epochs(self.run) == known:
-                    continue
-                waits_for_epoch, delay = False, time.monotonic() - started + delay
-            passed = time.monotonic() - started
-            if passed < delay:
-                continue
-            if kind in ("rename", "commit"):
-                continue  # processes die on their own, by chance; where chance spares the driver, it finishes
-            if kind == "trial":
-                victims = [p for p in family(process) if is_trial(p)]
-                if victims:
-                    self.note(kind, passed)
-                    kill_process(self.random.choice(victims))
-                    num_trial_kills -= 1
-                    delay = passed + self.random.uniform(0.3, 4.0)
-                    if num_trial_kills == 0:
-                        delay = 1e9
-                continue
-            self.note(kind, passed)
-            if kind == "driver":
-                process.kill()
-            else:
-                end_family(process)
-            break
+    def sit(self, process: subprocess.Popen, num_kills: int) -> bool:
+        """From a start to the driver's death, with at most so many kills. True if the search is complete first."""
+        known = len(recorded_epochs(self.run))
+        if num_kills == 0:
+            self.pass_time(process, 300.0)
+        elif self.random.random() < 0.2:  # the driver dies somewhere in its start
+            self.pass_time(process, self.random.uniform(0.3, 8.0))
+        else:
+            while len(self.seen) <= known and self.pass_time(process, 0.05):
+                assert time.time() < self.started_at + 120, self.log.read_text()[-3000:]
+            self.resume_seconds.append(time.time() - self.started_at)
+            for _ in range(min(num_kills - 1, self.random.randint(2, 6))):
+                if self.pass_time(process, self.random.uniform(0.0, 1.0)):
+                    self.kill_trial(process)
+            self.pass_time(process, self.random.uniform(0.0, 1.0))
+        if process.poll() is None:
+            assert num_kills, f"the last resume does not end:\n{self.log.read_text()[-3000:]}"
+            self.kill_driver(process)
+        # What the dead driver left behind ends by itself: the next sitting does not wait for that, as users do not.
         code = process.wait()
-        if kind == "rename":
-            said = Path(self.log.name).read_text()[said_before:]
-            for _ in range(said.count("its process died")):
-                self.note(kind, time.monotonic() - started)
-        if kind == "commit" and code == -signal.SIGKILL:
-            self.note(kind, time.monotonic() - started)
-        wait_until_gone(process)
+        assert code in (0, -signal.SIGKILL), f"exit code {code}:\n{self.log.read_text()[-3000:]}"
         return code == 0
 
-    def note(self, kind: str, passed: float) -> None:
-        now = time.time()
-        redone = sum(
-            # Work on an epoch began with the record before it, or when this process handed the training out.
-            now - max([record.started_at, now - passed, *(epoch["recorded_at"] for epoch in record.epochs)])
-            for record in snapshot(self.run).values()
-            if record.status == "running" and kind in ("driver", "everything", "commit")
-        )
-        self.kills.append(Kill(kind, passed, 0, redone))
+    def pass_time(self, process: subprocess.Popen, seconds: float) -> bool:
+        """Look at the database until the time is over; False as soon as the process is."""
+        end = time.time() + seconds
+        while process.poll() is None:
+            self.look_at_processes(process)
+            self.observe()
+            if time.time() >= end:
+                return True
+            time.sleep(min(0.05, max(0.0, end - time.time())))
+        return False
 
-    def check(self, before: dict[str, Record]) -> None:
-        """Nothing that was recorded is gone, changed or twice; finished trials were not touched."""
+    def look_at_processes(self, process: subprocess.Popen) -> None:
+        """Know the processes that train, also when they or the driver are dead a moment later."""
+        found = [relative for relative in family(process) if is_trial(relative)]
+        if process.poll() is None:
+            self.trial_processes = [relative.pid for relative in found]
+            self.begun_at |= {relative.pid: relative.create_time() for relative in found}
+
+    def kill_trial(self, process: subprocess.Popen) -> None:
+        """SIGKILL for one of the processes that train: any of them now, or the first that gets to a place."""
+        place = TRIAL if self.random.random() < 0.4 else self.random.choice(CHECKPOINT_PLACES)
+        if place != TRIAL:
+            self.ask_to_die(process, place)
+            return
+        while not self.trial_processes:
+            if not self.pass_time(process, 0.05):
+                return
+        victim = self.random.choice(self.trial_processes)
+        self.note(TRIAL, time.time(), [victim])
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
+
+    def kill_driver(self, process: subprocess.Popen) -> None:
+        """SIGKILL for the driver, alone or with all others: now, or when it gets to a commit."""
+        if not self.endings:
+            self.endings = self.random.sample([DRIVER, EVERYTHING, "commit", "commit"], 4)
+        place = self.endings.pop()
+        if place == "commit":
+            confirms = any(key.startswith("confirm-") for key, _ in self.seen)
+            if self.ask_to_die(process, self.random.choice(CONFIRM_PLACES if confirms else SEARCH_PLACES)):
+                return
+            place = DRIVER  # the search did not get to that commit
+        if process.poll() is None:
+            self.note(place, time.time(), self.trial_processes)
+            process.kill() if place == DRIVER else end_family(process)
+
+    def ask_to_die(self, process: subprocess.Popen, place: str) -> bool:
+        """Let the process that first gets to the place kill itself there. False when none did within seconds."""
+        ask, deaths = self.folder / "ask", self.folder / "deaths"
+        (self.folder / "ask.new").write_text(place)
+        (self.folder / "ask.new").rename(ask)
+        end = time.time() + 6
+        while ask.exists() and time.time() < end and self.pass_time(process, 0.02):
+            pass
+        try:
+            ask.unlink()
+            return False
+        except FileNotFoundError:
+            time.sleep(0.02)  # between taking the request and noting it
+        death = json.loads(deaths.read_text().splitlines()[-1])
+        assert death["place"] == place
+        in_trial = place in CHECKPOINT_PLACES
+        self.note(place, death["time"], [death["process"]] if in_trial else self.trial_processes)
+        return True
+
+    def note(self, place: str, now: float, victims: Sequence[int]) -> None:
+        """Count a kill, with the work in progress of the training processes that it ends."""
+        kill = Kill(place, now - self.started_at)
+        longest = max((metrics["epoch_seconds"] for metrics in self.seen.values()), default=0.0)
+        for victim in victims:
+            work = self.folder / f"work-{victim}"
+            safe_at = work.stat().st_mtime if work.exists() else self.begun_at.get(victim, self.started_at)
+            if now > safe_at:
+                kill.begun_epochs += 1
+                # What passed may have been waiting, but an epoch in progress is no longer than an epoch.
+                kill.redone_seconds += min(now - safe_at, longest) if longest else now - safe_at
+        self.kills.append(kill)
+
+    def observe(self) -> None:
+        """Compare the database with every earlier look at it."""
+        now = recorded_epochs(self.run)
+        for key, metrics in self.seen.items():
+            if key not in now:
+                self.kills[-1].lost_epochs += 1
+            elif now[key] != metrics:
+                self.kills[-1].changed_epochs += 1
+        self.seen |= now
+
+    def check(self, before: dict) -> None:
+        """Nothing that was recorded is gone, changed or twice; finished trials were not touched; all can be resumed."""
+        self.observe()
         after = snapshot(self.run)
         for key, old in before.items():
             assert key in after, f"{key} is lost"
-            new = after[key]
-            assert new.config == old.config
-            assert new.epochs[: len(old.epochs)] == old.epochs, f"{key}: recorded epochs changed"
+            assert (after[key].config, after[key].seed) == (old.config, old.seed)
             if not old.is_unfinished:
-                assert (new.status, new.epochs, new.ended_at) == (old.status, old.epochs, old.ended_at)
+                assert after[key] == dataclasses.replace(old, test=after[key].test)
         for key, record in after.items():
             assert [epoch["epoch"] for epoch in record.epochs] == list(range(1, len(record.epochs) + 1)), key
+            if record.is_unfinished and record.epochs:
+                whole = [int(file.stem[6:]) for file in self.run.checkpoints(key).glob("*.json")]
+                self.kills[-1].redone_epochs += max(0, len(record.epochs) - max(whole, default=0))
+        bad = [kill for kill in self.kills if kill.lost_epochs or kill.changed_epochs or kill.redone_epochs]
+        assert not bad, bad
+        if after:
+            assert any(line.endswith("nobody is at work on it") for line in status_lines(self.run))
 
 
-def snapshot(run: RunDirectory) -> dict[str, Record]:
-    """What the journal holds now; nothing before there is one."""
-    if not run.search_json.exists():
-        return {}
-    journal = run.open_journal(read_only=True)
-    records = {record.key: record for record in journal.trials} | journal.retrainings
-    journal.close()
-    return records
+def table(kills: Sequence[Kill], resume_seconds: Sequence[float], num_searches: int) -> str:
+    """What kills cost, one row per place, as Markdown."""
+    must_be_0 = ("lost_epochs", "changed_epochs", "redone_epochs")
+    lines = [
+        "| killed | kills | epochs lost | recorded twice | trained again though recorded "
+        "| epochs in progress begun anew | seconds of training to do again |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for place in [*sorted({kill.place for kill in kills}), "all"]:
+        rows = [kill for kill in kills if place in (kill.place, "all")]
+        sums = [sum(getattr(kill, name) for kill in rows) for name in must_be_0]
+        begun = spread([kill.begun_epochs for kill in rows], "d")
+        seconds = spread([kill.redone_seconds for kill in rows], ".2f")
+        lines.append(f"| {place} | {len(rows)} | {sums[0]} | {sums[1]} | {sums[2]} | {begun} | {seconds} |")
+    lines.append("")
+    lines.append(
+        f"Spreads are least / median / most per kill, over {num_searches} searches. From the command to the first new "
+        f"epoch: {spread(resume_seconds, '.1f')} s (n = {len(resume_seconds)})."
+    )
+    return "\n".join(lines)
 
 
-def count_epochs(run: RunDirectory) -> int:
-    return sum(len(record.epochs) for record in snapshot(run).values())
-
-
-def family(process: subprocess.Popen) -> list[psutil.Process]:
-    try:
-        return psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def is_trial(process: psutil.Process) -> bool:
-    try:
-        # Ray names a trial by what it does now: "ray::SketchTrial" idle, "ray::ResourceTrainable.train" at work.
-        return any(name in " ".join(process.cmdline()) for name in ("SketchTrial", "ResourceTrainable"))
-    except psutil.NoSuchProcess:  # or a zombie
-        return False
-
-
-def kill_process(victim: psutil.Process) -> None:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        victim.kill()
-
-
-def end_family(process: subprocess.Popen) -> None:
-    """SIGKILL for the driver and every process it started, all at one moment."""
-    relatives = family(process)
-    process.kill()
-    for relative in relatives:
-        kill_process(relative)
-
-
-def wait_until_gone(process: subprocess.Popen) -> None:
-    """Wait for Ray's processes of the killed search: they notice the driver's death by themselves."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(process.pid, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.1)
-
-
-def values_of(run: RunDirectory) -> dict[str, list[tuple[float, ...]]]:
-    """Per training the numbers that do not depend on time."""
-    names = ("epoch", "train_loss", "train_top1", "val_loss", "val_top1", "val_top5", "learning_rate")
-    return {k: [tuple(e[n] for n in names) for e in r.epochs] for k, r in snapshot(run).items()}
-
-
-def check_complete(run: RunDirectory) -> None:
-    """A finished search: every trial ended, every finalist retrained and tested, every file there."""
-    settings = run.read_settings()
-    records = snapshot(run)
-    trials = [record for record in records.values() if not record.is_retraining]
-    assert len(trials) == settings.num_samples
-    bad = [(record.key, record.status, record.error) for record in trials if record.status not in GOOD_ENDINGS]
-    assert not bad, bad
-    retrainings = [record for record in records.values() if record.is_retraining]
-    assert len(retrainings) == (settings.confirm_top + 1) * settings.confirm_seeds
-    assert all(record.test for record in retrainings if record.status == "completed")
-    for path in (run.trials_csv, run.epochs_csv, run.confirm_csv, run.predictions_csv, run.report_html):
-        assert path.stat().st_size > 0
-    assert json.loads((run.best / "model.json").read_text())["architecture"] == settings.model
+def spread(values: Sequence[float], form: str) -> str:
+    """Least / median / most."""
+    if not values:
+        return "-"
+    return " / ".join(format(value, form) for value in (min(values), statistics.median_high(values), max(values)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=20, help="how many (default: 20)")
+    parser.add_argument("--long", action="store_true", help="100 kills")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="no more kills after so many")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--rows", type=Path, help="a CSV file to which each kill is added; the table is over all in it")
     arguments = parser.parse_args()
-    print(f"seed {arguments.seed}")
-    kills: list[Kill] = []
-    round_ = 0
-    while len(kills) < arguments.kills:
-        folder = Path(tempfile.mkdtemp(prefix="killing-"))
-        killer = Killer(folder, arguments.seed + round_)
-        killer.kill_until(min(10, arguments.kills - len(kills)))
+    num_kills = 100 if arguments.long else arguments.kills
+    print(f"seed {arguments.seed}", flush=True)
+    rows = arguments.rows or Path(tempfile.mkdtemp(prefix="killing-")) / "kills.csv"
+    num_done, round_, end = 0, 0, time.monotonic() + arguments.seconds
+    while num_done < num_kills and time.monotonic() < end:
+        killer = Killer(Path(tempfile.mkdtemp(prefix="killing-")) / "search", arguments.seed + round_)
+        killer.kill_until(num_kills - num_done, end - time.monotonic())
         check_complete(killer.run)
-        kills += killer.kills
-        for kill in killer.kills:
-            print(f"{kill.kind:<11} at {kill.at_seconds:5.1f} s, {kill.redone_seconds:5.2f} s of training to redo")
-        shutil.rmtree(folder)
+        append_rows(rows, arguments.seed + round_, killer)
+        print(f"{len(killer.kills)} kills, then complete", flush=True)
+        num_done += len(killer.kills)
         round_ += 1
-    redone = [kill.redone_seconds for kill in kills if kill.kind in ("driver", "everything", "commit")]
-    print(
-        f"{len(kills)} kills over {round_} searches: 0 epochs lost, 0 recorded twice; "
-        f"training to redo per kill of the driver: mean {sum(redone) / max(1, len(redone)):.2f} s, "
-        f"most {max(redone, default=0):.2f} s (n = {len(redone)})"
-    )
+        shutil.rmtree(killer.folder.parent)
+    print(f"# {TITLE}\n\n`python -m tests.killing --long`; {describe()}\n\n{table(*read_rows(rows))}")
 
+
+def append_rows(path: Path, seed: int, killer: Killer) -> None:
+    """Add a search's kills to the CSV file, and how long its resumes took (`place` is then "resume")."""
+    names = ["seed", *(field.name for field in dataclasses.fields(Kill))]
+    new = not path.exists()
+    with open(path, "a", newline="") as file:
+        writer = csv.DictWriter(file, names, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        for kill in killer.kills:
+            writer.writerow({"seed": seed} | dataclasses.asdict(kill))
+        for seconds in killer.resume_seconds:
+            writer.writerow({"seed": seed, "place": "resume", "at_seconds": seconds})
+
+
+def read_rows(path: Path) -> tuple[list[Kill], list[float], int]:
+    """(kills, seconds from command to first new epoch, number of searches) of a CSV file."""
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    kills = [
+        Kill(row["place"], *(float(row[f.name]) if "seconds" in f.name else int(row[f.name]) for f in FIELDS[1:]))
+        for row in rows
+        if row["place"] != "resume"
+    ]
+    resumes = [float(row["at_seconds"]) for row in rows if row["place"] == "resume"]
+    return kills, resumes, len({row["seed"] for row in rows})
+
+
+FIELDS = dataclasses.fields(Kill)
 
 if __name__ == "__main__":
     main()

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.killing import count_epochs, end_family, family, kill_process, wait_until_gone
+from tests.processes import end_family, family, kill_process, wait_until_gone
+from tests.recorded import count_epochs
 from tune_sketch.run_directory import RunDirectory
 
 ROOT = Path(__file__).parent.parent

@@ -161,5 +161,15 @@ def test_a_crash_while_writing_leaves_the_old_ones(folder: Path, monkeypatch: py
         found = read_newest_checkpoint(folder)
         assert found is not None
         assert found[0] == 3
+    (folder / "epoch_0004.pt.0a1b2c3d.part").write_bytes(b"left by a kill")
     write_checkpoint(folder, 4, payload(4))  # the leftovers are in nobody's way
     assert not list(folder.glob("*.part"))
+
+
+def test_what_is_no_trouble_of_the_disk_is_not_called_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> None:
+        raise RuntimeError("device-side assert")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        write_checkpoint(folder, 4, payload(4))

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.killing import check_complete, count_epochs, end_family, snapshot, wait_until_gone
 from tests.postgres import PASSWORD, start_postgres
+from tests.processes import end_family, wait_until_gone
 from tests.real_search import Search, copy_program, mounted, output_of, read_only
+from tests.recorded import check_complete, count_epochs, snapshot
 from tests.test_checkpoints import RunsCode, vouch_for
-from trainables.checkpoints import checkpoint_files
+from trainables.checkpoints import checkpoint_files, read_newest_checkpoint
 from tune_sketch.execution import make_job
 from tune_sketch.run_directory import RunDirectory
 
@@ -24,8 +25,9 @@ FEW = ("--num-samples", 3, "--max-epochs", 27, "--grace-epochs", 27, "--confirm-
 IMPATIENT = """
 import sys
 import tune_sketch.journal
+import tune_sketch.scheduler
 import tune_sketch.search
-tune_sketch.journal.DATABASE_PATIENCE_SECONDS = 6.0
+tune_sketch.journal.PATIENCE_SECONDS = tune_sketch.scheduler.PATIENCE_SECONDS = 6.0
 sys.exit(tune_sketch.search.main(sys.argv[1:]))
 """
 
@@ -143,30 +145,47 @@ def fill_disk(path: Path) -> None:
                     filler.write(bytes(size))
 
 
-def test_a_full_disk_stops_the_search_and_room_lets_it_go_on(search, tmp_path):
+def test_a_full_disk_pauses_the_search_then_stops_it_and_room_lets_it_go_on(search, tmp_path):
     (tmp_path / "impatient.py").write_text(IMPATIENT)
-    runs = search.run.path.parent
+    run, runs = search.run, search.run.path.parent
     with mounted(runs, "-t", "tmpfs", "-o", "size=64m", "none"):
         process = search.start(*FEW, program=(str(tmp_path / "impatient.py"),))
         search.wait_for_epochs(process, 3)
         fill_disk(runs / "filler")
+        wait_for_text(process, "; waiting 6 s for room")
+        (runs / "filler").unlink()
+        wait_for_text(process, "the search goes on")
+        fill_disk(runs / "filler")
         text = search.finish(process, expected_code=2)
-        assert "What was recorded is safe" in text
+        assert text.count("What was recorded is safe") == 1
         assert "Traceback" not in text
         assert "no space left" in text.lower() or "disk is full" in text.lower(), text
-        before = snapshot(search.run)
+        before = snapshot(run)
         assert sum(len(record.epochs) for record in before.values()) >= 3
         assert {record.status for record in before.values()} <= {"running", "waiting", "completed"}
-        status = search.finish(search.start_command("-m", "tune_sketch.status", search.run.path))
+        for key, record in before.items():
+            if record.is_unfinished and record.epochs:
+                assert read_newest_checkpoint(run.checkpoints(key))[0] >= len(record.epochs), (
+                    "one epoch at most is lost"
+                )
+        status = search.finish(search.start_command("-m", "tune_sketch.status", run.path))
         assert "a resume would continue" in status
 
         (runs / "filler").unlink()
         search.finish(search.start())
-        check_complete(search.run)
-        after = snapshot(search.run)
+        check_complete(run)
+        after = snapshot(run)
         for key, record in before.items():
             assert after[key].epochs[: len(record.epochs)] == record.epochs
         search.close()
+
+
+def wait_for_text(process, text: str) -> None:
+    deadline = time.monotonic() + 60
+    while text not in output_of(process):
+        assert process.poll() is None, output_of(process)
+        assert time.monotonic() < deadline, output_of(process)
+        time.sleep(0.02)
 
 
 def test_a_read_only_run_directory_is_said(search):

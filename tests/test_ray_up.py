@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.hosts import NETWORK, Hosts, missing_tools
-from tests.killing import GOOD_ENDINGS, check_complete, snapshot
+from tests.recorded import GOOD_ENDINGS, check_complete, snapshot
 from tune_sketch.data import open_data
 from tune_sketch.run_directory import RunDirectory
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from tests.fake_runs import begin_run
-from tests.killing import check_complete, snapshot, values_of
 from tests.real_search import Search, output_of
+from tests.recorded import check_complete, snapshot, untimed
 from tune_sketch.resuming import FIXED, change_settings, check_data
 from tune_sketch.settings import SearchSettings
 
@@ -120,37 +120,32 @@ def test_changed_drawings_are_refused_and_a_lost_cache_is_made_again(tmp_path, m
     assert run.search_json.read_text() == before
 
 
-def untimed(run):
-    """All that a search recorded, but for times: they depend on the machine."""
-    values = values_of(run)
-    return {
-        key: (record.config, record.seed, record.status, record.params, record.origin, values[key], record.test)
-        for key, record in snapshot(run).items()
-    }
-
-
-FLAGS = ("--num-samples", 10, "--confirm-top", 1, "--max-concurrent", 1)
+@pytest.fixture
+def search(tmp_path):
+    search = Search(tmp_path, {})
+    yield search
+    search.close()
 
 
 @pytest.mark.real
-@pytest.mark.timeout(900)
-def test_a_resumed_search_equals_an_uninterrupted_one_and_can_be_extended(tmp_path):
-    straight, broken = Search(tmp_path / "straight", {}), Search(tmp_path / "broken", {})
-    try:
-        straight.finish(straight.start(*FLAGS))
-        interrupt_and_resume(broken)
-        assert untimed(broken.run) == untimed(straight.run)
-        check_complete(broken.run)
-        resume_a_finished_one(straight)
-        extend(straight)
-    finally:
-        straight.close()
-        broken.close()
+@pytest.mark.timeout(600)
+def test_an_interrupted_search_equals_an_uninterrupted_one(search, straight):
+    interrupt_and_resume(search, straight.flags.split())
+    assert untimed(search.run) == untimed(straight.run)
+    check_complete(search.run)
 
 
-def interrupt_and_resume(search: Search) -> None:
+@pytest.mark.real
+@pytest.mark.timeout(600)
+def test_a_finished_search_has_nothing_to_do_and_can_be_extended(search, straight):
+    shutil.copytree(straight.run.path, search.run.path)
+    resume_a_finished_one(search)
+    extend(search)
+
+
+def interrupt_and_resume(search: Search, flags: list[str]) -> None:
     """Ctrl-C, then SIGTERM, then Ctrl-C twice, each in the middle of the search; then let it finish."""
-    process = search.start(*FLAGS)
+    process = search.start(*flags)
     search.wait_for_epochs(process, 5)
     search.interrupt(process, signal.SIGINT)
     text = search.finish(process, expected_code=130)

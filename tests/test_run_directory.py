@@ -72,6 +72,14 @@ def test_the_lock_of_a_killed_process_is_taken_over(run, other_owner):
     assert read_owner(run) is None
 
 
+def test_the_entry_of_another_machine_without_its_lock_is_taken_over(run):
+    """As it lies there after that machine died, or in a copy of the run directory."""
+    write_json(run.path / "owner.json", {"host": "elsewhere", "process": 1, "since": 0.0})
+    assert read_owner(run) is None
+    with own(run):
+        assert read_owner(run)["process"] == os.getpid()
+
+
 def test_nobody_owns_a_directory_that_was_never_owned(run):
     assert read_owner(run) is None
 

@@ -7,7 +7,7 @@ import pytest
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from tests.test_journal import make_metrics
-from tune_sketch.journal import Journal
+from tune_sketch.journal import PATIENCE_SECONDS, Journal
 from tune_sketch.rungs import arrivals, expected_epochs_per_trial, rung_epochs, value_at_rung
 from tune_sketch.scheduler import JournaledASHA
 
@@ -127,6 +127,48 @@ def test_asked_to_stop_it_waits_for_a_checkpoint_and_parks(journal):
     assert report(scheduler, record, 2, 0.5) == TrialScheduler.STOP
     assert record.status == "waiting"
     assert len(record.epochs) == 2
+
+
+def test_a_full_disk_is_waited_for(journal):
+    """The epoch is kept by the trial and recorded when there is room; after long enough the search ends."""
+    said, stopping = [], []
+    scheduler = JournaledASHA(
+        journal, [3, 9], 3, watchers=[], stop_asked=lambda: bool(stopping), say=lambda line: said.append(line)
+    )
+    first, second = add_trial(journal), add_trial(journal)
+    for record in (first, second, first):
+        assert report(scheduler, record, 1, 0.5, status="not_written", error="disk full") == TrialScheduler.CONTINUE
+    assert len(said) == 1, "it is said once"
+    assert "trial-0000: disk full; waiting" in said[0]
+    assert report(scheduler, first, 1, 0.5) == TrialScheduler.CONTINUE
+    assert "can be written again" in said[1]
+    assert (len(first.epochs), len(second.epochs)) == (1, 0)
+
+    assert report(scheduler, first, 2, 0.5, status="not_written", error="disk full") == TrialScheduler.CONTINUE
+    scheduler.full_since -= PATIENCE_SECONDS
+    with pytest.raises(OSError, match=r"trial-0000: disk full\. What was recorded is safe; mend the disk, then resume"):
+        report(scheduler, first, 2, 0.5, status="not_written", error="disk full")
+    stopping.append(True)
+    assert report(scheduler, first, 2, 0.5, status="not_written", error="disk full") == TrialScheduler.STOP
+    assert (first.status, len(first.epochs)) == ("waiting", 1)
+
+
+def test_a_process_that_dies_too_often_is_a_failed_trial(journal):
+    said = []
+    scheduler = JournaledASHA(journal, [3, 9], 3, max_failures=2, watchers=[], say=said.append)
+    record = add_trial(journal)
+    report(scheduler, record, 1, 0.5)
+    trial = SimpleNamespace(config={"key": record.key}, trial_id=record.key, node_ip="10.0.0.7", error_file=None)
+    for retry in (1, 2):
+        scheduler.on_trial_error(None, trial)
+        assert record.is_unfinished
+        assert (
+            f"its process died on 10.0.0.7 after epoch 1; it goes on from its checkpoint (retry {retry} of 2)"
+            in said[-1]
+        )
+    scheduler.on_trial_error(None, trial)
+    assert (record.status, record.error) == ("failed", "its process died on 10.0.0.7 (3 times)")
+    assert len(record.epochs) == 1
 
 
 def test_retrainings_are_never_stopped(journal):

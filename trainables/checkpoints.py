@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import secrets
 import warnings
 from pathlib import Path
 from typing import Any
@@ -24,18 +25,23 @@ def write_checkpoint(folder: Path, epoch: int, payload: dict[str, Any]) -> Path:
 
     payload: what `torch.load(weights_only=True)` reads: tensors, numbers, strings, dicts, lists. Each file
     is written aside, forced to the disk and then renamed, the manifest last: a checkpoint without a
-    manifest was never finished. One process writes into a folder at a time.
+    manifest was never finished. One process writes into a folder at a time; if two ever do (the first lost
+    its search, and has not noticed yet), each writes files of its own aside.
     """
     file = folder / f"epoch_{epoch:04d}.pt"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(file, epoch, payload)
         sync_folder(folder)
-    except (OSError, RuntimeError) as error:  # torch makes a RuntimeError of a full disk
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not isinstance(error.__context__, OSError):
+            raise  # torch makes a RuntimeError of a full disk too, but not every one is that
         with contextlib.suppress(OSError):  # the journal may need the space
             for part in folder.glob("*.part"):
                 part.unlink()
         raise CheckpointNotWritten(f"{file} cannot be written: {error.__context__ or error}") from error
+    for left in folder.glob("*.part"):  # by a process that was killed while it wrote
+        left.unlink(missing_ok=True)
     for old in checkpoint_files(folder)[KEPT_CHECKPOINTS:]:
         manifest_file(old).unlink(missing_ok=True)
         old.unlink()
@@ -44,7 +50,8 @@ def write_checkpoint(folder: Path, epoch: int, payload: dict[str, Any]) -> Path:
 
 def write_whole(file: Path, epoch: int, payload: dict[str, Any]) -> None:
     """Write the .pt file, then its manifest, each aside and renamed when it is on the disk."""
-    part = file.with_suffix(".pt.part")
+    aside = secrets.token_hex(4)
+    part = file.with_suffix(f".pt.{aside}.part")
     with part.open("wb") as out:
         torch.save(payload, out)
         out.flush()
@@ -52,7 +59,7 @@ def write_whole(file: Path, epoch: int, payload: dict[str, Any]) -> None:
     manifest = {"epoch": epoch, "bytes": part.stat().st_size, "sha256": sha256_of(part)}
     manifest_file(file).unlink(missing_ok=True)  # an older manifest must not vouch for the new file
     os.replace(part, file)
-    part = file.with_suffix(".json.part")
+    part = file.with_suffix(f".json.{aside}.part")
     with part.open("w") as out:
         json.dump(manifest, out)
         out.flush()

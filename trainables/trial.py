@@ -1,5 +1,6 @@
 """Runs one training as a Ray Tune trainable: drives fit() an epoch at a time, reports it, keeps checkpoints."""
 
+import time
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -15,14 +16,16 @@ class SketchTrial(tune.Trainable):
     The job (the `config` that Ray hands over) is plain JSON made by `tune_sketch.search.make_job`: key, model,
     config, seed, paths of data, splits, weights and checkpoints. A step's result holds `status`: "epoch" with
     `metrics`, or one of the endings "diverged", "out_of_memory", "failed" with `error`, or "not_written" where the
-    disk is full: then the search has to end, the trial has not. Errors are reported, not raised, so that only what a
-    retry can mend is retried: a process that died, or a machine that cannot get at the data (NotStaged).
+    disk is full: then the epoch is kept in memory, and the next step tries again to write it. Errors are reported, not
+    raised, so that only what a retry can mend is retried: a process that died, or a machine that cannot get at the data
+    (NotStaged).
     """
 
     def setup(self, config: dict[str, Any]) -> None:
         """Only note the job: the work begins in `step`, where an error can be reported."""
         self.job = config
         self.epochs: Iterator[tuple[dict, dict]] | None = None
+        self.trained: dict[str, Any] | None = None  # an epoch that is neither safe nor reported yet
         self.checkpoint_epoch = 0
         self.warning = ""
 
@@ -43,7 +46,8 @@ class SketchTrial(tune.Trainable):
             ending, text = "diverged", str(error)
         except OutOfMemory as error:
             ending, text = "out_of_memory", str(error)
-        except CheckpointNotWritten as error:  # no fault of the trial, and no trial can go on
+        except CheckpointNotWritten as error:  # no fault of the trial: there may be room in a while
+            time.sleep(1.0)
             ending, text = "not_written", str(error)
         except NotStaged:  # perhaps this machine alone cannot reach the data: to be tried again, on another
             raise
@@ -65,13 +69,16 @@ class SketchTrial(tune.Trainable):
                 # Reported again: the driver may have died before it recorded this epoch.
                 self.checkpoint_epoch = metrics["epoch"]
                 return self.report(metrics)
-        metrics, state = next(self.epochs)
+        if self.trained is None:
+            metrics, state = next(self.epochs)
+            self.trained = {"key": job["key"], "config": job["config"], "metrics": metrics, "state": state}
+        metrics = self.trained["metrics"]
         epoch = metrics["epoch"]
         is_last = epoch == job["config"]["epochs"]
         if epoch % job["checkpoint_epochs"] == 0 or is_last or Path(job["stop_file"]).exists():
-            payload = {"key": job["key"], "config": job["config"], "metrics": metrics, "state": state}
-            write_checkpoint(Path(job["checkpoints"]), epoch, payload)
+            write_checkpoint(Path(job["checkpoints"]), epoch, self.trained)
             self.checkpoint_epoch = epoch
+        self.trained = None
         return self.report(metrics)
 
     def report(self, metrics: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ ENDINGS = {  # how a trial can end -> the state in which Optuna and its dashboar
     "out_of_memory": TrialState.FAIL,  # a single image did not fit
     "failed": TrialState.FAIL,  # an error in the code, or its process died too often
 }
-DATABASE_PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 120.0  # for a database that does not answer, a disk that is full
 T = TypeVar("T")
 
 
@@ -231,7 +231,7 @@ class Journal:
 
     def _retry(self, commit: Callable[[], T]) -> T:
         """The commit's result, waiting for a database that is locked, restarting or out of space."""
-        deadline, pause_seconds, told = time.monotonic() + DATABASE_PATIENCE_SECONDS, 0.1, False
+        deadline, pause_seconds, told = time.monotonic() + PATIENCE_SECONDS, 0.1, False
         while True:
             try:
                 return commit()
@@ -239,7 +239,7 @@ class Journal:
                 reason = reason_of(error)
                 if time.monotonic() > deadline:
                     self.error = JournalError(
-                        f"the study's database could not be used for {DATABASE_PATIENCE_SECONDS:.0f} s: {reason}. "
+                        f"the study's database could not be used for {PATIENCE_SECONDS:.0f} s: {reason}. "
                         "What was recorded is safe; mend the database or the disk, then resume."
                     )
                     raise self.error from error

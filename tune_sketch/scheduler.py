@@ -1,5 +1,6 @@
 """Decides after every epoch whether a trial goes on: ASHA, on the journal's values and with the journal's memory."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -7,7 +8,7 @@ from typing import Any, Protocol
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from tune_sketch.journal import Journal, Record
+from tune_sketch.journal import PATIENCE_SECONDS, Journal, Record
 from tune_sketch.rungs import arrivals
 
 
@@ -52,6 +53,7 @@ class JournaledASHA(ASHAScheduler):
         self.max_failures = max_failures
         self.num_deaths: dict[str, int] = {}
         self.error: OSError | None = None
+        self.full_since: float | None = None  # when a checkpoint first could not be written, time.monotonic()
         self.stop_asked, self.save_error, self.say = stop_asked, save_error, say
         self.rungs = {rung: arrivals(journal.trials, rung) for rung in rungs[:-1]}
 
@@ -67,8 +69,8 @@ class JournaledASHA(ASHAScheduler):
         try:
             return self.decide(trial, result)
         except OSError as error:  # of a table, a traceback or a checkpoint; kept, because Ray wraps it
-            self.error = error
-            raise
+            self.error = OSError(f"{error}. What was recorded is safe; mend the disk, then resume.")
+            raise self.error from error
 
     def decide(self, trial: Trial, result: dict[str, Any]) -> str:
         """CONTINUE or STOP. Raises OSError when nothing more can be written."""
@@ -76,13 +78,16 @@ class JournaledASHA(ASHAScheduler):
         if not record.is_unfinished:
             return TrialScheduler.STOP
         if result["status"] == "not_written":
-            raise OSError(f"{record.key}: {result['error']}. What was recorded is safe; mend the disk, then resume.")
+            return self.wait_for_room(record, result["error"])
         if result["status"] != "epoch":
             return self.end(record, result["status"], result["error"])
         # Ray flattens nested results: {"metrics": {"epoch": 1}} arrives as {"metrics/epoch": 1}.
         metrics = {name.removeprefix("metrics/"): v for name, v in result.items() if name.startswith("metrics/")}
         if result["warning"]:
             self.say(f"WARNING  {record.key}: {result['warning']}")
+        if result["checkpoint_epoch"] == metrics["epoch"] and self.full_since is not None:
+            self.full_since = None
+            self.say("checkpoints can be written again: the search goes on")
         self.journal.record_epoch(record, metrics)
         for watcher in self.watchers:
             watcher.on_epoch(record)
@@ -95,6 +100,18 @@ class JournaledASHA(ASHAScheduler):
         if self.stop_asked() and result["checkpoint_epoch"] == metrics["epoch"]:
             self.journal.park(record)
             return TrialScheduler.STOP
+        return TrialScheduler.CONTINUE
+
+    def wait_for_room(self, record: Record, error: str) -> str:
+        """Let a training, which keeps its epoch, try again to write it. Raises OSError when that takes too long."""
+        if self.stop_asked():
+            self.journal.park(record)  # it goes on from its last checkpoint
+            return TrialScheduler.STOP
+        if self.full_since is None:
+            self.full_since = time.monotonic()
+            self.say(f"{record.key}: {error}; waiting {PATIENCE_SECONDS:.0f} s for room ...")
+        if time.monotonic() - self.full_since > PATIENCE_SECONDS:
+            raise OSError(f"{record.key}: {error}")
         return TrialScheduler.CONTINUE
 
     def loses_at_rung(self, record: Record, epoch: int) -> bool:

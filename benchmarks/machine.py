@@ -1,0 +1,33 @@
+"""Says on which machine, with which versions and when a result was measured, and writes it."""
+
+import datetime
+import platform
+from pathlib import Path
+
+from tune_sketch.preparation import describe_machine
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def cpu_name() -> str:
+    """The processor's name, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def describe() -> str:
+    """Machine, versions, commit and date in one line."""
+    machine = describe_machine()
+    versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("python", "ray", "optuna", "torch"))
+    cores = f"{machine['host']['num_cpus']} cores of {cpu_name()}, no GPU"
+    return f"{cores}; {versions}; {(machine['git_commit'] or 'no commit')[:10]}; {datetime.date.today()}"
+
+
+def write_result(name: str, title: str, lines: list[str]) -> Path:
+    """Write results/NAME-cpu.md: what was measured, where, and the table."""
+    path = RESULTS / f"{name}-cpu.md"
+    path.write_text("\n".join([f"# {title}", "", f"`python -m benchmarks.{name}`; {describe()}", "", *lines, ""]))
+    return path
