@@ -14,7 +14,7 @@ from tune_sketch.best_model import BestModel, load_best
 from tune_sketch.data import SketchData, open_data
 from tune_sketch.data.splits import Splits, read_splits
 from tune_sketch.journal import Record
-from tune_sketch.run_directory import METRICS, RunDirectory, read_csv, read_owner
+from tune_sketch.run_directory import METRICS, PLACE, RunDirectory, read_csv, read_owner
 from tune_sketch.rungs import rank_trials, rung_epochs
 from tune_sketch.settings import SearchSettings
 
@@ -108,6 +108,10 @@ class RunData:
         """The row "mean", "interval_low", ... of one finalist."""
         return next((r for r in self.confirm if int(r["trial"]) == trial and r["row"] == row), {})
 
+    def mean_of(self, trial: int | None, metric: str, row: str = "mean") -> float | None:
+        """One number over a finalist's seeds, None where it is missing."""
+        return None if trial is None else number_of(self.confirm_row(trial, row).get(metric, ""))
+
     def confirm_seeds(self, trial: int) -> list[dict[str, str]]:
         """The rows of a finalist's retrainings that were trained to their end."""
         return [r for r in self.confirm if int(r["trial"]) == trial and r["row"] == "seed" and r["val_top1"]]
@@ -181,10 +185,11 @@ def read_retrainings(run: RunDirectory) -> list[Record]:
 
 
 def epoch_of(row: dict[str, str]) -> dict[str, Any]:
-    """One epoch's metrics as numbers; a metric that is missing is NaN."""
+    """One epoch's metrics as numbers, NaN where one is missing, and the place where it was trained as text."""
     names = (*METRICS, "recorded_at")
     values = {name: number_of(row.get(name, "")) for name in names}
-    return {"epoch": int(row["epoch"])} | {n: math.nan if v is None else v for n, v in values.items()}
+    numbers = {name: math.nan if value is None else value for name, value in values.items()}
+    return {"epoch": int(row["epoch"])} | numbers | {name: row.get(name, "") for name in PLACE}
 
 
 def config_of(row: dict[str, str]) -> dict[str, Any]:
@@ -249,3 +254,15 @@ def percent_text(fraction: float | str | None, digits: int = 1) -> str:
     if fraction is None or fraction == "" or math.isnan(float(fraction)):
         return ""
     return f"{100 * float(fraction):.{digits}f}"
+
+
+def interval_text(low: Any, high: Any) -> str:
+    """A 95 % interval in percent, kept inside 0 to 100, or nothing."""
+    if low in (None, "") or high in (None, ""):
+        return ""
+    return f"{percent_text(max(0.0, float(low)))} to {percent_text(min(1.0, float(high)))}"
+
+
+def signed_interval_text(low: float, high: float) -> str:
+    """A 95 % interval of a difference of fractions, in points."""
+    return f"{100 * low:+.1f} to {100 * high:+.1f}"

@@ -1,4 +1,4 @@
-"""The search as tables and figures: leaderboard, rungs, parallel coordinates, slices, timeline."""
+"""The search as tables and figures: leaderboard, rungs, parallel coordinates, slices."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.plotting import COLORS, STATUS_COLORS, hide, new_figure
+from analysis.plotting import COLORS, hide, new_figure
 from analysis.run_data import RunData, is_logarithmic, is_numeric
 from tune_sketch.rungs import value_at_rung
 
@@ -23,7 +23,7 @@ def tabulate_leaderboard(run: RunData) -> Rows:
             "place": place if record.epochs else None,
             "trial": record.number,
             "status": record.status,
-            "epochs": len(record.epochs),
+            "epochs_trained": len(record.epochs),
         }
         for rung in run.rungs:
             reached = value_at_rung(record, rung)
@@ -70,7 +70,7 @@ def plot_rungs(rows: Rows, run: RunData) -> Figure:
     figure, (axis,) = new_figure(3.3)
     rng = np.random.default_rng(0)
     stopped_at = {r.number: len(r.epochs) for r in run.trials if r.status == "stopped"}
-    width = min(0.25, 6 / max(1, len(run.trials)))
+    width = min(0.32, 0.015 * len(run.trials))
     for place, row in enumerate(rows):
         for r in run.trials:
             value = value_at_rung(r, row["rung"])
@@ -135,7 +135,7 @@ def axis_scale(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, st
 def plot_parallel(rows: Rows, run: RunData) -> Figure:
     """One line per trial through its values; dark is good."""
     names = [*run.varied, "val_top1"]
-    figure, (axis,) = new_figure(4.6, width_inches=max(7.0, 0.58 * len(names)))
+    figure, (axis,) = new_figure(4.6, width_inches=max(7.0, 0.66 * len(names)))
     columns, values = [], np.array([row["val_top1"] for row in rows])
     for place, name in enumerate(names):
         positions, ticks = axis_scale([row[name] for row in rows])
@@ -196,46 +196,4 @@ def plot_slices(rows: Rows, run: RunData) -> Figure:
         axis.tick_params(labelsize=6.5)
         axis.set_title(name.replace("_", " "), fontsize=8, pad=2)
     figure.supylabel(f"validation top-1 at epoch {run.rungs[0]} (%)", fontsize=8)
-    return figure
-
-
-def tabulate_timeline(run: RunData) -> Rows:
-    """Start and end of each trial in seconds since the first start, and the lane (worker) that it fits into."""
-    begun = sorted((r for r in run.trials if r.started_at), key=lambda r: r.started_at)
-    rows: Rows = []
-    lane_ends: list[float] = []
-    for r in begun:
-        last = r.epochs[-1]["recorded_at"] if r.epochs else r.started_at
-        start, end = r.started_at - begun[0].started_at, (r.ended_at or last) - begun[0].started_at
-        free = [lane for lane, busy_until in enumerate(lane_ends) if busy_until <= start + 0.5]
-        lane = free[0] if free else len(lane_ends)
-        lane_ends[lane : lane + 1] = [end]
-        row = {"trial": r.number, "worker": lane + 1, "start_seconds": start, "end_seconds": end}
-        rows.append(row | {"status": r.status, "epochs": len(r.epochs)})
-    return rows
-
-
-def plot_timeline(rows: Rows, run: RunData) -> Figure:
-    """One bar per trial on its worker; below, how many trained at once."""
-    num_workers = max(row["worker"] for row in rows)
-    height = 1.9 + min(5.0, 0.28 * num_workers)
-    figure, (lanes, load) = new_figure(height, 2, 1, sharex=True, height_ratios=[max(1.2, 0.28 * num_workers), 1])
-    for row in rows:
-        color = STATUS_COLORS.get(row["status"], COLORS[6])
-        length = row["end_seconds"] - row["start_seconds"]
-        lanes.barh(row["worker"], length / 60, left=row["start_seconds"] / 60, height=0.8, color=color, edgecolor="w")
-    for status in dict.fromkeys(row["status"] for row in rows):
-        lanes.barh(0, 0, color=STATUS_COLORS.get(status, COLORS[6]), label=status.replace("_", " "))
-    lanes.set_ylim(0.4, num_workers + 0.6)
-    if num_workers <= 20:
-        lanes.set_yticks(range(1, num_workers + 1))
-    lanes.set_ylabel("worker")
-    lanes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=5, borderaxespad=0.1)
-    lanes.grid(axis="y", visible=False)
-    changes = sorted([(r["start_seconds"], 1) for r in rows] + [(r["end_seconds"], -1) for r in rows])
-    busy = np.cumsum([step for _, step in changes])
-    gpus = run.settings.gpus_per_trial
-    load.step([at / 60 for at, _ in changes], busy * (gpus or 1), where="post", color=COLORS[0])
-    load.set_ylim(0, max(busy) * (gpus or 1) * 1.15)
-    load.set(xlabel="minutes since the search began", ylabel="GPUs in use" if gpus else "trials\nat once")
     return figure

@@ -1,7 +1,9 @@
 """Builds small run directories through the real journal and data layer, without any training."""
 
 import math
+import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -90,7 +92,10 @@ def add_trials(run: RunDirectory, journal: Journal, num_trials: int, *, failed: 
 
 
 def add_epochs(journal: Journal, record: Record, num_epochs: int, quality: float) -> None:
-    """Epochs with a curve that rises towards `quality`."""
+    """Epochs with a curve that rises towards `quality`, on that of two workers which is free first."""
+    free_at = journal.__dict__.setdefault("fake_free_at", [time.time()] * 2)
+    worker = free_at.index(min(free_at))
+    free_at[worker] += 0.5  # to begin
     for epoch in range(1, num_epochs + 1):
         top1 = quality * (1 - math.exp(-epoch / 3))
         metrics = {
@@ -106,8 +111,13 @@ def add_epochs(journal: Journal, record: Record, num_epochs: int, quality: float
             "epoch_seconds": 1.5,
             "micro_batch": record.config["batch_size"],
             "frozen_views": 0,
+            "node": "127.0.0.1",
+            "process": 1000 + worker,
+            "gpus": "",
         }
-        journal.record_epoch(record, metrics)
+        free_at[worker] += metrics["epoch_seconds"]
+        with mock.patch("tune_sketch.journal.time.time", return_value=free_at[worker]):
+            journal.record_epoch(record, metrics)
 
 
 def add_confirmation(run: RunDirectory, journal: Journal, *, seeds: int = 2) -> None:

@@ -17,6 +17,7 @@ from tests.fake_runs import add_trials, begin_run
 from tests.test_journal import make_metrics
 from tune_sketch.run_directory import (
     METRICS,
+    PLACE,
     TRIAL_COLUMNS,
     RunDirectory,
     own,
@@ -152,8 +153,8 @@ def test_the_tables_have_their_columns_and_the_journals_values(tmp_path):
     trials, epochs, confirm = map(read_csv, (run.trials_csv, run.epochs_csv, run.confirm_epochs_csv))
     names = sorted({name for record in journal.trials for name in record.config})
     assert list(trials[0]) == [*TRIAL_COLUMNS, *(f"config/{name}" for name in names)]
-    assert list(epochs[0]) == ["trial", "epoch", *METRICS, "recorded_at"]
-    assert list(confirm[0]) == ["trial", "seed_index", "epoch", *METRICS, "recorded_at"]
+    assert list(epochs[0]) == ["trial", "epoch", *METRICS, *PLACE, "recorded_at"]
+    assert list(confirm[0]) == ["trial", "seed_index", "epoch", *METRICS, *PLACE, "recorded_at"]
     assert [row["trial"] for row in trials] == [str(number) for number in range(9)]
     assert [row["status"] for row in trials] == [record.status for record in journal.trials]
     assert len(epochs) == sum(len(record.epochs) for record in journal.trials)

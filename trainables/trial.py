@@ -1,5 +1,6 @@
 """Runs one training as a Ray Tune trainable: drives fit() an epoch at a time, reports it, keeps checkpoints."""
 
+import os
 import time
 import traceback
 import warnings
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ray.util
 from ray import tune
 
 
@@ -88,7 +90,7 @@ class SketchTrial(tune.Trainable):
             "warning": warning,
             "epoch": metrics["epoch"],
             "val_top1": metrics["val_top1"],
-            "metrics": metrics,
+            "metrics": metrics | find_place(),
             "checkpoint_epoch": self.checkpoint_epoch,
         }
 
@@ -96,6 +98,12 @@ class SketchTrial(tune.Trainable):
         """Close the epoch generator, which may hold a prefetching thread."""
         if self.epochs is not None:
             self.epochs.close()  # type: ignore[attr-defined]
+
+
+def find_place() -> dict[str, Any]:
+    """Where this process trains: the machine's address, its own id there, and the GPUs that it sees ("0 1")."""
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return {"node": ray.util.get_node_ip_address(), "process": os.getpid(), "gpus": gpus.replace(",", " ")}
 
 
 def start(job: dict[str, Any]) -> tuple[Iterator[tuple[dict, dict]], dict[str, Any] | None]:
@@ -179,8 +187,6 @@ def time_epoch(job: dict[str, Any]) -> float:
 
 def keep_weights(checkpoints: Path, path: Path) -> None:
     """Write the weights of a finished training, from its newest checkpoint, unless they are kept already."""
-    import os
-
     import torch
 
     from trainables.checkpoints import read_newest_checkpoint

@@ -29,6 +29,7 @@ METRICS = (  # of one epoch, in the order of epochs.csv; fractions in [0, 1], lo
     "micro_batch",
     "frozen_views",  # stored views that the epoch's activations of frozen layers came from; 0: computed anew
 )
+PLACE = ("node", "process", "gpus")  # where an epoch was trained: address, process id, GPUs; empty in older runs
 TEST_METRICS = ("top1", "top5", "loss", "precision", "recall", "f1")
 TRIAL_COLUMNS = (  # then one column config/NAME for each value of the configuration
     "trial",
@@ -228,13 +229,13 @@ def write_tables(run: RunDirectory, journal: Journal) -> None:
     )
     write_csv(
         run.epochs_csv,
-        ["trial", "epoch", *METRICS, "recorded_at"],
+        ["trial", "epoch", *METRICS, *PLACE, "recorded_at"],
         ({"trial": record.number, **epoch} for record in journal.trials for epoch in record.epochs),
     )
     if journal.retrainings:
         write_csv(
             run.confirm_epochs_csv,
-            ["trial", "seed_index", "epoch", *METRICS, "recorded_at"],
+            ["trial", "seed_index", "epoch", *METRICS, *PLACE, "recorded_at"],
             (
                 {"trial": record.number, "seed_index": int(record.key.rsplit("-", 1)[1]), **epoch}
                 for record in sorted(journal.retrainings.values(), key=lambda record: record.key)
