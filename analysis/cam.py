@@ -13,18 +13,16 @@ BATCH_SIZE = 32
 def map_activations(model: "BestModel", images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Float32 [N, H, W] in [0, 1]: what spoke for the classes `labels` [N] in uint8 images [N, H, W].
 
-    Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) at the last layer whose output has a place on the paper; each
-    map is divided by its own maximum. A map without anything positive is all 0.
+    Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) at the model's `cam_layer`; each map is divided by its own
+    maximum. A map without anything positive is all 0.
     """
     import torch
     from captum.attr import LayerAttribution, LayerGradCam
 
-    from trainables.architecture import known_architecture
     from trainables.prediction import normalise, to_unit
 
     network = model.network.to(model.device).eval()
-    layer = network.get_submodule(known_architecture(model.architecture).cam_layer)
-    explainer = LayerGradCam(network, layer)
+    explainer = LayerGradCam(network, network.get_submodule(model.cam_layer))
     maps = []
     for start in range(0, len(images), BATCH_SIZE):
         batch = torch.from_numpy(np.array(images[start : start + BATCH_SIZE])).to(model.device)
@@ -52,6 +50,14 @@ def first_layer_channels(model: "BestModel", image: np.ndarray) -> np.ndarray:
         inputs = normalise(to_unit(batch), network, model.pretrained)
         channels = LayerActivation(network, layer).attribute(inputs)
     return channels[0].clamp_min(0).cpu().numpy()
+
+
+def enlarge_map(activation: np.ndarray, side: int) -> np.ndarray:
+    """Float32 [side, side] of an activation map float32 [H, W], for a drawing that is shown larger than it was seen."""
+    from PIL import Image
+
+    large = Image.fromarray(np.asarray(activation, np.float32)).resize((side, side), Image.Resampling.BILINEAR)
+    return np.asarray(large).clip(0, 1)
 
 
 def overlay(image: np.ndarray, activation: np.ndarray, invert: bool) -> np.ndarray:

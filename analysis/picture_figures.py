@@ -25,7 +25,7 @@ def as_drawn(image: np.ndarray, run: RunData) -> np.ndarray:
 
 
 def show_pictures(axis: Axes, pictures: Sequence[np.ndarray | None], labels: Sequence[str], num_columns: int) -> None:
-    """Pictures, [H, W] grey or [H, W, 3], with a line of text under each, in one axis; None leaves a gap."""
+    """Pictures, [H, W] grey or [H, W, 3], with text under each, in one axis; None leaves a gap with its text inside."""
     side = next((len(picture) for picture in pictures if picture is not None), 1)
     cell_width, cell_height = 1.08, 1.34
     for place, picture in enumerate(pictures):
@@ -39,7 +39,15 @@ def show_pictures(axis: Axes, pictures: Sequence[np.ndarray | None], labels: Seq
     size = 8.5 if num_columns <= 8 else 6.8
     for place, label in enumerate(labels):
         left, top = cell_width * (place % num_columns), cell_height * (place // num_columns)
-        axis.text(left + 0.5, top + 1.03, label, ha="center", va="top", fontsize=size)
+        is_gap = pictures[place] is None
+        axis.text(
+            left + 0.5,
+            top + (0.5 if is_gap else 1.03),
+            label,
+            ha="center",
+            va="center" if is_gap else "top",
+            fontsize=size,
+        )
     num_rows = -(-len(pictures) // num_columns)
     axis.set_xlim(-0.05, cell_width * num_columns)
     axis.set_ylim(cell_height * num_rows, -0.05)
@@ -84,7 +92,7 @@ def pick_training_drawings(run: RunData, num_classes: int, num_per_class: int) -
 
 
 def plot_samples(rows: Rows, run: RunData) -> Figure:
-    num_columns = 10 if len(rows) <= 60 else 12 if len(rows) <= 150 else 16
+    num_columns = min(10, max(6, len(rows))) if len(rows) <= 60 else 12 if len(rows) <= 150 else 16
     labels = [cut_text(row["class"].replace("_", " "), 12) for row in rows]
     return picture_grid([drawn(run, row["index"]) for row in rows], labels, num_columns)
 
@@ -134,7 +142,7 @@ def plot_labels(rows: Rows, run: RunData) -> Figure:
         axis.bar(np.arange(len(rows)), heights, bottom=below, width=0.85, label=split, color=color)
         below += heights
     if len(rows) <= 130:
-        axis.set_xticks(range(len(rows)), [row["class"] for row in rows], rotation=90, fontsize=7)
+        axis.set_xticks(range(len(rows)), [row["class"].replace("_", " ") for row in rows], rotation=90, fontsize=7)
     else:
         axis.set_xticks([])
         axis.set_xlabel(f"{len(rows)} classes in alphabetical order (named in the CSV file)")
@@ -195,10 +203,12 @@ def plot_pair_pictures(rows: Rows, run: RunData) -> Figure:
         own = [row for row in rows if (row["true_class"], row["predicted_class"]) == (true, guess)]
         wrong = [drawn(run, row["index"]) for row in own if row["kind"] == "taken for the other"]
         other = [drawn(run, row["index"]) for row in own if row["kind"] != "taken for the other"]
-        pictures += [*wrong, *[None] * (NUM_PER_PAIR + 1 - len(wrong)), *other, *[None] * (NUM_PER_PAIR - len(other))]
+        before = NUM_PER_PAIR - len(wrong)
+        pictures += [*[None] * before, *wrong, None, *other, *[None] * (NUM_PER_PAIR - len(other))]
         names = [cut_text(name.replace("_", " "), 16) for name in (true, guess)]
         count = f"{own[0]['num_errors']} of {own[0]['num_drawings']}"
-        labels += [names[0], *[""] * (NUM_PER_PAIR - 1), f"{count}\ntaken for", names[1], *[""] * (NUM_PER_PAIR - 1)]
+        labels += [*[""] * before, names[0], *[""] * (len(wrong) - 1), f"{count}\ntaken for"]
+        labels += [names[1], *[""] * (NUM_PER_PAIR - 1)]
     return picture_grid(pictures, labels, num_columns)
 
 
@@ -219,6 +229,7 @@ def tabulate_activation_maps(run: RunData) -> Rows:
                     "true_class": run.predictions[place]["true_class"],
                     "predicted_class": run.predictions[place]["class_1"],
                     "probability": float(run.best_probabilities[place]),
+                    "layer": run.best_model.cam_layer,
                     "index": int(indices[place]),
                 }
             )

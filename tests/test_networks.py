@@ -66,13 +66,18 @@ def test_shapes_from_the_smallest_size_up(name: str) -> None:
     assert architecture.min_image_px <= 32
     model = build_model(name, 7, dropout=0.3).eval()
     seen: list[torch.Tensor] = []
-    model.get_submodule(architecture.cam_layer).register_forward_hook(lambda *args: seen.append(args[2]))
+    for layer in reversed(architecture.cam_layers):
+        model.get_submodule(layer).register_forward_hook(lambda *args: seen.append(args[2]))
     with torch.inference_mode():
         for image_px in (architecture.min_image_px, 45, 64):
             logits = model(torch.rand(2, 3, image_px, image_px))
             assert logits.shape == (2, 7)
             assert torch.isfinite(logits).all()
-            assert seen.pop().ndim == 4  # [B, channels, h, w]: a place on the paper
+            maps = [seen.pop() for _ in architecture.cam_layers]
+            assert all(m.ndim == 4 for m in maps)  # [B, channels, h, w]: a place on the paper
+            sides = [min(m.shape[2:]) for m in maps]
+            assert sides == sorted(sides), "deepest and coarsest first"
+            assert sides[-1] >= 2, "the finest says something about the smallest drawing"
     check_image_px(model, architecture.min_image_px)
     with pytest.raises(ValueError, match=f"at least {architecture.min_image_px} for {name}"):
         check_image_px(model, architecture.min_image_px - 1)

@@ -112,7 +112,7 @@ def test_text_json_and_overlay(run, ink, tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert len(found["predictions"]) == 5
     with Image.open(tmp_path / "cam" / "cat-cam.png") as picture:
-        assert picture.width == picture.height >= 400
+        assert picture.width == picture.height == 448
 
 
 def test_votes_are_probabilities(run):

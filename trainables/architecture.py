@@ -17,7 +17,7 @@ class Architecture:
     layers: Callable[[Any], list[nn.Module]]  # applied in turn they are the network's forward pass
     freeze_points: dict[str, tuple[str, ...]]  # ordered from "none" to "head_only": prefixes of frozen parameters
     head: str  # module that holds the classifier; it alone depends on the number of classes
-    cam_layer: str  # the last module whose output still has a place on the paper: for Grad-CAM
+    cam_layers: tuple[str, ...]  # modules whose outputs have a place on the paper, deepest first: for Grad-CAM
     first_layer: str  # the first convolution
     imagenet: str | None  # "ResNet50_Weights.IMAGENET1K_V1" in torchvision.models, or None: there are none
     min_image_px: int  # smallest side that leaves at least one cell in the last feature map

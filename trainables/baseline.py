@@ -66,7 +66,7 @@ ARCHITECTURE = Architecture(
         "head_only": (*_CONVOLUTIONS, "hidden"),
     },
     head="head",
-    cam_layer="conv4",
+    cam_layers=("conv4", "conv3", "conv2"),
     first_layer="conv1",
     imagenet=None,
     min_image_px=8,  # three poolings by two leave one cell

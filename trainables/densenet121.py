@@ -37,7 +37,7 @@ ARCHITECTURE = Architecture(
         "head_only": ("features",),
     },
     head="classifier",
-    cam_layer="features.norm5",  # torchvision's ReLU after it works in place
+    cam_layers=("features.norm5", "features.denseblock3", "features.denseblock2", "features.denseblock1"),
     first_layer="features.conv0",
     imagenet="DenseNet121_Weights.IMAGENET1K_V1",
     min_image_px=32,  # total stride: one cell of the last map

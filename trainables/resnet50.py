@@ -38,7 +38,7 @@ ARCHITECTURE = Architecture(
         "head_only": _STAGES,
     },
     head="fc",
-    cam_layer="layer4",
+    cam_layers=("layer4", "layer3", "layer2", "layer1"),
     first_layer="conv1",
     imagenet="ResNet50_Weights.IMAGENET1K_V1",  # the paper's own training recipe, as in the study's time
     min_image_px=32,  # total stride: one cell of the last map

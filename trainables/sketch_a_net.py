@@ -72,7 +72,7 @@ ARCHITECTURE = Architecture(
         "head_only": ("features",),
     },
     head="head",
-    cam_layer="features.relu7",
+    cam_layers=("features.relu7", "features.relu5", "features.relu2"),
     first_layer="features.conv1",
     imagenet=None,
     min_image_px=32,  # below, the last map is one cell and the 5x5 filters see mostly padding

@@ -42,7 +42,7 @@ ARCHITECTURE = Architecture(
         "head_only": ("features",),
     },
     head="classifier",
-    cam_layer="features.12",  # fire9
+    cam_layers=("features.12", "features.7", "features.4"),  # fire9, fire5, fire3
     first_layer="features.0",
     imagenet="SqueezeNet1_1_Weights.IMAGENET1K_V1",
     min_image_px=32,

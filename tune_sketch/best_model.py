@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 NUM_SHOWN = 5
+FEWEST_CELLS = 4  # along a side of an activation map: a coarser one does not say where on the paper
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,23 @@ class BestModel:
         return predict_probabilities(
             self.network, images, device=self.device, invert=self.invert, pretrained=self.pretrained
         )
+
+    @cached_property
+    def cam_layer(self) -> str:
+        """The module whose output is mapped back onto the paper: the deepest with enough cells, or else the finest."""
+        from trainables.architecture import known_architecture
+
+        layers = known_architecture(self.architecture).cam_layers
+        for name in layers:
+            shapes: list[tuple[int, ...]] = []
+            hook = self.network.get_submodule(name).register_forward_hook(
+                lambda module, inputs, output, shapes=shapes: shapes.append(tuple(output.shape))
+            )
+            self.predict(np.zeros((1, self.image_px, self.image_px), np.uint8))
+            hook.remove()
+            if min(shapes[0][2:]) >= FEWEST_CELLS:
+                return name
+        return layers[-1]
 
 
 def load_best(path: Path) -> BestModel:

@@ -61,7 +61,7 @@ def recognise_ink(model: BestModel, ink: np.ndarray) -> dict[str, Any]:
 
     An empty canvas has no predictions.
     """
-    from analysis.cam import map_activations, overlay
+    from analysis.cam import enlarge_map, map_activations, overlay
 
     square = frame(ink, model.image_px)
     if square is None:
@@ -69,7 +69,10 @@ def recognise_ink(model: BestModel, ink: np.ndarray) -> dict[str, Any]:
     image = square if model.invert else 255 - square
     probabilities = model.predict(image[None])[0]
     activation = map_activations(model, image[None], np.array([probabilities.argmax()]))[0]
-    picture = Image.fromarray(overlay(image, activation, model.invert)).resize((OVERLAY_PX, OVERLAY_PX))
+    large = frame(ink, OVERLAY_PX)
+    assert large is not None
+    shown = large if model.invert else 255 - large
+    picture = Image.fromarray(overlay(shown, enlarge_map(activation, OVERLAY_PX), model.invert))
     buffer = io.BytesIO()
     picture.save(buffer, format="png")
     return {

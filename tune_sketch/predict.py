@@ -111,19 +111,19 @@ def write_overlays(
     """Write FOLDER/NAME-cam.png for each picture: what spoke for its best class, over the drawing."""
     from PIL import Image
 
-    from analysis.cam import map_activations, overlay
+    from analysis.cam import enlarge_map, map_activations, overlay
 
     folder.mkdir(parents=True, exist_ok=True)
     maps = map_activations(model, images, labels)
-    for path, image, activation in zip(paths, images, maps, strict=True):
+    side = max(CAM_SIDE_PX, model.image_px)
+    for path, activation in zip(paths, maps, strict=True):
         target = folder / f"{path.stem}-cam.png"
         number = 2
         while target.exists() and len({p for p in paths if p.stem == path.stem}) > 1:
             target = folder / f"{path.stem}-{number}-cam.png"
             number += 1
-        picture = Image.fromarray(overlay(image, activation, model.invert))
-        scale = max(1, CAM_SIDE_PX // max(picture.size))
-        picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.BICUBIC).save(target)
+        image = read_picture(path, side, model.invert)  # the strokes as sharp as they are
+        Image.fromarray(overlay(image, enlarge_map(activation, side), model.invert)).save(target)
         yield target
 
 
