@@ -1,10 +1,11 @@
-"""A search that several tests compare with theirs."""
+"""Searches that really ran and that several tests look at: each runs once."""
 
 from types import SimpleNamespace
 
 import pytest
 
-from tests.real_search import Search
+from tests.real_search import Search, search_once
+from tune_sketch.run_directory import RunDirectory
 
 # One trial at a time: then the order of results is fixed, and with it everything that a search records.
 FLAGS = "--num-samples 10 --max-epochs 9 --confirm-top 1 --max-concurrent 1"
@@ -19,3 +20,12 @@ def straight(tmp_path_factory):
     finally:
         search.close()
     return SimpleNamespace(run=search.run, flags=FLAGS)
+
+
+@pytest.fixture(scope="session")
+def searched(tmp_path_factory):
+    """(run directory, to be read only, what the command printed) of a small search."""
+    folder = tmp_path_factory.mktemp("searched")
+    answer = search_once(folder, "--classes", "4", "--per-class", "30")
+    assert answer.returncode == 0, answer.stderr
+    return RunDirectory(folder / "small"), answer

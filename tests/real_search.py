@@ -18,6 +18,15 @@ from tune_sketch.run_directory import RunDirectory
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("tune_sketch", "search_spaces", "trainables", "analysis")
 SMALL = "--model baseline --classes 4 --per-class 24 --image-px 32 --max-epochs 9 --confirm-seeds 1 --seed 3"
+SMALLEST = "--model baseline --image-px 32 --num-samples 4 --max-epochs 3 --confirm-top 1 --confirm-seeds 2"
+
+
+def search_once(folder: Path, *flags: str) -> subprocess.CompletedProcess:
+    """A search of seconds, brought to its end in folder/small."""
+    command = [sys.executable, "-m", "tune_sketch.search", *SMALLEST.split(), *flags]
+    return subprocess.run(
+        [*command, "--name", "small", "--runs-dir", str(folder)], capture_output=True, text=True, cwd=ROOT, timeout=500
+    )
 
 
 class Search:

@@ -1,6 +1,7 @@
 """What a person sees, in a real browser: report, TensorBoard's comparison of trials, drawing page, study."""
 
 import contextlib
+import math
 import os
 import re
 import shutil
@@ -49,6 +50,12 @@ def browser(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return make_finished_run(tmp_path_factory.mktemp("browsed") / "run", num_trials=14)
+
+
+@pytest.fixture(scope="module")
+def page(run):
+    """The report's address."""
+    return write_report([run.path], run.report_html).as_uri()
 
 
 @contextlib.contextmanager
@@ -119,10 +126,10 @@ def page_text(browser):
     )
 
 
-def test_parallel_coordinates_in_the_report_answer(browser, run):
+def test_parallel_coordinates_in_the_report_answer(browser, run, page):
     from selenium.webdriver import ActionChains
 
-    browser.get(write_report([run.path], run.report_html).as_uri())
+    browser.get(page)
     svg = browser.find_element("css selector", "svg.parallel")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", svg)
     lines = browser.find_elements("css selector", "svg.parallel polyline")
@@ -140,9 +147,8 @@ def test_parallel_coordinates_in_the_report_answer(browser, run):
     assert not browser.find_elements("css selector", "svg.parallel polyline.off")
 
 
-def test_the_report(browser, run):
-    path = write_report([run.path], run.report_html)
-    browser.get(path.as_uri())
+def test_the_report(browser, page):
+    browser.get(page)
     browser.execute_script("for (const i of document.images) i.loading = 'eager'")
     wait_until(lambda: browser.execute_script("return [...document.images].every((i) => i.complete)"))
     widths = browser.execute_script("return [...document.images].map((image) => image.naturalWidth)")
@@ -152,7 +158,7 @@ def test_the_report(browser, run):
     assert [name for name in fetched if not name.startswith("data:")] == [], "nothing is fetched"
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
     keep(browser, "report")
-    title, column = "top-1 at 1", "return [...document.querySelectorAll('table.sortable tbody tr')].map("
+    title, column = "top\u20111 at 1", "return [...document.querySelectorAll('table.sortable tbody tr')].map("
     head = next(h for h in browser.find_elements("css selector", "table.sortable th") if h.text == title)
     place = browser.execute_script("return arguments[0].cellIndex", head)
     browser.execute_script("arguments[0].click()", head)
@@ -163,7 +169,7 @@ def test_the_report(browser, run):
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (1400, "dark")])
-def test_the_report_on_a_phone_and_in_the_dark(browser, run, width, scheme):
+def test_the_report_on_a_phone_and_in_the_dark(browser, page, width, scheme):
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500},
@@ -171,12 +177,19 @@ def test_the_report_on_a_phone_and_in_the_dark(browser, run, width, scheme):
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     try:
-        browser.get(write_report([run.path], run.report_html).as_uri())
+        browser.get(page)
         wide = browser.execute_script("return document.documentElement.scrollWidth")
         assert wide <= width, "the page itself does not scroll sideways"
         paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
         assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
         keep(browser, f"report-{width}-{scheme}")
+        images = browser.execute_script(
+            "return [...document.images].map((i) => [i.offsetWidth, i.parentElement.offsetWidth])"
+        )
+        if width < 500:
+            assert all(image <= box for image, box in images), "a phone shows each figure whole"
+            browser.execute_script("document.images[0].click()")
+            assert browser.execute_script("return document.images[0].offsetWidth") > width, "and large after a tap"
         browser.execute_script("document.querySelectorAll('figure')[3].scrollIntoView()")
         keep(browser, f"report-{width}-{scheme}-figure")
     finally:
@@ -184,27 +197,44 @@ def test_the_report_on_a_phone_and_in_the_dark(browser, run, width, scheme):
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
-def test_tensorboard_compares_trials_while_they_run(browser, tmp_path):
+def test_tensorboard_compares_the_trials_of_a_real_search(browser, searched):
+    run, _ = searched
+    trials, epochs = read_csv(run.trials_csv), read_csv(run.epochs_csv)
+    with serving("tensorboard.main", "--logdir", str(run.tensorboard), "--host", "127.0.0.1", "--port", "0") as address:
+        browser.get(address + "#hparams")
+        names = {f"trial {row['trial']}" for row in trials}
+        wait_until(lambda: names <= set(page_text(browser).split("\n")), 120)
+        text = page_text(browser)
+        for title in ("validation top-1", "validation top-5", "validation loss", "epochs trained", "seconds"):
+            assert title in text, title
+        shown = [float(number) for number in re.findall(r"\d+\.\d+(?:e-?\d+)?", text)]  # rounded to five digits
+        for row in trials:
+            last = [epoch for epoch in epochs if epoch["trial"] == row["trial"]][-1]
+            values = [last[name] for name in ("val_top1", "val_top5", "val_loss")]
+            for value in (*values, row["train_seconds"], row["config/learning_rate"]):
+                is_shown = any(math.isclose(number, float(value), rel_tol=1e-4) for number in shown)
+                assert is_shown, f"trial {row['trial']}: the table shows {value}"
+            assert row["config/optimizer"] in text
+        keep(browser, "tensorboard-table")
+        click_tab(browser, "PARALLEL COORDINATES VIEW")
+        wait_until(lambda: len(find_deep(browser, "g.foreground path", "d")) == len(trials))
+        lines = find_deep(browser, "g.foreground path", "d")
+        assert len(set(lines)) == len(trials)
+        assert all("NaN" not in line and line.count("L") >= 10 for line in lines), "from axis to axis"
+        keep(browser, "tensorboard-parallel")
+        click_tab(browser, "SCATTER PLOT MATRIX VIEW")
+        wait_until(lambda: len(find_deep(browser, "tf-hparams-scatter-plot-matrix-plot circle", "cx")) >= len(trials))
+        keep(browser, "tensorboard-scatter")
+
+
+def test_tensorboard_shows_trials_that_run_or_failed(browser, tmp_path):
     run, journal = begin_run(tmp_path / "run", num_samples=20)
     add_trials(run, journal, 12, failed=2, running=2)  # as after a resume: everything is written from the journal
     TensorBoardLog(run.tensorboard, journal.trials)
     with serving("tensorboard.main", "--logdir", str(run.tensorboard), "--host", "127.0.0.1", "--port", "0") as address:
         browser.get(address + "#hparams")
-        names = [f"trial {record.number}" for record in journal.trials if record.epochs or record.error]
-        wait_until(lambda: set(names) <= set(page_text(browser).split("\n")), 120)
-        text = page_text(browser)
-        for title in ("validation top-1", "validation top-5", "validation loss", "epochs", "seconds"):
-            assert title in text, title
-        trial = journal.trials[3]
-        shown = f"{trial.epochs[-1]['val_top1']:.4g}"
-        assert shown in text, f"the table shows the last value {shown} of trial 3"
-        keep(browser, "tensorboard-table")
-        for tab, name in (("PARALLEL COORDINATES VIEW", "parallel"), ("SCATTER PLOT MATRIX VIEW", "scatter")):
-            click_tab(browser, tab)
-            marks = "path" if name == "parallel" else "circle, .point, g, canvas"
-            wait_until(lambda marks=marks: count_deep(browser, marks) >= len(names), 60)
-            time.sleep(1)
-            keep(browser, f"tensorboard-{name}")
+        names = {f"trial {record.number}" for record in journal.trials}
+        wait_until(lambda: names <= set(page_text(browser).split("\n")), 120)
 
 
 def click_tab(browser, title):
@@ -223,18 +253,22 @@ def click_tab(browser, title):
     assert found
 
 
-def count_deep(browser, selector):
-    """How many elements match, in all shadow roots."""
+def find_deep(browser, selector, attribute):
+    """An attribute of the elements that match, in all shadow roots."""
     return browser.execute_script(
-        """let count = 0; const walk = (root) => { count += root.querySelectorAll(arguments_selector).length;
+        """const found = []; const walk = (root) => {
+             for (const e of root.querySelectorAll(arguments_selector)) found.push(e.getAttribute(arguments_name));
              for (const e of root.querySelectorAll("*")) if (e.shadowRoot) walk(e.shadowRoot); };
-           const arguments_selector = arguments[0]; walk(document); return count;""",
+           const [arguments_selector, arguments_name] = arguments; walk(document); return found;""",
         selector,
+        attribute,
     )
 
 
-def test_the_drawing_page_answers_while_one_draws(browser, run):
+def test_the_drawing_page_answers_while_one_draws(browser, searched):
     from selenium.webdriver import ActionChains
+
+    run, _ = searched
 
     with serving("tune_sketch.draw", str(run.path), "--port", "0") as address:
         browser.get(address)
@@ -244,7 +278,7 @@ def test_the_drawing_page_answers_while_one_draws(browser, run):
         for right, down in ((200, 0), (0, 120), (-200, 0), (0, -120)):
             actions.move_by_offset(right, down)
         actions.perform()  # the button is still down: it answers while one draws
-        wait_until(lambda: len(browser.find_elements("css selector", "#classes li")) == 5)
+        wait_until(lambda: len(browser.find_elements("css selector", "#classes li")) == 4)  # of four classes
         ActionChains(browser).release().perform()
         overlay = browser.find_element("id", "overlay")
         wait_until(lambda: overlay.is_displayed() and overlay.get_attribute("naturalWidth") == "320")
@@ -274,8 +308,9 @@ def touch_stroke(browser, paper):
     wait_until(lambda: browser.execute_script(count) == before + 1, 10)
 
 
-def test_optuna_dashboard_opens_the_study(browser, run):
+def test_optuna_dashboard_opens_the_study(browser, searched):
     pytest.importorskip("optuna_dashboard", reason="the extra `dashboard` is not installed")
+    run, _ = searched
     command = ["-c", "from optuna_dashboard._cli import main; main()", f"sqlite:///{run.study_db}"]
     port = free_port()
     process = subprocess.Popen(

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,36 +10,17 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-from tune_sketch.run_directory import RunDirectory, read_csv
+from tests.real_search import search_once
+from tune_sketch.run_directory import read_csv
 
 ROOT = Path(__file__).parent.parent
 SKETCHY = ROOT.parent / "shared" / "data" / "sketchy-125x25"
 QUICKDRAW = ROOT.parent / "shared" / "data" / "quickdraw-344x25-simplified"
-SMALL = "--model baseline --image-px 32 --num-samples 4 --max-epochs 3 --confirm-top 1 --confirm-seeds 2"
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 
-def search(tmp_path, *flags):
-    command = [sys.executable, "-m", "tune_sketch.search", *SMALL.split(), *flags]
-    return subprocess.run(
-        [*command, "--name", "small", "--runs-dir", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=500,
-    )
-
-
-@pytest.fixture(scope="module")
-def doodles(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    answer = search(folder, "--classes", "4", "--per-class", "30")
-    assert answer.returncode == 0, answer.stderr
-    return RunDirectory(folder / "small"), answer
-
-
-def test_the_screen_tells_plan_progress_table_and_next_commands(doodles):
-    run, answer = doodles
+def test_the_screen_tells_plan_progress_table_and_next_commands(searched):
+    run, answer = searched
     assert "120 drawings, 4 classes" in answer.stderr
     assert "a stand-in for real data" in answer.stderr
     assert "trial 0" in answer.stderr
@@ -51,8 +30,8 @@ def test_the_screen_tells_plan_progress_table_and_next_commands(doodles):
     assert "Traceback" not in answer.stderr
 
 
-def test_every_trial_has_ended_in_the_visible_study(doodles):
-    run, _ = doodles
+def test_every_trial_has_ended_in_the_visible_study(searched):
+    run, _ = searched
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{run.study_db}")
     assert len(study.trials) == 4
     finished = {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
@@ -64,8 +43,8 @@ def test_every_trial_has_ended_in_the_visible_study(doodles):
     assert study.trials[0].user_attrs["origin"]["kind"] == "study"
 
 
-def test_tables_agree_with_each_other(doodles):
-    run, _ = doodles
+def test_tables_agree_with_each_other(searched):
+    run, _ = searched
     epochs = read_csv(run.epochs_csv)
     for row in read_csv(run.trials_csv):
         values = [float(e["val_top1"]) for e in epochs if e["trial"] == row["trial"]]
@@ -84,8 +63,8 @@ def test_tables_agree_with_each_other(doodles):
     assert float(chosen["val_top1"]) == max(float(row["val_top1"]) for row in means)
 
 
-def test_the_test_split_was_read_once_after_the_choice(doodles):
-    run, _ = doodles
+def test_the_test_split_was_read_once_after_the_choice(searched):
+    run, _ = searched
     notes = run.open_journal(read_only=True).notes()
     assert len(notes["test_readings"]) == 1
     assert len(notes["test_readings"][0]["networks"]) == 4
@@ -97,17 +76,17 @@ def test_the_test_split_was_read_once_after_the_choice(doodles):
     assert right / len(predictions) == pytest.approx(model["test"]["top1"])
 
 
-def test_weights_load_without_running_code(doodles):
-    run, _ = doodles
+def test_weights_load_without_running_code(searched):
+    run, _ = searched
     weights = torch.load(run.best / "weights.pt", weights_only=True)
     assert all(isinstance(value, torch.Tensor) for value in weights.values())
     assert not (run.path / "checkpoints").exists() or not any((run.path / "checkpoints").iterdir())
 
 
-def test_a_name_that_is_taken_is_refused(doodles):
-    run, _ = doodles
+def test_a_name_that_is_taken_is_refused(searched):
+    run, _ = searched
     before = sorted(path.name for path in run.path.iterdir())
-    answer = search(run.path.parent, "--classes", "4", "--per-class", "30")
+    answer = search_once(run.path.parent, "--classes", "4", "--per-class", "30")
     assert answer.returncode == 2
     assert "exists already" in answer.stderr
     assert sorted(path.name for path in run.path.iterdir()) == before
@@ -115,7 +94,7 @@ def test_a_name_that_is_taken_is_refused(doodles):
 
 @pytest.mark.skipif(not SKETCHY.is_dir(), reason="../shared/data/sketchy-125x25 is not there")
 def test_sketchy_is_split_by_photo(tmp_path):
-    answer = search(tmp_path, "--data", str(SKETCHY), "--classes", "5")
+    answer = search_once(tmp_path, "--data", str(SKETCHY), "--classes", "5")
     assert answer.returncode == 0, answer.stderr
     assert "by photo" in answer.stderr
     rows = list(csv.DictReader((tmp_path / "small" / "splits.csv").open()))
@@ -129,7 +108,7 @@ def test_sketchy_is_split_by_photo(tmp_path):
 
 @pytest.mark.skipif(not QUICKDRAW.is_dir(), reason="../shared/data/quickdraw-344x25-simplified is not there")
 def test_a_dry_run_tells_the_hours_and_makes_nothing(tmp_path):
-    answer = search(tmp_path, "--data", str(QUICKDRAW), "--classes", "4", "--dry-run")
+    answer = search_once(tmp_path, "--data", str(QUICKDRAW), "--classes", "4", "--dry-run")
     assert answer.returncode == 0, answer.stderr
     assert "100 drawings, 4 classes of 25 to 25" in answer.stderr
     assert "one epoch takes" in answer.stderr
