@@ -27,7 +27,7 @@ def test_an_empty_run(tmp_path):
     assert lines["owner"] == "nobody is at work on it"
     assert lines["trials"] == "0 of 12: none"
     assert "best so far" not in lines
-    assert lines["rung    1"] == "0 trials came so far; 0 were stopped here"
+    assert lines["rung    1"] == "0 trials came so far; 0 stopped here"
     assert lines["test split"] == "not read yet"
     assert "start 12 new trials, then retrain the finalists and read the test split" in lines["a resume would"]
 
@@ -54,8 +54,8 @@ def test_an_interrupted_run_says_what_a_resume_would_do(tmp_path):
     assert "1 interrupted" in lines["trials"]
     assert "1 waiting" in lines["trials"]
     assert "time left" not in lines
-    assert lines["best so far"].startswith(f"trial 0: top-1 {100 * best:.1f} % after 9 epochs")
-    assert lines["rung    9"].startswith("1 trials came so far, best top-1")
+    assert lines["best so far"].startswith(f"trial 0: validation top-1 {100 * best:.1f} % after 9 epochs")
+    assert lines["rung    9"].startswith("1 trial came so far, best top-1")
     assert lines["a resume would"].strip() == (
         "continue 2 trials (4 after epoch 1, 5 after epoch 1), then start 6 new trials, "
         "then retrain the finalists and read the test split"

@@ -139,7 +139,8 @@ def results_lines(run: RunDirectory) -> list[str]:
             continue
         mean = own_rows["mean"]
         low, high = own_rows["interval_low"]["test_top1"], own_rows["interval_high"]["test_top1"]
-        spread = f" [{100 * float(low):.1f}, {100 * float(high):.1f}]" if low else " [one seed]"
+        within = [100 * min(1.0, max(0.0, float(bound))) for bound in (low, high) if bound]  # t knows no limits
+        spread = f" [{within[0]:.1f}, {within[1]:.1f}]" if within else " [one seed]"
         lines.append(
             f"{name:<16}{len(seeds):>6}{percent(float(mean['val_top1'])):>18}"
             f"{f'{100 * chances[int(trial)]:.0f} %' if chances else '-':>8}"

@@ -4,6 +4,7 @@ import argparse
 import collections
 import os
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tune_sketch.budget import forecast
 from tune_sketch.journal import JournalError, Record
 from tune_sketch.preparation import budget_texts
 from tune_sketch.progress import duration_text, name_of, percent
-from tune_sketch.run_directory import RunDirectory, read_owner
+from tune_sketch.run_directory import RunDirectory, read_csv, read_owner
 from tune_sketch.rungs import expected_epochs, rank_trials, rung_epochs, value_at_rung
 from tune_sketch.settings import STRATEGIES
 
@@ -41,18 +42,22 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
         best = ranked[0]
         config = ", ".join(f"{name} {short(value)}" for name, value in sorted(best.params.items()))
         top1 = percent(best.last_value)
-        lines.append(f"best so far    {name_of(best)}: top-1 {top1} after {len(best.epochs)} epochs")
-        lines.append(f"               {config}")
+        lines.append(
+            f"best so far    {name_of(best)}: validation top-1 {top1} after {count(len(best.epochs), 'epoch')}"
+        )
+        lines += textwrap.wrap(config, 100, initial_indent=" " * 15, subsequent_indent=" " * 15)
     for rung in rungs:
         values = [value for record in trials if (value := value_at_rung(record, rung)) is not None]
         best_text = f", best top-1 {percent(max(value[0] for value in values))}" if values else ""
         stopped = sum(record.status == "stopped" and len(record.epochs) == rung for record in trials)
-        lines.append(f"rung {rung:>4}      {len(values)} trials came so far{best_text}; {stopped} were stopped here")
+        lines.append(
+            f"rung {rung:>4}      {count(len(values), 'trial')} came so far{best_text}; {stopped} stopped here"
+        )
     lines += cost_lines(trials, retrainings)
     lines += budget_lines(trials, rungs, settings)
     if retrainings:
         lines.append(f"retrainings    {len(retrainings)}: {count_states(retrainings, owner is not None)}")
-    lines.append(f"test split     {'read' if any(record.test for record in retrainings) else 'not read yet'}")
+    lines.append(f"test split     {describe_test(run, retrainings)}")
     if owner is not None:
         lines.append(f"time left      {time_left_text(trials, settings, search)}")
     lines.append(f"a resume would {describe_resume(run, trials, retrainings, unfinished, settings)}")
@@ -64,6 +69,26 @@ def count_states(records: list[Record], owned: bool) -> str:
     names = {"running": "running" if owned else "interrupted", "out_of_memory": "out of memory"}
     counts = collections.Counter(names.get(record.status, record.status) for record in records)
     return ", ".join(f"{number} {name}" for name, number in counts.most_common()) or "none"
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def describe_test(run: RunDirectory, retrainings: list[Record]) -> str:
+    """Whether the test split has been read, and what the chosen configuration got there."""
+    if not any(record.test for record in retrainings):
+        return "not read yet"
+    rows = read_csv(run.confirm_csv) if run.confirm_csv.is_file() else []
+    chosen = [row for row in rows if row["is_chosen"] == "True" and row["test_top1"]]
+    mean = next((float(row["test_top1"]) for row in chosen if row["row"] == "mean"), None)
+    if mean is None:
+        return "read"
+    seeds = [row for row in chosen if row["row"] == "seed"]
+    return (
+        f"read: trial {seeds[0]['trial']}, chosen on validation, recognises {percent(mean)} of {seeds[0]['num_test']} "
+        f"drawings (mean over {count(len(seeds), 'seed')})"
+    )
 
 
 def short(value: object) -> str:
