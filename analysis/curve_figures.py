@@ -4,9 +4,10 @@ import math
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from analysis.plotting import COLORS, label_epochs, new_figure
+from analysis.plotting import COLORS, label_epochs, new_figure, scale_losses
 from analysis.run_data import RunData
 from tune_sketch.journal import Record
 
@@ -35,15 +36,15 @@ def plot_trial_curves(rows: Rows, run: RunData) -> Figure:
     for row in rows:
         curves.setdefault(row["trial"], []).append(row)
     best = [record.number for record in run.ranked[:3]]
-    for trial, points in curves.items():
-        place = best.index(trial) if trial in best else None
-        label = f"trial {trial}, {points[-1]['status']}" if place is not None else None
+    for trial in sorted(curves, key=lambda trial: best.index(trial) if trial in best else len(best)):
+        points, place = curves[trial], best.index(trial) if trial in best else None
+        label = f"{place + 1}. trial {trial} ({points[-1]['status']})" if place is not None else None
         axis.plot(
             [p["epoch"] for p in points],
             [100 * p["val_top1"] for p in points],
             marker=".",
-            markersize=4,
-            color=COLORS[place] if place is not None else "#b0b0b0",
+            markersize=6 if len(points) == 1 else 3,
+            color=COLORS[place] if place is not None else "#a0a0a0",
             linewidth=1.8 if place is not None else 0.7,
             zorder=3 if place is not None else 1,
             label=label,
@@ -93,6 +94,7 @@ def plot_finalist_curves(rows: Rows, run: RunData) -> Figure:
     for axis, name in zip(axes, ("loss", "top-1 in %"), strict=True):
         label_epochs(axis)
         axis.set_ylabel(f"{name} (dashed: training)")
+    scale_losses(axes[0], [row[f"{part}_loss"] for row in rows for part in ("train", "val")])
     axes[1].legend(loc="best")
     return figure
 
@@ -137,12 +139,16 @@ def plot_losses_by_group(rows: Rows, run: RunData) -> Figure:
     """Median validation loss per epoch and group, the range as a band. Only epochs with the group's full company
     are drawn as a line; later ones, which only survivors reach, are dotted."""
     figure, (axis,) = new_figure(3.4)
-    for place, group in enumerate(dict.fromkeys(row["group"] for row in rows)):
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    has_order = groups[0][0].isdigit()  # learning rates: from yellow to violet
+    for place, group in enumerate(groups):
         own = [row for row in rows if row["group"] == group]
-        color = COLORS[place % len(COLORS)]
+        color: Any = COLORS[place % len(COLORS)]
+        if has_order:
+            color = colormaps["viridis_r"](0.08 + 0.92 * place / max(1, len(groups) - 1))
         full = [row for row in own if row["num_trials"] == own[0]["num_trials"]]
         later = own[len(full) - 1 :]
-        label: str | None = f"{group} ({own[0]['num_trials']} trial{'s' * (own[0]['num_trials'] != 1)})"
+        label: str | None = f"{group} ({count_text(own[0]['num_trials'])})"
         for part, dashes in ((full, "-"), (later, ":")):
             values = [row["val_loss_median"] for row in part]
             axis.plot([row["epoch"] for row in part], values, dashes, color=color, marker=".", label=label)
@@ -153,10 +159,15 @@ def plot_losses_by_group(rows: Rows, run: RunData) -> Figure:
         )
     highest = max(row["val_loss_median"] for row in rows)
     axis.set_ylim(min(row["val_loss_low"] for row in rows) * 0.95, highest * 1.15)
+    scale_losses(axis, [row["val_loss_median"] for row in rows])
     label_epochs(axis, "epoch (dotted: only the trials that were not stopped)")
     axis.set_ylabel("validation loss (median, range)")
     axis.legend(loc="best")
     return figure
+
+
+def count_text(num_trials: int) -> str:
+    return f"{num_trials} trial{'s' * (num_trials != 1)}"
 
 
 def tabulate_learning_rates(run: RunData) -> Rows:
@@ -168,9 +179,18 @@ def tabulate_learning_rates(run: RunData) -> Rows:
     groups = {}
     for number, rate in rates.items():
         low = math.floor(2 * math.log10(rate)) / 2  # half decades
-        groups[number] = f"{10**low:.1e} to {10 ** (low + 0.5):.1e}" if most_epochs is None else f"{rate:.2e}"
+        if most_epochs is None:
+            groups[number] = f"{power_text(10**low)} to {power_text(10 ** (low + 0.5))}"
+        else:
+            groups[number] = power_text(rate, 2)
     rows = tabulate_by(run, groups, most_epochs)
     return sorted(rows, key=lambda row: (float(row["group"].split()[0]), row["epoch"]))
+
+
+def power_text(value: float, num_digits: int = 1) -> str:
+    """0.00032 as "3.2e-4"."""
+    digits, power = f"{value:.{num_digits}e}".split("e")
+    return f"{digits.rstrip('0').removesuffix('.')}e{int(power)}"
 
 
 def tabulate_rate_points(run: RunData) -> Rows:
@@ -204,9 +224,7 @@ def plot_rate_points(rows: Rows, run: RunData) -> Figure:
             label=f"{optimizer} ({len(own)})",
         )
     axis.set_xscale("log")
-    losses = sorted(row["val_loss"] for row in rows)
-    if losses[-1] > 3 * losses[len(losses) // 2]:
-        axis.set_yscale("log")
+    scale_losses(axis, [row["val_loss"] for row in rows])
     axis.set(xlabel="learning rate", ylabel=f"validation loss after epoch {rows[0]['epoch']}")
     axis.legend(loc="best")
     return figure

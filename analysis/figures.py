@@ -1,7 +1,7 @@
 """The list of everything that a report shows, and its way into files: each figure as PNG and CSV, each table as CSV."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure as Drawing
 
-from analysis import curve_figures, importance, interactive, picture_figures, result_figures, search_figures
+from analysis import curve_figures, importance, interactive, picture_figures, result_figures, search_figures, timeline
 from analysis.plotting import DOTS_PER_INCH, STYLE, png_bytes
 from analysis.run_data import RunData
 from tune_sketch.run_directory import write_csv
@@ -26,9 +26,9 @@ class Figure:
     section: str  # one of SECTIONS
     title: str
     caption: str
-    table: Callable[[RunData], Rows]
-    plot: Callable[[Rows, RunData], Drawing]
-    interactive: Callable[[Rows, RunData], Markup] | None = None  # shown on the page in place of the PNG
+    table: Callable[[Any], Rows]  # of a RunData, in the chapter over several runs of a list of them
+    plot: Callable[[Rows, Any], Drawing]
+    interactive: Callable[[Rows, Any], Markup] | None = None  # shown on the page in place of the PNG
     is_picture: bool = False  # of drawings: keeps its colours on dark pages, and all of them
 
 
@@ -40,6 +40,10 @@ class Shown:
     png: bytes
     csv: str  # path relative to the report
     html: Markup | None = None
+
+    @property
+    def name(self) -> str:
+        return self.figure.name
 
     @property
     def base64(self) -> str:
@@ -113,8 +117,8 @@ FIGURES = (
         "importance",
         "search",
         "Which hyperparameters mattered",
-        "Share of the variance explained (fANOVA), computed only from values at equal epochs. With few trials take it "
-        "as a hint; deeper rungs hold survivors only.",
+        "Share of the variance explained (fANOVA), computed only from values at equal epochs. A bar that does not pass "
+        "its black mark may be chance; deeper rungs hold survivors only.",
         importance.tabulate_importance,
         importance.plot_importance,
     ),
@@ -164,10 +168,11 @@ FIGURES = (
     Figure(
         "timeline",
         "search",
-        "Timeline of the trials",
-        "Each bar is a trial from its start to its end; rows are what ran at once.",
-        search_figures.tabulate_timeline,
-        search_figures.plot_timeline,
+        "Timeline of the workers",
+        "Each bar is one training in one process, from its first epoch there to its last; between bars nothing "
+        "trained. A run of an older version does not say where: then a training is drawn on the first free worker.",
+        timeline.tabulate_timeline,
+        timeline.plot_timeline,
     ),
     Figure(
         "samples",
@@ -234,7 +239,8 @@ FIGURES = (
         "calibration",
         "classes",
         "Calibration",
-        "Does it know how sure it may be? Below the line: surer than right. Size: number of test drawings.",
+        "Does it know how sure it may be? Below the line: surer than right. Size of a point: number of test drawings; "
+        "line through it: 95 % interval (Wilson).",
         result_figures.tabulate_calibration,
         result_figures.plot_calibration,
     ),
@@ -243,8 +249,8 @@ FIGURES = (
         "look",
         "Class activation maps (study: Figs. 11, 12, 20)",
         "Grad-CAM on test drawings chosen by a fixed seed; red spoke for the class. First two rows: right predictions. "
-        "Below: wrong ones, with what spoke for the predicted class and for the true one. A deep network on small "
-        "drawings has one cell left at the end: then all of the drawing is red, or nothing.",
+        "Below: wrong ones, with what spoke for the predicted class and for the true one; plain: nothing did. Taken at "
+        "the deepest layer that has at least 4 x 4 cells left (named in the CSV file).",
         picture_figures.tabulate_activation_maps,
         picture_figures.plot_activation_maps,
         is_picture=True,
@@ -261,19 +267,21 @@ FIGURES = (
 )
 
 
-def write_figures(run: RunData, folder: Path, relative_to: Path) -> list[Shown]:
+def write_figures(
+    subject: RunData | Sequence[RunData], folder: Path, relative_to: Path, figures: Sequence[Figure] = FIGURES
+) -> list[Shown]:
     """Write each figure that has anything to show into `folder`, as PNG and CSV."""
     shown = []
-    for figure in FIGURES:
-        rows = figure.table(run)
+    for figure in figures:
+        rows = figure.table(subject)
         if not rows:
             continue
         folder.mkdir(parents=True, exist_ok=True)
         csv = folder / f"{figure.name}.csv"
         write_csv(csv, dict.fromkeys(name for row in rows for name in row), rows)
         with rc_context(STYLE):
-            png = png_bytes(figure.plot(rows, run), None if figure.is_picture else 128)
+            png = png_bytes(figure.plot(rows, subject), None if figure.is_picture else 128)
         (folder / f"{figure.name}.png").write_bytes(png)
-        html = figure.interactive(rows, run) if figure.interactive else None
+        html = figure.interactive(rows, subject) if figure.interactive else None
         shown.append(Shown(figure, png, csv.relative_to(relative_to).as_posix(), html))
     return shown

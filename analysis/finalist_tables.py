@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from analysis.comparisons import chances_of_best, holm, mcnemar, measure_optimism
-from analysis.run_data import RunData, percent_text
+from analysis.intervals import paired_interval
+from analysis.run_data import RunData, interval_text, number_of, percent_text, signed_interval_text
 from tune_sketch.progress import duration_text
 
 Rows = list[dict[str, Any]]
@@ -19,8 +20,7 @@ def tabulate_finalists(run: RunData) -> Rows:
     chances = chances_of_finalists(run)
     rows = []
     for number in run.finalists:
-        mean, low = run.confirm_row(number, "mean"), run.confirm_row(number, "interval_low")
-        high, seeds = run.confirm_row(number, "interval_high"), run.confirm_seeds(number)
+        mean, seeds = run.confirm_row(number, "mean"), run.confirm_seeds(number)
         row: dict[str, Any] = {
             "trial": number,
             "is_study": number == 0,
@@ -32,11 +32,7 @@ def tabulate_finalists(run: RunData) -> Rows:
         }
         for metric in METRICS:
             row[f"test_{metric}"] = mean.get(f"test_{metric}") or None
-        row |= {"test_top1_low": low.get("test_top1") or None, "test_top1_high": high.get("test_top1") or None}
-        if len(seeds) == 1:
-            row |= {"test_top1_low": seeds[0]["test_top1_wilson_low"] or None}
-            row |= {"test_top1_high": seeds[0]["test_top1_wilson_high"] or None}
-        row["interval"] = "t over seeds" if len(seeds) > 1 else "Wilson, one run"
+        row["test_top1_low"], row["test_top1_high"], row["interval"] = interval_of_top1(run, number)
         row["train_seconds"] = sum(float(seed["train_seconds"]) for seed in seeds) / len(seeds)
         rows.append(row)
     return rows
@@ -62,11 +58,14 @@ def show_finalists(rows: Rows) -> Rows:
     ]
 
 
-def interval_text(low: Any, high: Any) -> str:
-    """A 95 % interval in percent, kept inside 0 to 100, or nothing."""
-    if low in (None, "") or high in (None, ""):
-        return ""
-    return f"{percent_text(max(0.0, float(low)))} to {percent_text(min(1.0, float(high)))}"
+def interval_of_top1(run: RunData, trial: int | None) -> tuple[float | None, float | None, str]:
+    """(low, high, kind) of a finalist's test top-1: t over its seeds, or Wilson's when it has only one."""
+    seeds = [] if trial is None else run.confirm_seeds(trial)
+    if len(seeds) == 1:
+        bounds = [number_of(seeds[0][f"test_top1_wilson_{end}"]) for end in ("low", "high")]
+        return bounds[0], bounds[1], "Wilson, one training"
+    bounds = [run.mean_of(trial, "test_top1", f"interval_{end}") for end in ("low", "high")]
+    return bounds[0], bounds[1], "t over seeds"
 
 
 def chances_of_finalists(run: RunData) -> dict[int, float]:
@@ -148,7 +147,10 @@ def compare_pairs(networks: dict[str, np.ndarray], pairs: Sequence[tuple[str, st
         right = networks[first], networks[second]
         row = {"first": first, "second": second, "num_test": len(right[0])}
         row |= {"first_top1": float(right[0].mean()), "second_top1": float(right[1].mean())}
-        rows.append(row | mcnemar(*right))
+        row |= mcnemar(*right)
+        row["gain"] = (row["only_first"] - row["only_second"]) / len(right[0])
+        row["gain_low"], row["gain_high"] = paired_interval(row["only_first"], row["only_second"], len(right[0]))
+        rows.append(row)
     for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = adjusted
     return rows
@@ -164,6 +166,8 @@ def show_mcnemar(rows: Rows) -> Rows:
             "second, top-1": percent_text(row["second_top1"]),
             "only the first is right": row["only_first"],
             "only the second is right": row["only_second"],
+            "difference (points)": points_text(row["gain"]),
+            "95 % interval": signed_interval_text(row["gain_low"], row["gain_high"]),
             "p": p_text(row["p"]),
             "p, Holm": p_text(row["p_holm"]),
         }

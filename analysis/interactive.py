@@ -8,7 +8,8 @@ from analysis.run_data import RunData, percent_text, short_text
 from analysis.search_figures import axis_scale
 
 Rows = list[dict[str, Any]]
-AXIS_GAP_PX, HEIGHT_PX, TOP_PX = 86, 330, 34
+PAGE_PX, LEAST_GAP_PX, MOST_GAP_PX = 960, 62, 110  # axes are as far apart as lets all stand on a page
+HEIGHT_PX, TOP_PX = 340, 44
 
 
 def draw_parallel(rows: Rows, run: RunData) -> Markup:
@@ -19,10 +20,11 @@ def draw_parallel(rows: Rows, run: RunData) -> Markup:
     names = [*run.varied, "val_top1"]
     tops = [row["val_top1"] for row in rows]
     lowest, span = min(tops), (max(tops) - min(tops)) or 1.0
+    gap_px = min(MOST_GAP_PX, max(LEAST_GAP_PX, (PAGE_PX - 84) // max(1, len(names) - 1)))
     columns, axes = [], []
     for place, name in enumerate(names):
         positions, ticks = axis_scale([row[name] for row in rows])
-        x = 24 + AXIS_GAP_PX * place
+        x = 24 + gap_px * place
         columns.append([(x, to_px(position)) for position in positions])
         title = f"top-1 at {run.rungs[0]}" if name == "val_top1" else name.replace("_", " ")
         marks = "".join(
@@ -33,7 +35,7 @@ def draw_parallel(rows: Rows, run: RunData) -> Markup:
         bottom, top = to_px(-0.12), to_px(1)
         axes.append(
             f'<g class="axis"><line x1="{x}" x2="{x}" y1="{top:.0f}" y2="{bottom:.0f}"/>{marks}'
-            f'<text class="title" x="{x}" y="14">{escape(title)}</text>'
+            f'<text class="title" y="12">{title_lines(title, x)}</text>'
             f'<rect class="brush" data-axis="{place}" x="{x - 12}" y="{top:.0f}" width="24" '
             f'height="{bottom - top:.0f}"/>'
             f'<rect class="kept" data-axis="{place}" x="{x - 5}" width="10" y="0" height="0"/></g>'
@@ -46,13 +48,19 @@ def draw_parallel(rows: Rows, run: RunData) -> Markup:
         path = " ".join(f"{x},{y:.0f}" for x, y in points)
         hue = round(50 + 230 * shade)
         lines.append(f'<polyline data-label="{escape(label)}" style="--hue: {hue}" points="{path}"/>')
-    width = 24 + AXIS_GAP_PX * (len(names) - 1) + 60
+    width = 24 + gap_px * (len(names) - 1) + 60
     return Markup(
         f'<svg class="parallel" role="img" aria-label="parallel coordinates of all trials" width="{width}" '
         f'height="{HEIGHT_PX}" viewBox="0 0 {width} {HEIGHT_PX}">{"".join(lines)}{"".join(axes)}</svg>'
         '<p class="caption told">Point at a line to read it; drag along an axis to keep what crosses there, '
         "click the axis to let go.</p>"
     )
+
+
+def title_lines(title: str, x: int) -> str:
+    """An axis's title, a word a line."""
+    words = title.split(" ", 1)
+    return "".join(f'<tspan x="{x}" dy="{13 * bool(place)}">{escape(w)}</tspan>' for place, w in enumerate(words))
 
 
 def to_px(position: float) -> float:

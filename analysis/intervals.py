@@ -28,6 +28,20 @@ def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
     return mean - half, mean + half
 
 
+def paired_interval(num_gained: int, num_lost: int, num_images: int) -> tuple[float, float]:
+    """Interval of the difference of two fractions right on the same images: chance of the images alone.
+
+    num_gained are right only by the first, num_lost only by the second. Wald's interval after half an image was added
+    to each of the four cells (Agresti and Min 2005): unlike the plain one it is not empty where both always agree.
+    """
+    if num_images < 1 or min(num_gained, num_lost) < 0 or num_gained + num_lost > num_images:
+        raise ValueError(f"paired_interval needs counts within {num_images} images, got {num_gained} and {num_lost}")
+    number, gained, lost = num_images + 2, num_gained + 0.5, num_lost + 0.5
+    centre = (gained - lost) / number
+    half = float(stats.norm.ppf(0.5 + LEVEL / 2)) * math.sqrt(gained + lost - (gained - lost) ** 2 / number) / number
+    return max(-1.0, centre - half), min(1.0, centre + half)
+
+
 def standard_deviation(values: Sequence[float]) -> float:
     """Sample standard deviation (n - 1). Raises ValueError for fewer than two values."""
     if len(values) < 2:

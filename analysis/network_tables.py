@@ -6,11 +6,19 @@ from typing import Any
 import numpy as np
 
 from analysis import study
-from analysis.run_data import RunData, percent_text
+from analysis.intervals import paired_interval
+from analysis.run_data import RunData, percent_text, signed_interval_text
 
 Rows = list[dict[str, Any]]
-VOTE_SECONDS = 5.0  # roughly; larger networks are measured on part of the test split
+VOTE_SHARE, LEAST_VOTE_SECONDS, MOST_VOTE_SECONDS = 0.02, 5.0, 120.0  # of the run's training time, for measuring votes
 PASSES_PER_VOTE = 16  # forward passes per drawing over all votes, the activation map counted as four
+
+
+def count_parameters(run: RunData) -> int | None:
+    """Trainable parameters of the chosen network, None before there is one."""
+    if run.best_model is None:
+        return None
+    return sum(parameter.numel() for parameter in run.best_model.network.parameters())
 
 
 def tabulate_parameters(run: RunData) -> Rows:
@@ -19,8 +27,8 @@ def tabulate_parameters(run: RunData) -> Rows:
         return []
     from trainables.architecture import known_architecture
 
-    network = run.best_model.network
-    trainable = sum(parameter.numel() for parameter in network.parameters())
+    network, trainable = run.best_model.network, count_parameters(run)
+    assert trainable is not None
     name, num_classes = run.settings.model, len(run.class_names)
     rows = [{"what": f"{name}: trainable parameters with {num_classes} classes", "num_parameters": trainable}]
     if name not in study.PARAMETERS:
@@ -53,7 +61,7 @@ def show_parameters(rows: Rows) -> Rows:
 def tabulate_votes(run: RunData) -> Rows:
     """Top-1 of each kind of vote on test drawings, and its paired difference to one look, with a 95 % interval.
 
-    The interval is normal over drawings: mean and deviation of (right with the vote) - (right without).
+    num_gained drawings are right with the vote alone, num_lost without it alone.
     """
     from tune_sketch.voting import VOTES, predict_sections, vote_by_activation, vote_by_majority
 
@@ -73,18 +81,19 @@ def tabulate_votes(run: RunData) -> Rows:
         else:
             scores = vote(model, images)
         right = scores.argmax(axis=1) == labels
-        change = right.astype(float) - plain
-        half = 1.96 * float(change.std(ddof=1)) / len(change) ** 0.5 if len(change) > 1 else float("nan")
-        gain = float(change.mean())
-        rows.append(
-            {"look": name, "num_drawings": len(order), "top1": float(right.mean()), "gain": gain}
-            | {"gain_low": gain - half, "gain_high": gain + half}
-        )
+        gained, lost = int((right & ~plain).sum()), int((plain & ~right).sum())
+        low, high = paired_interval(gained, lost, len(order))
+        row = {"look": name, "num_drawings": len(order), "top1": float(right.mean())}
+        row |= {"num_gained": gained, "num_lost": lost, "gain": (gained - lost) / len(order)}
+        rows.append(row | {"gain_low": low, "gain_high": high})
     return rows
 
 
 def count_affordable(run: RunData) -> int:
-    """How many test drawings can be voted on within VOTE_SECONDS, from the time of a first few: at least 32."""
+    """How many test drawings can be voted on in a fiftieth of the run's training time; at least 32.
+
+    From the time that the first few take: a large network after a short search is measured on part of the split.
+    """
     assert run.data is not None
     assert run.splits is not None
     assert run.best_model is not None
@@ -93,7 +102,9 @@ def count_affordable(run: RunData) -> int:
     begun = time.perf_counter()
     run.best_model.predict(few)
     seconds_per_drawing = (time.perf_counter() - begun) / len(few)
-    return max(32, int(VOTE_SECONDS / (PASSES_PER_VOTE * seconds_per_drawing)))
+    trained_seconds = sum(epoch["epoch_seconds"] for r in [*run.trials, *run.retrainings] for epoch in r.epochs)
+    seconds = min(MOST_VOTE_SECONDS, max(LEAST_VOTE_SECONDS, VOTE_SHARE * trained_seconds))
+    return max(32, int(seconds / (PASSES_PER_VOTE * seconds_per_drawing)))
 
 
 LOOKS = {
@@ -110,8 +121,10 @@ def show_votes(rows: Rows) -> Rows:
             "look": LOOKS.get(row["look"], row["look"]),
             "test drawings": row["num_drawings"],
             "top-1": percent_text(row["top1"]),
+            "right only so": row.get("num_gained", ""),
+            "wrong only so": row.get("num_lost", ""),
             "gain (points)": f"{100 * row['gain']:+.1f}" if "gain" in row else "",
-            "95 % interval": f"{100 * row['gain_low']:+.1f} to {100 * row['gain_high']:+.1f}" if "gain" in row else "",
+            "95 % interval": signed_interval_text(row["gain_low"], row["gain_high"]) if "gain" in row else "",
         }
         for row in rows
     ]

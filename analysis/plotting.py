@@ -1,11 +1,12 @@
 """The look of every figure: size, colours, and how it becomes a small PNG."""
 
 import io
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 
 WIDTH_INCHES = 7.0
@@ -70,6 +71,17 @@ def label_epochs(axis: Axes, label: str = "epoch") -> None:
     """An x axis of whole epochs."""
     axis.set_xlabel(label)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def scale_losses(axis: Axes, losses: Iterable[float]) -> None:
+    """A logarithmic y axis with plain numbers where a few losses would flatten all others."""
+    ordered = sorted(loss for loss in losses if loss > 0)
+    if not ordered or ordered[-1] < 4 * ordered[len(ordered) // 2]:
+        return
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
 
 
 def hide(axis: Axes) -> None:

@@ -11,26 +11,15 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from analysis import study
+from analysis import compared_runs
 from analysis.figures import SECTIONS, write_figures
-from analysis.finalist_tables import tabulate_mcnemar_of_runs
 from analysis.run_data import RunData, read_run
-from analysis.tables import MCNEMAR_TABLE, Table, show_study, tabulate_study, write_table, write_tables
-from analysis.verdict import state_result, warn
-from tune_sketch.run_directory import write_text
+from analysis.tables import STUDY_TABLE, write_tables
+from analysis.verdict import state_result, tabulate_verdict, warn
+from tune_sketch.run_directory import write_csv, write_text
 
 PAGE = Path(__file__).parent / "page"
 ALL_SECTIONS = SECTIONS | {"cost": "Cost", "settings": "Settings and versions"}
-STUDY_TABLE = Table(
-    "study",
-    "result",
-    "Beside the study (its Tables 2 and 3)",
-    "Percent. Ours: the chosen finalist, mean over seeds, with the t interval over them; the study's: Wilson. "
-    + " ".join(study.REMARKS)
-    + f" Source: {study.SOURCE}.",
-    lambda run: tabulate_study([run]),
-    show_study,
-)
 
 
 @dataclass(frozen=True)
@@ -50,6 +39,7 @@ class Chapter:
     title: str
     verdict: list[str]
     warnings: list[str]
+    sources: list[str]  # files with the verdict's numbers
     sections: list[Section]
 
 
@@ -87,9 +77,8 @@ def write_report(runs: Sequence[Path], path: Path) -> Path:
 def describe_run(run: RunData, folder: Path, relative_to: Path, identifier: str) -> Chapter:
     """The chapter on one run."""
     tables = write_tables(run, folder, relative_to)
-    rows = tabulate_study([run])
     if run.chosen is not None:
-        tables.insert(1, write_table(STUDY_TABLE, rows, folder, relative_to))  # right after the finalists
+        tables[1:1] = write_tables(run, folder, relative_to, [STUDY_TABLE])  # right after the finalists
     figures = write_figures(run, folder, relative_to)
     sections = []
     for name, title in ALL_SECTIONS.items():
@@ -97,35 +86,21 @@ def describe_run(run: RunData, folder: Path, relative_to: Path, identifier: str)
         items += [figure for figure in figures if figure.figure.section == name]
         if items:
             sections.append(Section(name, title, items))
-    return Chapter(identifier, f"{run.settings.model}: {run.name}", state_result(run), warn(run), sections)
+    path = folder / "verdict.csv"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_csv(path, ["name", "value", "source"], tabulate_verdict(run))
+    sources = [path.relative_to(relative_to).as_posix()]
+    return Chapter(identifier, f"{run.settings.model}: {run.name}", state_result(run), warn(run), sources, sections)
 
 
 def compare_runs(runs: Sequence[RunData], folder: Path, relative_to: Path) -> Chapter:
     """The chapter that compares several runs, the way the study compares its models."""
-    tested = [run for run in runs if run.chosen is not None and run.finalists]
-    tops = {
-        id(run): float(run.confirm_row(run.chosen, "mean")["test_top1"]) for run in tested if run.chosen is not None
-    }
-    validation = {
-        id(run): float(run.confirm_row(run.chosen, "mean")["val_top1"]) for run in tested if run.chosen is not None
-    }
-    verdict = [f"{len(runs)} runs, {len(tested)} with a test result."]
-    if tested:
-        best = max(tested, key=lambda run: validation[id(run)])
-        verdict = [
-            f"Best on validation: {best.settings.model} ({best.name}), which recognises {100 * tops[id(best)]:.1f} % "
-            "of its test drawings at the first guess."
-        ]
-    warnings = []
-    if len({run.search["data"]["fingerprint"] for run in runs}) > 1:
-        warnings.append("The runs do not share one decoded data set: their results are not on the same drawings.")
-    elif len({(run.settings.seed, run.settings.split_by, run.settings.protocol) for run in runs}) > 1:
-        warnings.append("The runs do not share one split into training and test.")
-    tables = [write_table(STUDY_TABLE, tabulate_study(runs), folder, relative_to)]
-    tests = tabulate_mcnemar_of_runs(runs)
-    if tests:
-        tables.append(write_table(MCNEMAR_TABLE, tests, folder, relative_to))
-    return Chapter("all", "All runs", verdict, warnings, [Section("result", "Comparison", tables)])
+    tables = write_tables(runs, folder, relative_to, compared_runs.TABLES)
+    figures = write_figures(runs, folder, relative_to, compared_runs.FIGURES)
+    items: list[Any] = [*tables[:1], *figures, *tables[1:]]
+    verdict, warnings = compared_runs.state_comparison(runs), compared_runs.warn_comparison(runs)
+    sources = [item.csv for item in items if item.name in ("models", "mcnemar")]
+    return Chapter("all", "All runs", verdict, warnings, sources, [Section("result", "Comparison", items)])
 
 
 def main(argv: list[str] | None = None) -> int:

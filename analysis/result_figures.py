@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from analysis.intervals import wilson_interval
 from analysis.plotting import COLORS, hide, new_figure
 from analysis.run_data import RunData
 
@@ -136,9 +137,11 @@ def plot_confusion(rows: Rows, run: RunData) -> Figure:
     figure, (axis,) = new_figure(side, width_inches=max(7.0, side))
     axis.imshow(picture, interpolation="nearest")
     size = float(np.clip(72 * (side - 1.6) / len(names) * 0.82, 5.5, 9))
-    axis.set_xticks(diagonal, names, rotation=90, fontsize=size)
-    axis.set_yticks(diagonal, names, fontsize=size)
-    axis.tick_params(length=0)
+    labels = [name.replace("_", " ") for name in names]
+    axis.set_xticks(diagonal, labels, rotation=90, fontsize=size)
+    axis.set_yticks(diagonal, labels, fontsize=size)
+    is_large = len(names) > 40  # then names on all four sides, so that a cell's are near
+    axis.tick_params(length=0, labeltop=is_large, labelright=is_large)
     axis.set_xticks(diagonal[:-1] + 0.5, minor=True)
     axis.set_yticks(diagonal[:-1] + 0.5, minor=True)
     axis.grid(False)
@@ -212,7 +215,7 @@ def plot_classes(rows: Rows, run: RunData) -> Figure:
             label = "F1" if metric == "f1" else metric
             values = [100 * row[metric] for row in part]
             axis.scatter(values, at, color=color, marker=marker, s=14 if metric != "f1" else 40, label=label, zorder=3)
-        axis.set_yticks(at, [row["class"] for row in part], fontsize=7.5)
+        axis.set_yticks(at, [row["class"].replace("_", " ") for row in part], fontsize=7.5)
         axis.set_ylim(num_rows - 0.4, -0.6)
         axis.set_xlim(-4, 104)
         axis.set_xlabel("%")
@@ -232,15 +235,10 @@ def tabulate_calibration(run: RunData) -> Rows:
     rows: Rows = []
     for place in np.unique(bins):
         own = bins == place
-        rows.append(
-            {
-                "probability_from": place / NUM_BINS,
-                "probability_to": (place + 1) / NUM_BINS,
-                "num_drawings": int(own.sum()),
-                "mean_probability": float(run.best_probabilities[own].mean()),
-                "share_right": float(right[own].mean()),
-            }
-        )
+        low, high = wilson_interval(float(right[own].mean()), int(own.sum()))
+        row = {"probability_from": place / NUM_BINS, "probability_to": (place + 1) / NUM_BINS}
+        row |= {"num_drawings": int(own.sum()), "mean_probability": float(run.best_probabilities[own].mean())}
+        rows.append(row | {"share_right": float(right[own].mean()), "right_low": low, "right_high": high})
     gaps = [row["num_drawings"] * abs(row["share_right"] - row["mean_probability"]) for row in rows]
     error = sum(gaps) / len(right)
     return [row | {"expected_calibration_error": error} for row in rows]
@@ -253,9 +251,16 @@ def plot_calibration(rows: Rows, run: RunData) -> Figure:
     most = max(row["num_drawings"] for row in rows)
     stated = [100 * row["mean_probability"] for row in rows]
     right = [100 * row["share_right"] for row in rows]
-    axis.plot(stated, right, color=COLORS[0], linewidth=1)
+    axis.vlines(
+        stated,
+        [100 * row["right_low"] for row in rows],
+        [100 * row["right_high"] for row in rows],
+        color=COLORS[0],
+        linewidth=1,
+        label="95 % interval of the drawings",
+    )
     axis.scatter(stated, right, s=[12 + 110 * row["num_drawings"] / most for row in rows], color=COLORS[0], alpha=0.7)
     axis.set(xlabel="stated probability of the best class (%)", ylabel="right (%)", xlim=(0, 102), ylim=(-2, 102))
     axis.set_title(f"expected calibration error {100 * rows[0]['expected_calibration_error']:.1f} points")
-    axis.legend(loc="upper left")
+    axis.legend(loc="lower right")
     return figure

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis import finalist_tables, network_tables, study
-from analysis.finalist_tables import METRICS, interval_text
+from analysis.finalist_tables import METRICS, interval_of_top1
 from analysis.intervals import wilson_interval
-from analysis.run_data import RunData, percent_text, short_text
+from analysis.run_data import RunData, interval_text, percent_text, short_text
 from analysis.search_figures import tabulate_leaderboard, tabulate_rungs
 from tune_sketch.progress import duration_text
 from tune_sketch.run_directory import write_csv
@@ -24,7 +24,7 @@ class Table:
     section: str
     title: str
     caption: str
-    rows: Callable[[RunData], Rows]
+    rows: Callable[[Any], Rows]  # of a RunData, in the chapter over several runs of a list of them
     show: Callable[[Rows], Rows]
     is_long: bool = False  # scrolls in its own box, and can be sorted
 
@@ -37,6 +37,10 @@ class ShownTable:
     columns: list[str]
     rows: list[list[str]]
     csv: str
+
+    @property
+    def name(self) -> str:
+        return self.table.name
 
 
 def show_leaderboard(rows: Rows) -> Rows:
@@ -147,6 +151,7 @@ def tabulate_study(runs: Sequence[RunData]) -> Rows:
             mean = run.confirm_row(run.chosen, "mean")
             row: dict[str, Any] = {"model": run.settings.model, "source": f"this project, {run.name}"}
             row |= {metric: float(mean[f"test_{metric}"]) for metric in METRICS if mean.get(f"test_{metric}")}
+            row["top1_low"], row["top1_high"], row["interval"] = interval_of_top1(run, run.chosen)
             row |= {"num_test": run.search["data"]["num_test"], "num_seeds": len(run.confirm_seeds(run.chosen))}
             row["data"] = (
                 f"{run.settings.data}, {run.search['data']['num_classes']} classes, {run.settings.image_px} px"
@@ -162,6 +167,7 @@ def tabulate_study(runs: Sequence[RunData]) -> Rows:
                 **reported,
                 "top1_low": bounds[0],
                 "top1_high": bounds[1],
+                "interval": "Wilson, one training",
                 "num_test": study.NUM_TEST,
                 "num_seeds": 1,
             }
@@ -174,9 +180,20 @@ def show_study(rows: Rows) -> Rows:
     for row in rows:
         cells = {"model": row["model"], "source": row["source"]}
         cells |= {title: percent_text(row.get(metric)) for metric, title in METRICS.items()}
-        cells["95 % of top-1"] = interval_text(row.get("top1_low"), row.get("top1_high"))
+        cells["95 % interval of top-1"] = interval_text(row.get("top1_low"), row.get("top1_high"))
         shown.append(cells | {"seeds": row["num_seeds"], "test drawings": row["num_test"], "data": row["data"]})
     return shown
+
+
+STUDY_TABLE = Table(
+    "study",
+    "result",
+    "Beside the study (its Tables 2 and 3)",
+    "Percent. Ours: the chosen finalist, mean over its seeds, with Student's t interval over them (Wilson's of the "
+    "drawings when there is one seed); the study's: Wilson. " + " ".join(study.REMARKS) + f" Source: {study.SOURCE}.",
+    lambda subject: tabulate_study([subject] if isinstance(subject, RunData) else subject),
+    show_study,
+)
 
 
 def show_as_it_is(rows: Rows) -> Rows:
@@ -229,7 +246,8 @@ TABLES = (
         "look",
         "Several looks at one drawing (the study's future work)",
         "On test drawings, after the choice was made: these numbers chose nothing. Gain against one look on the same "
-        "drawings; an interval that holds 0 shows no difference. A large network is measured on part of the split.",
+        "drawings; an interval that holds 0 shows no difference. A large network after a short search is measured on "
+        "part of the split.",
         network_tables.tabulate_votes,
         network_tables.show_votes,
     ),
@@ -275,11 +293,13 @@ def write_table(table: Table, rows: Rows, folder: Path, relative_to: Path) -> Sh
     return ShownTable(table, columns, cells, path.relative_to(relative_to).as_posix())
 
 
-def write_tables(run: RunData, folder: Path, relative_to: Path) -> list[ShownTable]:
+def write_tables(
+    subject: RunData | Sequence[RunData], folder: Path, relative_to: Path, tables: Sequence[Table] = TABLES
+) -> list[ShownTable]:
     """Write each table that has any row."""
     shown = []
-    for table in TABLES:
-        rows = table.rows(run)
+    for table in tables:
+        rows = table.rows(subject)
         if rows:
             shown.append(write_table(table, rows, folder, relative_to))
     return shown

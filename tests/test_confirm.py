@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from analysis.intervals import standard_deviation, t_interval, wilson_interval
+from analysis.intervals import paired_interval, standard_deviation, t_interval, wilson_interval
 from tests.test_journal import make_metrics
 from tune_sketch.confirm import choose_finalists, choose_winner, rank_trials
 from tune_sketch.journal import Journal
@@ -82,3 +82,14 @@ def test_intervals_against_published_values():
         standard_deviation([1.0])
     with pytest.raises(ValueError, match="got 1\\.5"):
         wilson_interval(1.5, 10)
+
+
+def test_the_interval_of_a_paired_difference():
+    low, high = paired_interval(0, 0, 10)
+    assert (low, high) == pytest.approx((-1.96 / 12, 1.96 / 12), abs=1e-4), "not empty where both always agree"
+    low, high = paired_interval(30, 10, 100)
+    assert low < 0.2 < high
+    assert low > 0, "three times as many gained as lost is no chance"
+    assert paired_interval(10, 30, 100) == pytest.approx((-high, -low))
+    with pytest.raises(ValueError, match="counts within 10 images"):
+        paired_interval(6, 5, 10)

@@ -1,7 +1,6 @@
 """Figures and tables: numbers checked by hand, every figure written with its numbers, every look at a drawing sane."""
 
 import io
-import itertools
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ from analysis.result_figures import (
     tabulate_confused_pairs,
 )
 from analysis.run_data import is_logarithmic, is_numeric, read_run, value_of
-from analysis.search_figures import axis_scale, tabulate_leaderboard, tabulate_rungs, tabulate_timeline
+from analysis.search_figures import axis_scale, tabulate_leaderboard, tabulate_rungs
 from tests.fake_runs import make_finished_run
 from trainables import ARCHITECTURES
 from trainables.architecture import build_model
@@ -97,14 +96,6 @@ def test_expectation_of_random_search():
 def test_best_so_far_never_falls(run):
     best = [row["best_val_top1"] for row in tabulate_best_so_far(run)]
     assert best == sorted(best)
-
-
-def test_timeline_has_no_two_trials_on_one_worker_at_once(run):
-    rows = tabulate_timeline(run)
-    for worker in {row["worker"] for row in rows}:
-        own = sorted((row["start_seconds"], row["end_seconds"]) for row in rows if row["worker"] == worker)
-        for (_, end), (start, _) in itertools.pairwise(own):
-            assert start >= end - 0.5
 
 
 def test_importance_finds_what_matters():

@@ -79,7 +79,7 @@ def test_mcnemar_between_runs_only_on_the_same_drawings(finished, tmp_path):
     (row,) = tabulate_mcnemar_of_runs(runs)
     assert "same" in row["second"], "another seed splits otherwise: other drawings are tested"
     (section,) = compare_runs(runs[:2], tmp_path / "figures", tmp_path).sections
-    assert [item.table.name for item in section.items] == ["study", "mcnemar"]
+    assert [item.name for item in section.items] == ["study", "models", "model_curves", "mcnemar", "model_costs"]
 
 
 @pytest.fixture(scope="module")

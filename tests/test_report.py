@@ -1,11 +1,15 @@
 """The report: every state of a run gives a page, and its numbers are those of the files."""
 
+import contextlib
+import html
+import math
 import re
 
 import pytest
 
 from analysis.report import main, write_report
 from tests.fake_runs import add_trials, begin_run, make_finished_run
+from tune_sketch.progress import duration_text
 from tune_sketch.run_directory import read_csv, write_tables
 
 
@@ -70,11 +74,53 @@ def test_a_finished_run(tmp_path, num_classes):
     assert finalists[0]["test_top1"] == mean["test_top1"]
 
 
+def numbers_in(text):
+    """Numbers as they are written: "1,234", "12.5", "3e-05"."""
+    return {n.rstrip(",") for n in re.findall(r"\d[\d,]*(?:\.\d+)?(?:e-?\d+)?", text)}
+
+
+def ways_to_write(value):
+    """All numbers in the texts that the page may make of a cell: itself, percent, points, rounded, a duration."""
+    texts = [value]
+    with contextlib.suppress(ValueError):
+        number = float(value)
+        if math.isfinite(number):
+            texts += [f"{100 * within:.1f}" for within in (number, min(1.0, max(0.0, number)))]
+            texts += [f"{number:,.0f}", f"{number:.3g}", duration_text(max(0.0, number))]
+    return set().union(*map(numbers_in, texts))
+
+
+def test_every_number_on_the_page_is_in_a_file(tmp_path):
+    runs = [make_finished_run(tmp_path / model, model=model, max_epochs=3) for model in ("baseline", "squeezenet1_1")]
+    page = check_page(write_report([run.path for run in runs], tmp_path / "all.html"))
+    tables = re.findall(r"<table.*?</table>.*?<a href=\"([^\"]+)\"", page, re.DOTALL)
+    bodies = re.findall(r"<tbody>(.*?)</tbody>", page, re.DOTALL)
+    assert len(tables) == len(bodies) > 12
+    for link, body in zip(tables, bodies, strict=True):
+        shown_rows, rows = re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL), read_csv(tmp_path / link)
+        assert len(shown_rows) == len(rows), link
+        for shown, row in zip(shown_rows, rows, strict=True):
+            known = set().union(*(ways_to_write(value) for value in row.values()))
+            for cell in re.findall(r"<td>(.*?)</td>", shown, re.DOTALL):
+                assert numbers_in(html.unescape(cell)) <= known, f"{link}: {cell} is not in {row}"
+    verdicts = re.findall(r'<section class="verdict">(.*?)</section>', page, re.DOTALL)
+    assert len(verdicts) == 3
+    for verdict in verdicts:
+        text, _, links = verdict.partition("Numbers and where they come from:")
+        rows = [row for link in re.findall(r'href="([^"]+)"', links) for row in read_csv(tmp_path / link)]
+        assert rows
+        known = set().union(*(ways_to_write(value) for row in rows for value in row.values()))
+        for sentence in re.findall(r"<(?:p|li)[^>]*>(.*?)</(?:p|li)>", text, re.DOTALL):
+            own = re.sub(r"95 %|trial \d+|Best of \d+|squeezenet1_1", "", html.unescape(sentence))
+            assert numbers_in(own) <= known, f"{sentence} says what is in no file"
+
+
 def test_several_runs_in_one_page(tmp_path):
     runs = [make_finished_run(tmp_path / name, seed=seed).path for seed, name in enumerate(("a", "b"))]
     runs.append(begin_run(tmp_path / "c")[0].path)
     page = check_page(write_report(runs, tmp_path / "out" / "all.html"))
-    assert "3 runs, 2 with a test result" in page or "Best on validation" in page
+    assert "Best of 3 runs on validation: baseline (" in page
+    assert "1 of 3 runs have no test result yet." in page
     assert "do not share one" in page
 
 

@@ -1,3 +1,8 @@
+// On a phone figures are as wide as the screen; a tap shows one at its own size, to be moved about.
+document.querySelectorAll("figure img").forEach((image) => {
+  image.addEventListener("click", () => image.classList.toggle("enlarged"));
+});
+
 // A click on a column's title sorts a long table by it; numbers as numbers, empty cells last.
 document.querySelectorAll("table.sortable").forEach((table) => {
   const body = table.tBodies[0];
