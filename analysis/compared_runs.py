@@ -24,7 +24,7 @@ from analysis.tables import (
 from tune_sketch.progress import duration_text
 
 
-def tested_runs(runs: Sequence[RunData]) -> list[RunData]:
+def runs_with_result(runs: Sequence[RunData]) -> list[RunData]:
     """Those with a test result, best on validation first."""
     tested = [run for run in runs if run.chosen is not None and run.mean_of(run.chosen, "test_top1") is not None]
     return sorted(tested, key=lambda run: -(run.mean_of(run.chosen, "val_top1") or 0.0))
@@ -38,7 +38,7 @@ def name_runs(runs: Sequence[RunData]) -> dict[int, str]:
 
 def state_comparison(runs: Sequence[RunData]) -> list[str]:
     """The verdict on several runs in a few sentences."""
-    tested, names = tested_runs(runs), name_runs(runs)
+    tested, names = runs_with_result(runs), name_runs(runs)
     if not tested:
         return [f"{len(runs)} runs, none with a test result yet."]
     best = tested[0]
@@ -75,7 +75,7 @@ def warn_comparison(runs: Sequence[RunData]) -> list[str]:
 def tabulate_models(runs: Sequence[RunData]) -> Rows:
     """Test top-1 of each run with a result, its interval, and what the study reported for that model."""
     names, rows = name_runs(runs), []
-    for run in tested_runs(runs):
+    for run in runs_with_result(runs):
         low, high, kind = interval_of_top1(run, run.chosen)
         row: dict[str, Any] = {"model": names[id(run)], "top1": run.mean_of(run.chosen, "test_top1")}
         row |= {"low": low, "high": high, "interval": kind, "num_test": run.search["data"]["num_test"]}
@@ -114,7 +114,7 @@ def plot_models(rows: Rows, runs: Sequence[RunData]) -> Drawing:
 
 def tabulate_differences(runs: Sequence[RunData]) -> Rows:
     """Each run's chosen network against each other's, those of the best run on validation first."""
-    return tabulate_mcnemar_of_runs(tested_runs(runs))
+    return tabulate_mcnemar_of_runs(runs_with_result(runs))
 
 
 def tabulate_model_costs(runs: Sequence[RunData]) -> Rows:
@@ -158,7 +158,7 @@ def seconds_text(seconds: float | None) -> str:
 def tabulate_model_curves(runs: Sequence[RunData]) -> Rows:
     """Per epoch of each run's chosen finalist: mean over its seeds of validation loss and top-1."""
     names, rows = name_runs(runs), []
-    for run in tested_runs(runs):
+    for run in runs_with_result(runs):
         own = [record for record in run.retrainings if record.number == run.chosen]
         for place in range(max((len(record.epochs) for record in own), default=0)):
             there = [record.epochs[place] for record in own if len(record.epochs) > place]

@@ -145,7 +145,7 @@ def compare_pairs(networks: dict[str, np.ndarray], pairs: Sequence[tuple[str, st
     rows: Rows = []
     for first, second in pairs:
         right = networks[first], networks[second]
-        row = {"first": first, "second": second, "num_test": len(right[0])}
+        row: dict[str, Any] = {"first": first, "second": second, "num_test": len(right[0])}
         row |= {"first_top1": float(right[0].mean()), "second_top1": float(right[1].mean())}
         row |= mcnemar(*right)
         row["gain"] = (row["only_first"] - row["only_second"]) / len(right[0])

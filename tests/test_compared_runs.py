@@ -6,11 +6,11 @@ import pytest
 
 from analysis.compared_runs import (
     name_runs,
+    runs_with_result,
     state_comparison,
     tabulate_differences,
     tabulate_model_costs,
     tabulate_models,
-    tested_runs,
     warn_comparison,
 )
 from analysis.run_data import read_run
@@ -55,7 +55,7 @@ def test_no_difference_is_called_chance_and_other_drawings_are_not_compared(runs
 def test_models_and_costs_are_those_of_the_runs(runs, tmp_path):
     unfinished = read_run(begin_run(tmp_path / "new")[0].path)
     every = [*runs, unfinished]
-    assert tested_runs(every) == runs
+    assert runs_with_result(every) == runs
     assert list(name_runs(every).values()) == ["baseline (baseline)", "squeezenet1_1", "baseline (new)"]
     rows = tabulate_models(every)
     assert [row["model"] for row in rows] == ["baseline (baseline)", "squeezenet1_1"]

@@ -106,5 +106,5 @@ def test_figure_4_compares_optimizers_with_all_else_fixed(one_factor):
 def test_figure_5_compares_learning_rates_of_the_best_optimizer(one_factor):
     run, _ = one_factor
     rows = tabulate_learning_rates(run)
-    assert list(dict.fromkeys(row["group"] for row in rows)) == [f"1.00e-0{place}" for place in (5, 4, 3, 2, 1)]
+    assert list(dict.fromkeys(row["group"] for row in rows)) == [f"1e-{place}" for place in (5, 4, 3, 2, 1)]
     assert all(row["num_trials"] == 1 for row in rows)

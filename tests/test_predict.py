@@ -83,6 +83,21 @@ def test_a_photo_is_cut_out_of_its_shadows(ink, tmp_path, board):
     assert np.corrcoef(wanted_ink.ravel(), found.astype(float).ravel())[0, 1] > 0.85
 
 
+def test_a_table_beside_the_paper_is_no_drawing(tmp_path):
+    """Thin lines and a dark band at the picture's edge, which is larger than all of them together."""
+    rng = np.random.default_rng(1)
+    photo = 170 + rng.normal(0, 4, (450, 600))
+    photo[150:300, 300:302] -= 70
+    photo[150:152, 300:420] -= 70
+    photo[:, :45] = 50 + rng.normal(0, 6, (450, 45))
+    shades = Image.fromarray(photo.clip(0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.7))
+    shades.save(tmp_path / "photo.png")
+    found = read_picture(tmp_path / "photo.png", 64, True)
+    assert found[:, 30:].max() > 100, "the corner fills the square"
+    assert (found > 100).any(axis=0).sum() > 30
+    assert (found > 100).any(axis=1).sum() > 40
+
+
 def test_the_test_splits_own_drawings_give_the_runs_own_predictions(run, tmp_path, capsys):
     search = run.read_search()
     data = open_data(search["data"]["cache"])

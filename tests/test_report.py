@@ -86,7 +86,13 @@ def ways_to_write(value):
         number = float(value)
         if math.isfinite(number):
             texts += [f"{100 * within:.1f}" for within in (number, min(1.0, max(0.0, number)))]
-            texts += [f"{number:,.0f}", f"{number:.3g}", duration_text(max(0.0, number))]
+            texts += [
+                f"{number:,.0f}",
+                f"{100 * number:.0f}",
+                f"{number:.3f}",
+                f"{number:.3g}",
+                duration_text(max(0.0, number)),
+            ]
     return set().union(*map(numbers_in, texts))
 
 

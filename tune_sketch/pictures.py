@@ -12,6 +12,7 @@ from tune_sketch.data.sources import IMAGE_SUFFIXES, Drawing
 CLEAN_DEVIATION = 6  # grey values by which the paper of a clean file may vary
 PHOTO_SIDE_PX = 1024  # photos are worked on at this size
 LEAST_CONTRAST = 12.0  # grey values by which ink must differ from the paper around it
+LEAST_INK = 3e-4  # of a photo's area: a drawing has more
 MARGIN_FRACTION = 0.08  # of free paper around a drawing that was cut out of a photo
 
 
@@ -88,20 +89,14 @@ def square_of(picture: Image.Image, image_px: int, invert: bool) -> np.ndarray:
 def find_ink(picture: Image.Image) -> np.ndarray:
     """uint8 [side, side]: the ink of a photo of paper or of a board, 255 on 0, cut out with a margin.
 
-    The paper is the local median, so that shadows and vignettes go; the sign of the strongest differences says whether
-    the ink is dark or light; what is no stronger than the paper's grain is dropped, and so is what touches the edge
-    (a table behind the paper) when the drawing is elsewhere. Raises BadDrawing when nothing is left.
+    The paper is what most of the surroundings look like, so that shadows and vignettes go; what is no stronger than
+    its grain is dropped, and so is a table behind the paper; the ink is dark or light, whichever looks more like a
+    drawing. Raises BadDrawing when nothing is left.
     """
     picture = picture.copy()
     picture.thumbnail((PHOTO_SIDE_PX, PHOTO_SIDE_PX))
     grey = ndimage.gaussian_filter(np.asarray(picture, np.float32), 0.8)  # less grain, lines as they are
-    darkest, lightest = np.percentile(grey - estimate_paper(grey, 50), [0.5, 99.5])
-    is_dark = -darkest > lightest
-    difference = grey - estimate_paper(grey, 75 if is_dark else 25)
-    ink = np.maximum(0, -difference if is_dark else difference)
-    grain = 1.4826 * float(np.median(np.abs(difference - np.median(difference))))
-    least = max(LEAST_CONTRAST, 4 * grain)
-    strokes = keep_drawing(ink > least)
+    ink, least, strokes = max((find_strokes(grey, is_dark) for is_dark in (True, False)), key=likeness)
     if not strokes.any():
         raise BadDrawing("no drawing is to be seen on it")
     full = max(least + 1, float(np.percentile(ink[strokes], 75)))
@@ -117,10 +112,26 @@ def find_ink(picture: Image.Image) -> np.ndarray:
     return np.rint(255 * square).astype(np.uint8)
 
 
+def find_strokes(grey: np.ndarray, is_dark: bool) -> tuple[np.ndarray, float, np.ndarray]:
+    """(float [H, W] how much darker or lighter than the paper, the least that is ink, bool [H, W] the drawing)."""
+    difference = grey - estimate_paper(grey, 75 if is_dark else 25)
+    ink = np.maximum(0, -difference if is_dark else difference)
+    grain = 1.4826 * float(np.median(np.abs(difference - np.median(difference))))
+    least = max(LEAST_CONTRAST, 4 * grain)
+    return ink, least, keep_drawing(ink > least)
+
+
+def likeness(found: tuple[np.ndarray, float, np.ndarray]) -> tuple[bool, float]:
+    """How much like a drawing what was found is: within the picture rather than across it, then with much ink."""
+    ink, _, strokes = found
+    num_sides = sum(bool(side.any()) for side in (strokes[0], strokes[-1], strokes[:, 0], strokes[:, -1]))
+    return num_sides < 2 and bool(strokes.any()), float(ink[strokes].sum())
+
+
 def estimate_paper(grey: np.ndarray, percentile: int) -> np.ndarray:
     """float32 like `grey`: the paper's shade at each place, the percentile of the surroundings, a sixth of the picture.
 
-    50 while it is not known whether ink is dark or light; then beyond it, because a thick pen may cover half.
+    Not the median, because a thick pen may cover half: 75 where ink is dark, 25 where it is light.
     """
     small = Image.fromarray(grey.clip(0, 255).astype(np.uint8))
     small.thumbnail((96, 96))
@@ -131,14 +142,23 @@ def estimate_paper(grey: np.ndarray, percentile: int) -> np.ndarray:
 
 
 def keep_drawing(mask: np.ndarray) -> np.ndarray:
-    """The mask without specks, and without what touches the picture's edge unless that is most of it."""
+    """The mask without specks, and without what touches the picture's edge.
+
+    What touches two sides of the picture is a table, a fold or the paper's end, however large. What touches one may be
+    a drawing that was cut off, and stays when it is most of the rest.
+    """
     labels, num_labels = ndimage.label(mask, structure=np.ones((3, 3)))
     if not num_labels:
         return mask
     sizes = np.bincount(labels.ravel(), minlength=num_labels + 1)
     sizes[0] = 0
     keep = sizes >= max(6, 2e-5 * mask.size, 0.004 * sizes.sum())
-    at_edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    sides = [np.unique(side) for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1])]
+    at_edge, num_sides = np.unique(np.concatenate(sides), return_counts=True)
+    without_table = keep.copy()
+    without_table[at_edge[num_sides > 1]] = False
+    if sizes[without_table].sum() >= LEAST_INK * mask.size:
+        keep = without_table
     inside = keep.copy()
     inside[at_edge] = False
     if sizes[inside].sum() >= 0.2 * sizes[keep].sum():
