@@ -95,6 +95,15 @@ def test_one_factor_names_its_step_and_all_that_it_compares(tmp_path):
     assert "stops no trial" in text
 
 
+def test_a_warm_start_names_the_earlier_trial(tmp_path):
+    run, journal = begin_run(tmp_path / "run")
+    add_trials(run, journal, 1)
+    like = journal.trials[0]
+    origin = {"kind": "warm-start", "rung": None, "run": "earlier", "trial": 0}
+    journal.add_trial(like.config, like.params, like.distributions, seed=1, origin=origin)
+    assert "warm start: trial 0 of earlier was among the best there" in explain(run, 1)
+
+
 def test_runs_of_any_state_and_wrong_use(tmp_path, capsys):
     run, journal = begin_run(tmp_path / "run")
     with pytest.raises(ValueError, match="no trial yet, got 0"):

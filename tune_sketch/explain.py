@@ -72,6 +72,8 @@ def why_lines(record: Record, trials: Sequence[Record], rungs: Sequence[int], se
     counts = ", ".join(f"{len(known)} at epoch {rung}" for rung, known in then.items() if known) or "none"
     if origin["kind"] == "study":
         return ["why       the study's own configuration, which every search tries first"]
+    if origin["kind"] == "warm-start":
+        return [f"why       warm start: trial {origin['trial']} of {origin['run']} was among the best there"]
     if origin["kind"] == "one-factor":
         return one_factor_lines(record, trials)
     if origin["kind"] == "random" and strategy == "random":

@@ -1,0 +1,207 @@
+"""Real searches on Sketchy drawings: every strategy has the same number of epochs, its choice is trained anew.
+
+    python -m benchmarks.strategies_real [--quick] [--minutes 5]
+
+Rows go to results/strategies_real-cpu.csv as they are measured; a second start goes on with what is missing. Each
+search stops when its TRAININGS are spent, counted in epochs; its best trial at the deepest rung is trained on fresh
+seeds, and these networks are scored on the test split, which the search has not seen. Within a repetition all
+strategies have the same drawings in the same splits.
+"""
+
+import argparse
+import io
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import RESULTS, describe, write_result
+from tune_sketch.arguments import make_settings
+from tune_sketch.execution import Stopping, make_job, place, start_ray
+from tune_sketch.journal import Journal, Record
+from tune_sketch.preparation import prepare_inputs
+from tune_sketch.progress import Progress
+from tune_sketch.run_directory import RunDirectory, own, read_csv, write_csv
+from tune_sketch.rungs import rank_trials, rung_epochs
+from tune_sketch.search import create_run, search_trials
+from tune_sketch.settings import STRATEGIES, derive_seed
+
+SKETCHY = Path(__file__).parents[2] / "shared" / "data" / "sketchy-125x25"
+DEFAULT, *OPPONENTS = STRATEGIES
+REPETITIONS = 3
+SEEDS = 3  # fresh ones for each choice
+TRAININGS = 10  # the budget of a search, in trainings of full length
+COLUMNS = (
+    *("repetition", "strategy", "num_epochs", "num_trials", "trial", "trial_epochs", "val_top1_in_search"),
+    *("val_top1", "test_top1", "num_seeds", "search_seconds"),
+)
+# One worker: then the same search gives the same rows again.
+FULL = {"classes": 40, "image_px": 28, "max_epochs": 27, "protocol": "small", "num_samples": 2000, "max_concurrent": 1}
+QUICK = FULL | {"classes": 6, "max_epochs": 9}
+
+
+class EpochLimit(Stopping):
+    """Ends a search after so many epochs of all trials together."""
+
+    journal: Journal
+    num_epochs: int
+
+    def asked(self) -> bool:
+        if not self.reason and sum(len(record.epochs) for record in self.journal.trials) >= self.num_epochs:
+            self.ask(f"{self.num_epochs} epochs")
+        return super().asked()
+
+
+def cut(trials: list[Record], num_epochs: int) -> list[Record]:
+    """The trials as they were when so many epochs had been recorded."""
+    times = sorted(epoch["recorded_at"] for record in trials for epoch in record.epochs)
+    last = times[min(num_epochs, len(times)) - 1]
+    earlier = []
+    for record in trials:
+        epochs = [epoch for epoch in record.epochs if epoch["recorded_at"] <= last]
+        whole = len(epochs) == len(record.epochs)
+        earlier.append(replace(record, epochs=epochs, status=record.status if whole else "stopped"))
+    return earlier
+
+
+def retrain(job: dict[str, Any]) -> tuple[float, float]:
+    """(validation top-1, test top-1) of one training to its end."""
+    from trainables.training import evaluate, fit, predict_probabilities
+    from trainables.trial import open_job
+    from tune_sketch.data import open_data
+    from tune_sketch.data.splits import read_splits
+
+    model, splits, device = open_job(job)
+    for metrics, _ in fit(model, splits, job["config"], seed=job["seed"], device=device):
+        value = metrics["val_top1"]
+    data = open_data(Path(job["data_cache"]))
+    test = read_splits(Path(job["splits"]), data).test
+    probabilities = predict_probabilities(
+        model, data.images[test], device=device, invert=job["invert"], pretrained=False
+    )
+    return value, evaluate(probabilities, data.labels[test])["top1"]
+
+
+def measure(strategy: str, repetition: int, choices: dict[str, Any], num_seeds: int, folder: Path) -> dict[str, Any]:
+    """One row: a search with its budget of epochs, then its choice on fresh seeds."""
+    import ray
+
+    more = {"passes": 50} if strategy == "one-factor" else {}  # until the budget is spent
+    settings = make_settings("baseline", choices | more | {"strategy": strategy, "seed": repetition})
+    run = create_run(folder / f"{strategy}-{repetition}", settings, prepare_inputs(settings), None)
+    num_epochs = TRAININGS * settings.max_epochs
+    rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
+    with own(run):
+        journal, search = run.open_journal(), run.read_search()
+        start_ray(None)
+        workers = place(settings)
+        progress = Progress(settings.num_samples, rungs, settings.reduction_factor, 0.0, file=io.StringIO())
+        stopping = EpochLimit(run, lambda text: None)
+        stopping.journal, stopping.num_epochs = journal, num_epochs
+        started = time.monotonic()
+        search_trials(run, search, settings, journal, rungs, workers, stopping, progress)
+        seconds = time.monotonic() - started
+        trials = cut(journal.trials, num_epochs)
+        best = rank_trials(trials, rungs)[0]
+        jobs = []
+        for index in range(num_seeds):
+            record = replace(best, seed=derive_seed(repetition, "fresh", index))
+            jobs.append(make_job(record, RunDirectory(run.path), search, settings, workers.num_threads))
+        task = ray.remote(num_cpus=workers.cpus)(retrain)
+        values = [ray.get(task.remote(job)) for job in jobs]
+        journal.close()
+    return {
+        "repetition": repetition,
+        "strategy": strategy,
+        "num_epochs": sum(len(record.epochs) for record in trials),
+        "num_trials": sum(bool(record.epochs) for record in trials),
+        "trial": best.number,
+        "trial_epochs": len(best.epochs),
+        "val_top1_in_search": best.last_value,
+        "val_top1": statistics.fmean(value[0] for value in values),
+        "test_top1": statistics.fmean(value[1] for value in values),
+        "num_seeds": num_seeds,
+        "search_seconds": round(seconds, 1),
+    }
+
+
+def summarise(rows: list[dict[str, Any]]) -> tuple[list[str], list[str], bool]:
+    """(lines of the table, ratios in words, whether the default is at least as good as each on average)."""
+    tops = {(r["strategy"], int(r["repetition"])): float(r["test_top1"]) for r in rows}
+    repetitions = sorted({repetition for _, repetition in tops})
+    lines = [
+        "| strategy | test top-1 of the choice, %: mean (sd) | by repetition | default minus it, points: mean (sd) | "
+        "trials | n |",
+        "|---|---|---|---|---|---|",
+    ]
+    ratios, passed = [], True
+    for strategy in STRATEGIES:
+        own_rows = [row for row in rows if row["strategy"] == strategy]
+        values = [100 * tops[strategy, r] for r in repetitions if (strategy, r) in tops]
+        both = [r for r in repetitions if (strategy, r) in tops and (DEFAULT, r) in tops]
+        if not values:
+            continue
+        gains = [100 * (tops[DEFAULT, r] - tops[strategy, r]) for r in both]
+        trials = ", ".join(str(row["num_trials"]) for row in own_rows)
+        each = ", ".join(f"{value:.1f}" for value in values)
+        gain = mean_and_deviation(gains, "+.1f") if strategy != DEFAULT else ""
+        lines.append(
+            f"| {strategy} | {mean_and_deviation(values, '.1f')} | {each} | {gain} | {trials} | {len(values)} |"
+        )
+        if strategy != DEFAULT and both:
+            quotients = [tops[DEFAULT, r] / tops[strategy, r] for r in both]
+            ratios.append(f"{DEFAULT} / {strategy} {mean_and_deviation(quotients, '.2f')}, n = {len(both)}")
+            passed = passed and statistics.fmean(quotients) >= 1.0
+    return lines, ratios, passed
+
+
+def mean_and_deviation(values: list[float], form: str) -> str:
+    """Mean and, in brackets, sample standard deviation."""
+    deviation = f" ({statistics.stdev(values):{form.lstrip('+')}})" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):{form}}{deviation}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one small repetition on doodles; writes no result file")
+    parser.add_argument("--minutes", type=float, help="begin no search that would end later; the next start goes on")
+    arguments = parser.parse_args()
+    path = RESULTS / "strategies_real-cpu.csv"
+    rows: list[dict[str, Any]] = []
+    if not arguments.quick and path.exists():
+        rows = list(read_csv(path))
+    done = {(row["strategy"], int(row["repetition"])) for row in rows}
+    choices = QUICK if arguments.quick else FULL | {"data": str(SKETCHY)}
+    started, longest = time.monotonic(), 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        for repetition in range(1 if arguments.quick else REPETITIONS):
+            for strategy in STRATEGIES:
+                if (strategy, repetition) in done:
+                    continue
+                begun = time.monotonic()
+                if arguments.minutes and begun + 1.2 * longest > started + 60 * arguments.minutes:
+                    print(f"{len(rows)} of {REPETITIONS * len(STRATEGIES)} searches are done; start again to go on")
+                    return 3
+                rows.append(measure(strategy, repetition, choices, 1 if arguments.quick else SEEDS, Path(folder)))
+                longest = max(longest, time.monotonic() - begun)
+                print(rows[-1], flush=True)
+                if not arguments.quick:
+                    write_csv(path, COLUMNS, rows)
+    lines, ratios, passed = summarise(rows)
+    print("\n".join(lines))
+    if not arguments.quick:
+        about = (
+            f"`baseline` on the first {FULL['classes']} classes of sketchy-125x25 at {FULL['image_px']} px, trainings "
+            f"of at most {FULL['max_epochs']} epochs, {TRAININGS * FULL['max_epochs']} epochs for each search on one "
+            f"worker; each choice on {SEEDS} fresh seeds. One-factor repeats its passes until its epochs are spent."
+        )
+        write_result("strategies_real", __doc__.splitlines()[0], [about, "", *lines])
+    print(f"{'; '.join(ratios)} (mean of paired ratios of test top-1, standard deviation in brackets); {describe()}")
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
