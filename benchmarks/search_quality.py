@@ -22,7 +22,7 @@ from typing import Any
 import optuna
 
 from benchmarks.cluster import simulate
-from benchmarks.curves.tasks import Task, load_tasks
+from benchmarks.curves.tasks import SHARED, Task, load_tasks
 from benchmarks.opponents import METHODS, factors_of
 from tune_sketch.rungs import rung_epochs
 from tune_sketch.warm_start import choose_in_turn
@@ -174,8 +174,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run_quick() -> list[dict[str, Any]]:
-    """A few searches of the methods that matter most."""
-    tasks = load_tasks("report")
+    """A few searches of the methods that matter most; without the shared curves on the sketch table alone."""
+    tasks = load_tasks("report", ("lcbench", "sketch") if SHARED.exists() else ("sketch",))
     names = [name for name in tasks if name.startswith("lcbench")][::4] + [n for n in tasks if n.startswith("sketch")]
     rows = []
     for seed in range(3):

@@ -18,6 +18,7 @@ from benchmarks.curves.record import MAX_EPOCHS
 from benchmarks.curves.table import load_table
 from search_spaces import SPACES, study_configuration
 from search_spaces.common import SpaceLimits, fewest_epochs
+from tune_sketch.one_factor import FixedSampler
 from tune_sketch.settings import default_grace_epochs, derive_seed
 
 SHARED = Path(os.environ.get("SEARCH_CURVES", Path(__file__).parents[3] / "shared" / "data" / "search-curves"))
@@ -48,6 +49,13 @@ class Task:
     max_epochs: int
     factors: tuple[str, ...]  # in which the study's way would take them
     first: tuple[Config, ...] = ()  # what is tried first by every method
+
+    def middle(self) -> Config:
+        """The middle of every range: what one would try first, as the study's configuration is on drawings."""
+        study = optuna.create_study(sampler=FixedSampler({}))
+        trial = study.ask()
+        self.space(trial, self.limits)
+        return trial.params
 
     @property
     def grace_epochs(self) -> int:
@@ -86,6 +94,7 @@ class LCBench(Task):
 
     def __init__(self, code: int, name: str) -> None:
         self.code, self.name = code, f"lcbench-{name}"
+        self.first = (self.middle(),)
 
     def space(self, trial: BaseTrial, limits: SpaceLimits) -> Config:
         return {
@@ -182,6 +191,7 @@ class TaskSet(Task):
         # A loss that exploded or is not a number counts as twice that of an untrained network: it is no use either way.
         self.losses = np.minimum(np.nan_to_num(losses, nan=2 * chance, posinf=2 * chance), 2 * chance)
         self.neighbours = Neighbours(self.place(settings), self.losses[:, -1], list(range(8)))
+        self.first = (self.middle(),)
 
     def place(self, settings: np.ndarray) -> np.ndarray:
         """Settings [..., 8] in the unit cube of their logarithms."""
