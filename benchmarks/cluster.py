@@ -116,10 +116,10 @@ class Cluster:
     def start_trials(self) -> None:
         """Give each idle worker a trial, as far as the searcher has one."""
         while self.num_idle:
-            started = time.process_time()
+            started = time.thread_time()
             trial_id = f"{self.num_events}-{self.num_idle}"
             job = self.searcher.suggest(trial_id)
-            seconds = time.process_time() - started
+            seconds = time.thread_time() - started
             self.outcome.searcher_seconds += seconds
             self.driver_free_at = max(self.driver_free_at, self.journal.now) + seconds
             if job is None or job == Searcher.FINISHED:
