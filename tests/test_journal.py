@@ -3,6 +3,7 @@
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
 from tune_sketch.journal import Journal, mask_password
@@ -92,6 +93,35 @@ def test_a_kill_between_ending_and_state_leaves_the_trial_unfinished(url):
     assert again.trials[0].is_unfinished
     again.end(again.trials[0], "stopped")
     assert Journal(url, "s").trials[0].status == "stopped"
+
+
+def test_a_suggestion_whose_answer_got_lost_is_there_once(url, monkeypatch):
+    journal = Journal(url, "s", create=True)
+    commit, answers = journal.storage.create_new_trial, iter([StorageInternalError("gone"), None])
+
+    def answer_late(*arguments):
+        identifier, error = commit(*arguments), next(answers)
+        if error is not None:
+            raise error
+        return identifier
+
+    monkeypatch.setattr(journal.storage, "create_new_trial", answer_late)
+    first, second = add_trial(journal), add_trial(journal)
+    assert (first.number, second.number) == (0, 1)
+    assert [record.number for record in Journal(url, "s").trials] == [0, 1]
+
+
+def test_a_suggestion_reads_no_other_trials(url, monkeypatch):
+    """It must cost the same after ten thousand trials."""
+    journal = Journal(url, "s", create=True)
+
+    def refuse(*arguments, **options):
+        raise AssertionError("all trials are read")
+
+    monkeypatch.setattr(journal.storage, "get_all_trials", refuse)
+    add_trial(journal)
+    journal.record_epoch(journal.trials[0], make_metrics(1))
+    journal.end(journal.trials[0], "completed")
 
 
 def test_waiting_trials_go_on(url):
