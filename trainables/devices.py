@@ -1,5 +1,8 @@
 """Where a network runs and in which number format; what "out of memory" looks like there."""
 
+import ctypes
+import sys
+
 import torch
 from torch import nn
 
@@ -43,6 +46,22 @@ def place_model(model: nn.Module, device: torch.device) -> None:
     model.to(device).to(memory_format=memory_format(device))
     if device.type == "cpu":
         use_products_for_small_maps(model)
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what a training frees for the next step, for the rest of this process.
+
+    By default glibc gives large blocks back to the system, which must clear every page again: 13,000 page faults in a
+    training step of the baseline at 64 px (batch of 64), 82 against 66 ms of CPU time; 445 against 415 ms for resnet50
+    at 32 px. The most memory in use is the same.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if mallopt is not None:
+        trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+        mallopt(mmap_threshold, 2**30)
+        mallopt(trim_threshold, 2**31 - 1)
 
 
 def memory_format(device: torch.device) -> torch.memory_format:

@@ -138,11 +138,13 @@ def open_job(job: dict[str, Any]) -> tuple[Any, Any, str]:
     import torch
 
     from trainables.architecture import build_model
+    from trainables.devices import keep_freed_memory
     from trainables.training import SplitArrays, TrainingSplits, default_device
     from tune_sketch.data import open_data, stage_data
     from tune_sketch.data.splits import read_splits
 
     torch.set_num_threads(max(1, int(job["num_threads"])))
+    keep_freed_memory()
     data = open_data(stage_data(job["data_cache"]))
     if isinstance(job["splits"], str):
         splits = read_splits(Path(job["splits"]), data)
