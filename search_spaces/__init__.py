@@ -46,4 +46,20 @@ def study_configuration(model: str, limits: SpaceLimits) -> dict[str, Any]:
     return dict(trial.params)
 
 
-__all__ = ["SPACES", "SpaceLimits", "configuration_of", "known_space", "study_configuration"]
+def largest_configuration(model: str, limits: SpaceLimits) -> dict[str, Any]:
+    """What takes most memory in the space: the largest batch, nothing frozen, the optimizer with most state."""
+    parameters = study_configuration(model, limits)
+    trial = FixedTrial(parameters)
+    configuration = known_space(model).space(trial, limits)
+    sizes = getattr(trial.distributions.get("batch_size"), "choices", (configuration["batch_size"],))
+    return configuration | {"batch_size": max(sizes), "freeze": "none", "optimizer": "adam"}
+
+
+__all__ = [
+    "SPACES",
+    "SpaceLimits",
+    "configuration_of",
+    "known_space",
+    "largest_configuration",
+    "study_configuration",
+]

@@ -60,6 +60,7 @@ def test_defaults_suit_the_data(tmp_path):
         ("--model baseline --max-concurrent 0", "--max-concurrent must be at least 1, got 0"),
         ("--model baseline --cpus-per-trial -1", "--cpus-per-trial must be positive"),
         ("--model baseline --gpus-per-trial -1", "--gpus-per-trial must be 0 or more"),
+        ("--model baseline --gpus-per-trial 1.5", "--gpus-per-trial above 1 must be a whole number, got 1.5"),
         ("--model baseline --confirm-seeds 0", "--confirm-seeds must be at least 1, got 0"),
         ("--model baseline --time-budget soon", "--time-budget"),
         ("--model baseline --gpu-hours 0", "--gpu-hours must be positive, got 0"),

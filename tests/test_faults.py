@@ -21,7 +21,7 @@ from tune_sketch.run_directory import RunDirectory
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 # Nothing is stopped at a rung, and trial 0 has 27 epochs.
-FEW = ("--num-samples", 3, "--max-epochs", 27, "--grace-epochs", 27, "--confirm-top", 0)
+FEW = ("--num-samples", 3, "--max-epochs", 27, "--grace-epochs", 27, "--confirm-top", 0, "--cpus-per-trial", 1)
 IMPATIENT = """
 import sys
 import tune_sketch.journal

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainables.devices import free_cuda_bytes
+
 PREFETCHED_BATCHES = 3
 RESIDENT_FRACTION = 0.4  # of a GPU's free memory: the rest is for the network
 RESIDENT_BYTES = 2 * 2**30  # on other accelerators, which do not say what is free
@@ -29,6 +31,11 @@ class SplitArrays:
 
     def __len__(self) -> int:
         return len(self.labels) if self.indices is None else len(self.indices)
+
+    def take(self, rows: slice) -> "SplitArrays":
+        """The split's drawings at these places, sharing the arrays."""
+        indices = np.arange(len(self)) if self.indices is None else self.indices
+        return SplitArrays(self.images, self.labels, indices[rows])
 
 
 @dataclass
@@ -104,8 +111,7 @@ class BatchSource:
 def resident_limit_bytes(device: torch.device) -> int:
     """How many bytes of drawings may lie on the device beside the network."""
     if device.type == "cuda":
-        free_bytes, _ = torch.cuda.mem_get_info(device)
-        return int(free_bytes * RESIDENT_FRACTION)
+        return int(free_cuda_bytes(device) * RESIDENT_FRACTION)
     return RESIDENT_BYTES
 
 

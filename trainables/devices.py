@@ -2,11 +2,14 @@
 
 import ctypes
 import sys
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainables.convolution import use_products_for_small_maps
+
+CUDA_CONTEXT_BYTES = 600 * 2**20  # about what a process takes on a GPU beside what torch's allocator holds
 
 
 def default_device() -> str:
@@ -14,6 +17,24 @@ def default_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def limit_cuda_memory(gpus: float) -> None:
+    """Hold this process to its fraction of the GPU's memory, which Ray shares out but does not guard.
+
+    Beyond it torch says "out of memory" to this process, which then halves its batches, and not to its neighbours.
+    """
+    if gpus >= 1:
+        return
+    _, of_device = torch.cuda.mem_get_info()
+    torch.cuda.set_per_process_memory_fraction(max(gpus / 2, gpus - CUDA_CONTEXT_BYTES / of_device))
+
+
+def free_cuda_bytes(device: torch.device) -> int:
+    """What this process can still have: of the GPU's free memory and of its own fraction, the smaller."""
+    free_bytes, of_device = torch.cuda.mem_get_info(device)
+    allowed = torch.cuda.get_per_process_memory_fraction() * of_device - torch.cuda.memory_reserved()
+    return max(0, min(free_bytes, int(allowed)))
 
 
 def autocast(model: nn.Module, device: torch.device) -> torch.autocast:
@@ -90,3 +111,14 @@ def free_cached_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+def copy_to_cpu(value: Any) -> Any:
+    """The same nested dicts and lists with every tensor copied to the CPU: later epochs do not change it."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: copy_to_cpu(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [copy_to_cpu(item) for item in value]
+    return value

@@ -13,7 +13,15 @@ from torch import Tensor, nn
 from trainables.architecture import LaterLayers, check_image_px, set_training_mode
 from trainables.augmentation import augment
 from trainables.batches import BatchSource, SplitArrays, TrainingSplits, shuffled_batches
-from trainables.devices import autocast, default_device, free_cached_memory, is_out_of_memory, place_model
+from trainables.data_parallel import Share
+from trainables.devices import (
+    autocast,
+    copy_to_cpu,
+    default_device,
+    free_cached_memory,
+    is_out_of_memory,
+    place_model,
+)
 from trainables.frozen_prefix import FrozenViews, open_frozen_prefix
 from trainables.prediction import compute_logits, evaluate, normalise, predict_probabilities, to_unit
 
@@ -54,6 +62,7 @@ def fit(
     pretrained: bool = False,
     frozen_views: FrozenViews | None = None,
     state: dict[str, Any] | None = None,
+    share: Share = Share(),  # noqa: B008  (immutable)
 ) -> Generator[tuple[dict[str, Any], dict[str, Any]], None, None]:
     """Train for config["epochs"] epochs; yield (metrics, state) after each, numbered from 1.
 
@@ -70,50 +79,60 @@ def fit(
     activations of frozen layers are one of, 0: computed from the drawings.
 
     A batch that does not fit into memory is cut in halves until it does, and their gradients are summed:
-    the same gradient, except that batch norm takes its statistics from the part.
+    the same gradient, except that batch norm takes its statistics from the part. With several processes,
+    each calling fit alike but for its `share`, a batch is cut between them in the same way.
     With frozen_views, what frozen layers compute may be kept and used again: see FrozenViews.
     Raises Diverged, OutOfMemory, and ValueError for values that cannot be.
     """
     device = torch.device(device)
-    check_splits(model, splits)
+    check_splits(model, splits, share)
     place_model(model, device)
     optimizer = build_optimizer(model, config, device)
-    drawings = BatchSource(splits.train, device), BatchSource(splits.validation, device)
-    epoch, step, micro_batch = 0, 0, min(config["batch_size"], len(splits.train))
+    of_validation = splits.validation.take(share.rows(len(splits.validation)))
+    drawings = BatchSource(splits.train, device), BatchSource(of_validation, device)
+    epoch, step = 0, 0
+    micro_batch = math.ceil(min(config["batch_size"], len(splits.train)) / share.num_processes)
     if state is not None:
-        epoch, step, micro_batch = state["epoch"], state["step"], state["micro_batch"]
+        epoch, step, micro_batch = state["epoch"], state["step"], min(micro_batch, state["micro_batch"])
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
+    if share.num_processes > 1:
+        frozen_views = None  # each process would fill a store of its own, and judge it by its own clock
     frozen = open_frozen_prefix(model, splits, config, frozen_views, device, pretrained, state)
 
     while epoch < config["epochs"]:
         epoch += 1
         epoch_start = time.perf_counter()
-        generator = seed_epoch(seed, epoch)
+        generator = seed_epoch(seed, epoch, share.rank)
         batches = shuffled_batches(len(splits.train), config["batch_size"], generator)
         sums = torch.zeros(3, device=device)  # loss, top-1 and top-5 hits over all drawings so far
         activations = None if frozen is None else frozen.open_sources(epoch)
         network = model if frozen is None or activations is None else frozen.later_layers
         train, validation = activations or drawings
         set_training_mode(model)
+        smallest = smallest_part(model)
         for images, labels in train.iterate(batches):
             learning_rate = learning_rate_at(config, step)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
+            # Of the whole batch in every process, which is cheap, so that all draw the same changes.
             inputs = vary(images, network, config, generator, splits.invert)
+            rows = share.rows(len(labels), smallest)
             batch_sums, micro_batch = accumulate_gradients(
-                network, inputs, labels, config["label_smoothing"], pretrained, micro_batch
+                network, inputs[rows], labels[rows], len(labels), config["label_smoothing"], pretrained, micro_batch
             )
+            share.sum_gradients(model)
             optimizer.step()
             optimizer.zero_grad()
             sums += batch_sums
             step += 1
-            if step % STEPS_BETWEEN_CHECKS == 0 and not math.isfinite(sums[0].item()):
+            if step % STEPS_BETWEEN_CHECKS == 0 and not math.isfinite(share.sum(sums)[0].item()):
                 raise Diverged(epoch)
-        train_loss, train_top1, train_top5 = (sums / len(splits.train)).tolist()
+        train_loss, train_top1, train_top5 = (share.sum(sums) / len(splits.train)).tolist()
         train_seconds = time.perf_counter() - epoch_start
         renew_batch_norm(network, train, config, generator, splits.invert, pretrained, micro_batch)
-        val_loss, val_top1, val_top5 = validate(network, validation, pretrained, 4 * micro_batch)
+        val_sums = validate(network, validation, pretrained, 4 * micro_batch)
+        val_loss, val_top1, val_top5 = (share.sum(val_sums) / len(splits.validation)).tolist()
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
             raise Diverged(epoch)
         epoch_seconds = time.perf_counter() - epoch_start
@@ -144,12 +163,14 @@ def fit(
         yield metrics, state
 
 
-def check_splits(model: nn.Module, splits: TrainingSplits) -> None:
+def check_splits(model: nn.Module, splits: TrainingSplits, share: Share) -> None:
     """ValueError for splits that cannot be trained on."""
     check_image_px(model, min(splits.train.images.shape[1:]))
-    if len(splits.train) < 2 or len(splits.validation) < 1:
+    least = share.num_processes
+    if len(splits.train) < 2 or len(splits.validation) < least:
         raise ValueError(
-            f"training needs at least 2 drawings and validation 1, got {len(splits.train)} and {len(splits.validation)}"
+            f"training needs at least 2 drawings and validation {least}, "
+            f"got {len(splits.train)} and {len(splits.validation)}"
         )
 
 
@@ -176,14 +197,15 @@ def learning_rate_at(config: Mapping[str, Any], step: int) -> float:
     return config["learning_rate"] / (1 + config["decay"] * step)
 
 
-def seed_epoch(seed: int, epoch: int) -> torch.Generator:
+def seed_epoch(seed: int, epoch: int, rank: int = 0) -> torch.Generator:
     """Seed all that is random in an epoch from (seed, epoch).
 
     Dropout draws from torch's global generators, which are seeded here; the order of the drawings and
-    their augmentation draw from the generator that is returned, on the CPU whatever the device.
+    their augmentation draw from the generator that is returned, on the CPU whatever the device: the same
+    in every process of a training, while each has dropout of its own.
     """
     for_dropout, for_data = np.random.SeedSequence([seed, epoch]).generate_state(2)
-    torch.manual_seed(int(for_dropout))
+    torch.manual_seed(int(for_dropout) + rank)
     return torch.Generator().manual_seed(int(for_data))
 
 
@@ -198,16 +220,20 @@ def accumulate_gradients(
     model: nn.Module,
     inputs: Tensor,
     labels: Tensor,
+    batch_size: int,
     label_smoothing: float,
     pretrained: bool,
     micro_batch: int,
 ) -> tuple[Tensor, int]:
-    """Add the gradient of the batch's mean loss; ([loss, top-1, top-5] summed over the batch, micro batch).
+    """Add the gradient of a batch's mean loss; ([loss, top-1, top-5] summed over these drawings, micro batch).
 
-    inputs: float [B, 1, H, W] in [0, 1]; labels: int64 [B]. Where memory does not suffice, the micro batch
-    is halved and the batch begun again; the micro batch that worked is returned.
+    inputs: float [B, 1, H, W] in [0, 1]; labels: int64 [B]: the batch of batch_size drawings, or this
+    process's share of it, possibly none. Where memory does not suffice, the micro batch is halved and the
+    batch begun again; the micro batch that worked is returned.
     """
-    smallest = 2 if trained_batch_norm(model) else 1  # batch norm cannot normalise a single drawing
+    smallest = smallest_part(model)
+    if len(labels) == 0:
+        return torch.zeros(3, device=inputs.device), micro_batch
     while True:
         try:
             sums = torch.zeros(3, device=inputs.device)
@@ -215,7 +241,7 @@ def accumulate_gradients(
             for part in torch.arange(len(labels)).tensor_split(num_parts):
                 rows = slice(int(part[0]), int(part[-1]) + 1)
                 loss, hits = forward(model, inputs[rows], labels[rows], label_smoothing, pretrained)
-                (loss * len(part) / len(labels)).backward()
+                (loss * len(part) / batch_size).backward()
                 sums += hits
             return sums, micro_batch
         except RuntimeError as error:
@@ -250,16 +276,14 @@ def score(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([loss, hits[:, 0].sum(), hits.any(dim=1).sum()])
 
 
-def validate(model: nn.Module, source: BatchSource, pretrained: bool, batch_size: int) -> tuple[float, float, float]:
-    """(mean cross-entropy, top-1, top-5) of a split without augmentation."""
+def validate(model: nn.Module, source: BatchSource, pretrained: bool, batch_size: int) -> Tensor:
+    """[cross-entropy, top-1 hits, top-5 hits] summed over a split, without augmentation."""
     try:
         logits = compute_logits(model, source, pretrained=pretrained, batch_size=min(256, batch_size))
     except torch.OutOfMemoryError as error:
         raise OutOfMemory("not even one drawing of the validation split fits into memory") from error
     rows = slice(None) if source.split.indices is None else source.split.indices
-    labels = source.labels[rows].to(source.device)
-    loss, top1, top5 = (score(logits, labels) / len(labels)).tolist()
-    return loss, top1, top5
+    return score(logits, source.labels[rows].to(source.device))
 
 
 def renew_batch_norm(
@@ -298,12 +322,6 @@ def trained_batch_norm(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm
     return [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
 
 
-def copy_to_cpu(value: Any) -> Any:
-    """The same nested dicts and lists with every tensor copied to the CPU: later epochs do not change it."""
-    if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, dict):
-        return {key: copy_to_cpu(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [copy_to_cpu(item) for item in value]
-    return value
+def smallest_part(model: nn.Module) -> int:
+    """The fewest drawings that the network can be trained on: batch norm cannot normalise a single one."""
+    return 2 if trained_batch_norm(model) else 1

@@ -1,6 +1,7 @@
 """Runs one training as a Ray Tune trainable: drives fit() an epoch at a time, reports it, keeps checkpoints."""
 
 import os
+import tempfile
 import time
 import traceback
 import warnings
@@ -11,30 +12,61 @@ from typing import Any
 import ray.util
 from ray import tune
 
+from trainables.data_parallel import Share, Team
+
 
 class SketchTrial(tune.Trainable):
     """One training, one epoch per `step`. ASHA stops it by not asking for the next.
 
-    The job (the `config` that Ray hands over) is plain JSON made by `tune_sketch.search.make_job`: key, model,
-    config, seed, paths of data, splits, weights and checkpoints. A step's result holds `status`: "epoch" with
-    `metrics`, or one of the endings "diverged", "out_of_memory", "failed" with `error`, or "not_written" where the
-    disk is full: then the epoch is kept in memory, and the next step tries again to write it. Errors are reported, not
-    raised, so that only what a retry can mend is retried: a process that died, or a machine that cannot get at the data
-    (NotStaged).
+    The job (the `config` that Ray hands over) is plain JSON made by `tune_sketch.execution.make_job`: key, model,
+    config, seed, paths of data, splits, weights and checkpoints. With more than one GPU the job is a team's. A step's
+    result is that of `Training.step`; an error is raised only for what a retry can mend: a process that died, or a
+    machine that cannot get at the data (NotStaged).
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Only note the job: the work begins in `step`, where an error can be reported."""
-        self.job = config
-        self.epochs: Iterator[tuple[dict, dict]] | None = None
-        self.trained: dict[str, Any] | None = None  # an epoch that is neither safe nor reported yet
-        self.checkpoint_epoch = 0
-        self.warning = ""
+        """Only hand on the job: the work begins in `step`, where an error can be reported."""
+        self.trainer = make_trainer(config["num_processes"])
+        self.trainer.begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next job in the same process, which has torch and the data loaded already."""
-        self.setup(new_config)
+        self.trainer.begin(new_config)
         return True
+
+    def step(self) -> dict[str, Any]:
+        return self.trainer.step()
+
+    def cleanup(self) -> None:
+        self.trainer.close()
+
+
+def make_trainer(num_processes: int) -> "Training | Team":
+    """What trains jobs: this process, or a team of so many."""
+    return Training() if num_processes == 1 else Team(num_processes, Training)
+
+
+class Training:
+    """A job's epochs in this process, each with its checkpoint.
+
+    A step's result holds `status`: "epoch" with `metrics`, or one of the endings "diverged", "out_of_memory", "failed"
+    with `error`, or "not_written" where the disk is full: then the epoch is kept in memory, and the next step
+    tries again to write it. Errors are reported, not raised, so that only what a retry can mend is retried. The first
+    process of a team writes.
+    """
+
+    def __init__(self, share: Share = Share()) -> None:  # noqa: B008  (immutable)
+        self.share = share
+        self.epochs: Iterator[tuple[dict, dict]] | None = None
+
+    def begin(self, job: dict[str, Any]) -> None:
+        """Note the job, and let go of the one before."""
+        self.close()
+        self.job = job
+        self.epochs = None
+        self.trained: dict[str, Any] | None = None  # an epoch that is neither safe nor reported yet
+        self.checkpoint_epoch = 0
+        self.warning = ""
 
     def step(self) -> dict[str, Any]:
         """Train one epoch, keep a checkpoint where one is due, and report."""
@@ -65,7 +97,7 @@ class SketchTrial(tune.Trainable):
         if self.epochs is None:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                self.epochs, metrics = start(job)
+                self.epochs, metrics = start(job, self.share)
             self.warning = "; ".join(str(warning.message) for warning in caught if "checkpoint" in str(warning.message))
             if metrics is not None:
                 # Reported again: the driver may have died before it recorded this epoch.
@@ -78,7 +110,8 @@ class SketchTrial(tune.Trainable):
         epoch = metrics["epoch"]
         is_last = epoch == job["config"]["epochs"]
         if epoch % job["checkpoint_epochs"] == 0 or is_last or Path(job["stop_file"]).exists():
-            write_checkpoint(Path(job["checkpoints"]), epoch, self.trained)
+            if self.share.rank == 0:
+                write_checkpoint(Path(job["checkpoints"]), epoch, self.trained)
             self.checkpoint_epoch = epoch
         self.trained = None
         return self.report(metrics)
@@ -94,7 +127,7 @@ class SketchTrial(tune.Trainable):
             "checkpoint_epoch": self.checkpoint_epoch,
         }
 
-    def cleanup(self) -> None:
+    def close(self) -> None:
         """Close the epoch generator, which may hold a prefetching thread."""
         if self.epochs is not None:
             self.epochs.close()  # type: ignore[attr-defined]
@@ -106,7 +139,10 @@ def find_place() -> dict[str, Any]:
     return {"node": ray.util.get_node_ip_address(), "process": os.getpid(), "gpus": gpus.replace(",", " ")}
 
 
-def start(job: dict[str, Any]) -> tuple[Iterator[tuple[dict, dict]], dict[str, Any] | None]:
+def start(
+    job: dict[str, Any],
+    share: Share = Share(),  # noqa: B008  (immutable)
+) -> tuple[Iterator[tuple[dict, dict]], dict[str, Any] | None]:
     """(the epochs still to train, metrics of the checkpoint's epoch or None) for a new or a resumed job."""
     from trainables.checkpoints import read_newest_checkpoint
     from trainables.frozen_prefix import FrozenViews
@@ -129,6 +165,7 @@ def start(job: dict[str, Any]) -> tuple[Iterator[tuple[dict, dict]], dict[str, A
         pretrained=job["pretrained"],
         frozen_views=FrozenViews(job["frozen_views"], job["views_seed"]),
         state=payload["state"] if payload else None,
+        share=share,
     )
     return epochs, payload["metrics"] if payload else None
 
@@ -139,11 +176,11 @@ def open_job(job: dict[str, Any]) -> tuple[Any, Any, str]:
 
     from trainables.architecture import build_model
     from trainables.devices import keep_freed_memory
-    from trainables.training import SplitArrays, TrainingSplits, default_device
+    from trainables.training import SplitArrays, TrainingSplits
     from tune_sketch.data import open_data, stage_data
     from tune_sketch.data.splits import read_splits
 
-    torch.set_num_threads(max(1, int(job["num_threads"])))
+    torch.set_num_threads(max(1, int(job["num_threads"]) // job["num_processes"]))
     keep_freed_memory()
     data = open_data(stage_data(job["data_cache"]))
     if isinstance(job["splits"], str):
@@ -168,23 +205,37 @@ def open_job(job: dict[str, Any]) -> tuple[Any, Any, str]:
         invert=job["invert"],
         fingerprint=data.fingerprint,
     )
-    return model, arrays, default_device()
+    return model, arrays, device_of(job)
+
+
+def device_of(job: dict[str, Any]) -> str:
+    """The device that Ray gave the trial, of which it may use its fraction."""
+    from trainables.devices import default_device, limit_cuda_memory
+
+    device = default_device()
+    if device != "cuda":
+        return device
+    if not job["gpus"]:
+        return "cpu"
+    limit_cuda_memory(job["gpus"])
+    return device
 
 
 def time_epoch(job: dict[str, Any]) -> float:
     """Seconds of one epoch of a job, after a first one that warms up; nothing is kept."""
-    from trainables.training import fit
-
-    model, splits, device = open_job(job)
-    epochs = fit(
-        model,
-        splits,
-        job["config"] | {"epochs": 2},
-        seed=job["seed"],
-        device=device,
-        pretrained=job["pretrained"],
-    )
-    return [metrics["epoch_seconds"] for metrics, _ in epochs][-1]
+    with tempfile.TemporaryDirectory() as folder:
+        config = job["config"] | {"epochs": 3}  # the last would write a checkpoint
+        paths = {"checkpoints": folder, "checkpoint_epochs": 3, "stop_file": f"{folder}/stop"}
+        trainer = make_trainer(job["num_processes"])
+        try:
+            trainer.begin(job | paths | {"key": "timing", "config": config})
+            results = [trainer.step() for _ in range(2)]
+        finally:
+            trainer.close()
+    if results[-1]["status"] != "epoch":
+        reason = results[-1]["error"].strip().splitlines()[-1]
+        raise ValueError(f"the study's configuration cannot be trained: {reason}")
+    return results[-1]["metrics"]["epoch_seconds"]
 
 
 def keep_weights(checkpoints: Path, path: Path) -> None:
@@ -208,7 +259,7 @@ def score_on_test(job: dict[str, Any], weights: str) -> tuple[dict[str, Any], An
     import torch
 
     from trainables.architecture import build_model
-    from trainables.training import default_device, evaluate, predict_probabilities
+    from trainables.training import evaluate, predict_probabilities
     from tune_sketch.data import open_data, stage_data
     from tune_sketch.data.splits import read_splits
 
@@ -218,6 +269,6 @@ def score_on_test(job: dict[str, Any], weights: str) -> tuple[dict[str, Any], An
     model = build_model(job["model"], len(data.class_names), dropout=job["config"].get("dropout", 0.0))
     model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
     probabilities = predict_probabilities(
-        model, data.images[test], device=default_device(), invert=job["invert"], pretrained=job["pretrained"]
+        model, data.images[test], device=device_of(job), invert=job["invert"], pretrained=job["pretrained"]
     )
     return evaluate(probabilities, data.labels[test]) | {"num_images": len(test)}, probabilities

@@ -65,7 +65,7 @@ def build_parser() -> Parser:
     add("--reduction-factor", type=int, metavar="N", help="one trial in N passes a rung (default: 3)")
     add("--max-concurrent", type=int, metavar="N", help="at most N trials at once")
     add("--cpus-per-trial", type=float, metavar="N", help="CPU cores of one trial")
-    add("--gpus-per-trial", type=float, metavar="N", help="GPUs of one trial; fractions share a GPU")
+    add("--gpus-per-trial", type=float, metavar="N", help="GPUs of one trial: 2 split each batch, 0.5 shares a GPU")
     add("--time-budget", metavar="T", help="end the search, not the retraining, after T: 45s, 30m, 2h, 3d")
     add("--gpu-hours", type=float, metavar="N", help="end the search after N GPU-hours of training (or worker-hours)")
     add("--min-gain", type=float, metavar="G", help="end it when 10 more trials may gain under G of top-1, as 0.002")

@@ -48,7 +48,7 @@ def confirm(
     progress.num_confirm_epochs = settings.confirm_seeds * sum(record.config["epochs"] for record in finalists)
 
     def job(record: Record) -> dict[str, Any]:
-        return make_job(record, run, search, settings, workers.num_threads)
+        return make_job(record, run, search, settings, workers.num_threads, workers.gpus)
 
     searcher = RaceSearcher(
         journal,
@@ -100,10 +100,10 @@ def finish(
         # The choice is committed before the test split is touched, and every reading of it is counted.
         readings = journal.notes().get("test_readings", [])
         journal.note("test_readings", [*readings, {"chosen": chosen, "networks": [r.key for r in unread]}])
-        score = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus)(score_on_test)
+        score = ray.remote(num_cpus=workers.cpus, num_gpus=min(1.0, workers.gpus))(score_on_test)
         futures = {}
         for record in unread:
-            job = make_job(record, run, search, settings, workers.num_threads)
+            job = make_job(record, run, search, settings, workers.num_threads, workers.gpus)
             futures[score.remote(job, str((run.retrained / f"{record.key}.pt").absolute()))] = record
         while futures:
             (future,), _ = ray.wait(list(futures), num_returns=1)
@@ -157,7 +157,12 @@ def main(argv: list[str] | None = None) -> int:
             progress = Progress(0, rungs, settings.reduction_factor, 0.0)
             start_ray(arguments.address)
             stopping = Stopping(run, progress.print_line)
-            workers = place(settings, may_grow=arguments.address is not None)
+            workers = place(
+                settings,
+                settings.num_retrainings,
+                trials_per_gpu=search["sittings"][-1].get("packing", {}).get("trials_per_gpu", 1),
+                may_grow=arguments.address is not None,
+            )
             confirm(run, search, settings, journal, workers, stopping, progress)
             progress.show_live("")
             write_tables(run, journal)

@@ -18,6 +18,7 @@ from tune_sketch.run_directory import RunDirectory
 from tune_sketch.scheduler import JournaledASHA
 from tune_sketch.settings import SearchSettings
 
+MOST_THREADS = 8.0  # of one training on a CPU, though cores be idle: more were not measured
 NUM_SAME_FAILURES = 3  # when the first so many trials fail for one reason, and none succeeded, the search ends
 
 
@@ -80,20 +81,23 @@ def start_ray(address: str | None) -> None:
         ) from None
 
 
-def place(settings: SearchSettings, *, may_grow: bool = False) -> Workers:
-    """How many trainings run at once and what each gets; one training is on one machine.
+def place(settings: SearchSettings, num_trainings: int, *, trials_per_gpu: int = 1, may_grow: bool = False) -> Workers:
+    """How many of so many trainings run at once and what each gets; one training is on one machine.
 
-    may_grow: machines may join later, as in a cluster that starts them when trials wait. Raises ValueError when no
-    machine can take one training, unless a cluster may grow and was told what a training needs.
+    trials_per_gpu: what was measured, for where --gpus-per-trial does not say. may_grow: machines may join later, as in
+    a cluster that starts them when trials wait. Raises ValueError when no machine can take one training, unless a
+    cluster may grow and was told what a training needs.
     """
     machines = list_machines()
+    at_once = min(num_trainings, settings.max_concurrent or num_trainings)
     gpus = settings.gpus_per_trial
     if gpus is None:
-        gpus = 1.0 if any(have.get("GPU", 0.0) >= 1 for have in machines) else 0.0
+        num_gpus = sum(int(have.get("GPU", 0.0)) for have in machines)
+        # Ray counts in ten-thousandths. Rather every GPU with one training than one GPU with all.
+        gpus = 10_000 // min(trials_per_gpu, math.ceil(at_once / num_gpus)) / 10_000 if num_gpus else 0.0
     cpus = settings.cpus_per_trial
-    if cpus is None:  # a GPU's share of the cores, so that none of a machine's GPUs is left without
-        shares = [have.get("CPU", 0.0) * gpus // have["GPU"] for have in machines if gpus and have.get("GPU", 0.0)]
-        cpus = max(1.0, min(shares, default=1.0))
+    if cpus is None:
+        cpus = share_of_cores(machines, gpus, at_once)
     num_workers = count_places(cpus, gpus)
     if num_workers == 0 and not (may_grow and settings.gpus_per_trial is not None):
         most_cpus = max((have.get("CPU", 0.0) for have in machines), default=0.0)
@@ -107,6 +111,19 @@ def place(settings: SearchSettings, *, may_grow: bool = False) -> Workers:
     return Workers(max(1, min(num_workers, most or num_workers)), most, cpus, gpus, max(1, int(cpus)))
 
 
+def share_of_cores(machines: list[dict[str, float]], gpus: float, at_once: int) -> float:
+    """Cores of one training, which has as many threads.
+
+    With GPUs, its GPU's share, so that none of a machine's GPUs is left without. Else one core, for trainings beside
+    each other use cores better than threads do (benchmarks/packing.py), and more only where cores would be idle.
+    """
+    if gpus:
+        shares = [have.get("CPU", 0.0) * gpus // have["GPU"] for have in machines if have.get("GPU", 0.0)]
+        return max(1.0, min(shares, default=1.0))
+    cores = [have["CPU"] for have in machines if have.get("CPU", 0.0) >= 1]
+    return max(1.0, min([sum(cores) // at_once, MOST_THREADS, *cores]))
+
+
 def list_machines() -> list[dict[str, float]]:
     """What each machine that Ray has now offers: {"CPU": 48.0, "GPU": 4.0, ...}."""
     import ray
@@ -118,9 +135,15 @@ def count_places(cpus: float, gpus: float) -> int:
     """How many trainings the machines that Ray has now can take at once."""
     num_places = 0
     for have in list_machines():
-        by_gpus = have.get("GPU", 0.0) // gpus if gpus else math.inf
-        num_places += int(min(have.get("CPU", 0.0) // cpus, by_gpus))
+        num_places += int(min(have.get("CPU", 0.0) // cpus, count_on_gpus(have.get("GPU", 0.0), gpus)))
     return num_places
+
+
+def count_on_gpus(num_gpus: float, gpus: float) -> float:
+    """How many trainings so many GPUs take: one is on whole GPUs, or on a fraction of a single one."""
+    if gpus >= 1 or not gpus:
+        return num_gpus // gpus if gpus else math.inf
+    return int(num_gpus) * int(1 / gpus + 1e-9)
 
 
 class Stopping:
@@ -211,7 +234,12 @@ def run_trainings(searcher: Any, scheduler: JournaledASHA, run: RunDirectory, wo
 
 
 def make_job(
-    record: Record, run: RunDirectory, search: dict[str, Any], settings: SearchSettings, num_threads: int
+    record: Record,
+    run: RunDirectory,
+    search: dict[str, Any],
+    settings: SearchSettings,
+    num_threads: int,
+    gpus: float = 1.0,
 ) -> dict[str, Any]:
     """Everything that one training needs to know, as plain JSON."""
     path = run.path.absolute()
@@ -232,4 +260,6 @@ def make_job(
         "views_seed": record.seed if record.is_retraining else settings.seed,
         "invert": settings.invert,
         "num_threads": num_threads,
+        "num_processes": settings.num_processes,
+        "gpus": gpus,
     }

@@ -12,6 +12,7 @@ from search_spaces import SPACES, configuration_of, study_configuration
 from tune_sketch.arguments import build_parser, check_combination, given_choices, make_settings, read_models
 from tune_sketch.execution import Stopping, Workers, make_job, place, run_trainings, start_ray
 from tune_sketch.journal import Journal, JournalError, Record, mask_password
+from tune_sketch.packing import find_trials_per_gpu, placement_text
 from tune_sketch.preparation import (
     Inputs,
     describe_data,
@@ -129,17 +130,22 @@ def carry_out(run: RunDirectory, address: str | None, storage: str | None = None
         journal = run.open_journal(storage)
         journal.mend()
         rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
-        num_confirm_epochs = (settings.confirm_top + 1) * settings.confirm_seeds * settings.max_epochs
+        num_confirm_epochs = settings.num_retrainings * settings.max_epochs
         progress = Progress(settings.num_samples, rungs, settings.reduction_factor, num_confirm_epochs)
         progress.epochs_per_trial = expected_epochs(settings)
         progress.watch([*journal.trials, *journal.retrainings.values()])
         progress.print_line(f"run directory  {run.path}\nTensorBoard    tensorboard --logdir {run.tensorboard}")
         start_ray(address)
         stopping = Stopping(run, progress.print_line)
-        workers = place(settings, may_grow=address is not None)
+        packing = search["sittings"][-1]["packing"] = find_trials_per_gpu(run, search, settings)
+        write_json(run.search_json, search)
+        at = {"trials_per_gpu": packing["trials_per_gpu"], "may_grow": address is not None}
+        workers = place(settings, settings.num_samples, **at)
+        progress.print_line(f"placement      {placement_text(workers, packing)}")
         search_trials(run, search, settings, journal, rungs, workers, stopping, progress)
         if not stopping.by_signal:
             stopping.clear()
+            workers = place(settings, settings.num_retrainings, **at)
             confirm(run, search, settings, journal, workers, stopping, progress)
         progress.show_live("")
         write_tables(run, journal)
@@ -173,7 +179,7 @@ def search_trials(
     limits = SpaceLimits(max_epochs=settings.max_epochs, pretrained=search["weights"]["pretrained"])
 
     def job(record: Record) -> dict[str, Any]:
-        return make_job(record, run, search, settings, workers.num_threads)
+        return make_job(record, run, search, settings, workers.num_threads, workers.gpus)
 
     if settings.time_budget_seconds is not None:
         stopping.deadline = time.time() + settings.time_budget_seconds - wall_seconds(search, journal.trials)
@@ -230,7 +236,7 @@ def print_expected_hours(settings: SearchSettings, inputs: Inputs, address: str 
     limits = inputs.limits(settings)
     config = configuration_of(settings.model, study_configuration(settings.model, limits), limits)
     start_ray(address)
-    workers = place(settings, may_grow=address is not None)
+    workers = place(settings, settings.num_samples, may_grow=address is not None)
     import ray
 
     measure = ray.remote(num_cpus=workers.cpus, num_gpus=workers.gpus)(time_epoch)
@@ -244,6 +250,8 @@ def print_expected_hours(settings: SearchSettings, inputs: Inputs, address: str 
         "pretrained": inputs.pretrained,
         "invert": settings.invert,
         "num_threads": workers.num_threads,
+        "num_processes": settings.num_processes,
+        "gpus": workers.gpus,
     }
     seconds = ray.get(measure.remote(job))
     print("\n".join(expected_hours_lines(settings, seconds, workers.num_workers)), file=sys.stderr)

@@ -106,6 +106,18 @@ class SearchSettings:
             raise ValueError(f"--cpus-per-trial must be positive, got {self.cpus_per_trial:g}")
         if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial < math.inf:
             raise ValueError(f"--gpus-per-trial must be 0 or more, got {self.gpus_per_trial:g}")
+        if self.gpus_per_trial is not None and self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
+            raise ValueError(f"--gpus-per-trial above 1 must be a whole number, got {self.gpus_per_trial:g}")
+
+    @property
+    def num_processes(self) -> int:
+        """Processes of one training: one for each of its GPUs."""
+        return max(1, int(self.gpus_per_trial or 1))
+
+    @property
+    def num_retrainings(self) -> int:
+        """Trainings after the search: the study's configuration and the best, on each fresh seed."""
+        return (self.confirm_top + 1) * self.confirm_seeds
 
     def to_json(self) -> dict[str, Any]:
         """All settings as JSON values."""

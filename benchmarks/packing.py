@@ -1,0 +1,121 @@
+"""Trials beside each other on one thread each, against one trial on all cores: drawings per second all together.
+
+python -m benchmarks.packing [--quick]     on a GPU: how many trials share it, as a search measures it
+"""
+
+import argparse
+import itertools
+import os
+import statistics
+import sys
+from typing import Any
+
+import torch
+
+from benchmarks.machine import describe, write_result
+from search_spaces import configuration_of, largest_configuration, study_configuration
+from trainables.measuring import JobTrainings, choose_trials_per_device, measure_packing
+from tune_sketch.arguments import make_settings
+from tune_sketch.preparation import prepare_inputs
+
+MODELS, IMAGE_PX = ("baseline", "resnet50"), (32, 64)
+LEAST_RATIO = 1.0  # of the median rates: the rule of share_of_cores in tune_sketch/execution.py rests on it
+
+
+def make_job(model: str, image_px: int, num_threads: int, *, largest: bool = False) -> dict[str, Any]:
+    """The study's configuration of a model in batches of 32 (or what takes most memory) on generated doodles."""
+    settings = make_settings(model, {"image_px": image_px, "weights": "none", "max_epochs": 1})
+    inputs = prepare_inputs(settings)
+    limits = inputs.limits(settings)
+    config = configuration_of(model, study_configuration(model, limits), limits) | {"batch_size": 32}
+    return {
+        "model": model,
+        "config": largest_configuration(model, limits) if largest else config,
+        "seed": 0,
+        "data_cache": inputs.published,
+        "splits": (inputs.splits.train, inputs.splits.validation),
+        "weights_path": None,
+        "pretrained": False,
+        "invert": True,
+        "num_threads": num_threads,
+        "num_processes": 1,
+        "gpus": float(torch.cuda.is_available()),
+    }
+
+
+def measure(model: str, image_px: int, num_cores: int, repetitions: int, seconds: float) -> dict[str, list[float]]:
+    """Rates of: one trial with one thread or all, and one per core with one thread each or all each; in turn."""
+    one_thread, all_threads = (make_job(model, image_px, threads) for threads in (1, num_cores))
+    rates: dict[str, list[float]] = {name: [] for name in ("single", "one", "many", "oversubscribed")}
+    with JobTrainings(one_thread, seconds) as singles, JobTrainings(all_threads, seconds) as wides:
+        singles.start(num_cores)
+        wides.start(num_cores)
+        for number in range(repetitions):
+            rates["single"].append(singles.images_per_second(1))
+            rates["one"].append(wides.images_per_second(1))
+            rates["many"].append(singles.images_per_second(num_cores))
+            if number < 2:
+                rates["oversubscribed"].append(wides.images_per_second(num_cores))
+    return rates
+
+
+def spread(values: list[float]) -> str:
+    """Median, least and most."""
+    return f"{statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
+
+
+def compare_on_cpu(repetitions: int, seconds: float) -> tuple[list[str], list[float]]:
+    """(lines of the table, for each row the median of the ratios of neighbouring measurements)."""
+    num_cores = os.cpu_count() or 1
+    lines = [
+        f"| model, px | 1 trial, 1 thread | 1 trial, {num_cores} threads | {num_cores} trials, 1 thread each | "
+        f"{num_cores} trials, {num_cores} threads each | third over second, n = {repetitions} (fourth: 2) |",
+        "|---|---|---|---|---|---|",
+    ]
+    ratios = []
+    for model, image_px in itertools.product(MODELS, IMAGE_PX):
+        rates = measure(model, image_px, num_cores, repetitions, seconds)
+        pairs = [many / one for many, one in zip(rates["many"], rates["one"], strict=True)]
+        ratios.append(statistics.median(pairs))
+        columns = " | ".join(spread(rates[name]) for name in rates)
+        ratio = f"{ratios[-1]:.2f} ({min(pairs):.2f} to {max(pairs):.2f})"
+        lines.append(f"| {model}, {image_px} | {columns} | {ratio} |")
+        print(lines[-1], flush=True)
+    return lines, ratios
+
+
+def compare_on_gpu(seconds: float) -> tuple[list[str], list[float]]:
+    """(lines of the table, for each row the chosen number's rate over that of one trial)."""
+    lines = ["| model, px | drawings per second of 1, 2, ... trials | GiB of one | chosen |", "|---|---|---|---|"]
+    ratios = []
+    for model, image_px in itertools.product(MODELS, (64, 224)):
+        with JobTrainings(make_job(model, image_px, 1, largest=True), seconds) as trainings:
+            seen = measure_packing(trainings, os.cpu_count() or 1)
+        rates, memory = seen["images_per_second"], seen["memory_bytes"]
+        number = choose_trials_per_device(rates)
+        ratios.append(rates[number - 1] / rates[0])
+        used = f"{memory[0] / 2**30:.1f}"
+        lines.append(f"| {model}, {image_px} | {', '.join(f'{r:.0f}' for r in rates)} | {used} | {number} |")
+        print(lines[-1], flush=True)
+    return lines, ratios
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions; writes no result file")
+    arguments = parser.parse_args()
+    print(describe(), flush=True)
+    repetitions, seconds = (2, 1.0) if arguments.quick else (4, 1.2)
+    if torch.cuda.is_available():
+        _, ratios = compare_on_gpu(seconds)
+    else:
+        lines, ratios = compare_on_cpu(repetitions, seconds)
+        if not arguments.quick:
+            write_result("packing", "Trials beside each other on a CPU, drawings per second all together", lines)
+    text = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    print(f"ratios {text} (at least {LEAST_RATIO}), n = {len(ratios)}, {min(ratios):.2f} to {max(ratios):.2f}")
+    return 0 if min(ratios) >= LEAST_RATIO else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,226 @@
+"""Trains one network on several devices of one machine: a process for each, with its share of every batch."""
+
+import datetime
+import multiprocessing
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+JOINING_SECONDS = 600  # the longest that one process waits for another's numbers
+PATIENCE_SECONDS = 5.0  # for the other processes' answers, once one of them has told of an ending
+
+
+class ProcessDied(RuntimeError):
+    """A process of a training is gone: what a retry can mend."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of every batch that one process trains, and how its sums are joined with those of the others.
+
+    Every process draws the same batches with the same changes and trains its rows of them. The gradients are summed
+    once per step, after the last backward pass, and not within it as DistributedDataParallel does: so each process may
+    halve its part, or have none of a small last batch, while the others wait for nothing but the sum. In a step batch
+    norm takes its statistics from the part (as in the study: 32 drawings on each of two GPUs); those for validation
+    are taken anew after every epoch, in each process from the same drawings. So after an epoch each process holds the
+    same network, and one's state is the whole state.
+    """
+
+    rank: int = 0
+    num_processes: int = 1
+
+    def rows(self, num_rows: int, fewest: int = 1) -> slice:
+        """This process's rows of a batch: parts as even as can be, of at least `fewest`; the last may have none."""
+        num_parts = max(1, min(self.num_processes, num_rows // fewest))
+        if self.rank >= num_parts:
+            return slice(num_rows, num_rows)
+        size, num_larger = divmod(num_rows, num_parts)
+        start = self.rank * size + min(self.rank, num_larger)
+        return slice(start, start + size + (self.rank < num_larger))
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over all processes, the same in each."""
+        if self.num_processes == 1:
+            return values
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    def sum_gradients(self, model: nn.Module) -> None:
+        """Give every process the sum of all gradients, in one transfer."""
+        if self.num_processes == 1:
+            return
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        for parameter in parameters:
+            if parameter.grad is None:  # this process had no rows
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        joined = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(joined)
+        sizes = [gradient.numel() for gradient in gradients]
+        for gradient, total in zip(gradients, joined.split(sizes), strict=True):
+            gradient.copy_(total.view(gradient.shape))  # keeps the layout, which the optimizer relies on
+
+
+class Trainer(Protocol):
+    """What every process runs: told of a job, it trains an epoch of it at each step."""
+
+    def begin(self, job: dict[str, Any]) -> None: ...
+
+    def step(self) -> dict[str, Any]: ...
+
+    def close(self) -> None: ...
+
+
+class Team:
+    """A trainer made of several processes of this machine, which stay from one job to the next.
+
+    make_trainer: a module-level callable that makes one process's trainer for its share. Process r uses GPU r of those
+    that this process may see, where there are GPUs. All processes end with this one, however it ends.
+    """
+
+    def __init__(self, num_processes: int, make_trainer: Callable[[Share], Trainer]) -> None:
+        self.num_processes, self.make_trainer = num_processes, make_trainer
+        self.processes: list[Any] = []
+        self.connections: list[Connection] = []
+
+    def begin(self, job: dict[str, Any]) -> None:
+        """Hand every process the next job, whatever became of the one before."""
+        if not self.processes:
+            self.start()
+        self.behind: list[int] = []
+        self.send(job, range(self.num_processes))
+
+    def step(self) -> dict[str, Any]:
+        """What the first process says of the epoch; or the ending, where any process tells of one.
+
+        After "not_written" only the process that could not write tries again: the others have done the epoch.
+        Raises what a process's trainer raises, and ProcessDied when a process is gone: no other can go on.
+        """
+        asked = self.behind or list(range(self.num_processes))
+        self.send(None, asked)
+        answers: dict[int, dict[str, Any]] = {}
+        endings: list[dict[str, Any]] = []
+        waits_until = float("inf")
+        while len(answers) < len(asked) and time.monotonic() < waits_until:
+            open_ = {self.connections[rank]: rank for rank in asked if rank not in answers}
+            for connection in wait(list(open_), PATIENCE_SECONDS):
+                answer = self.receive(connection)  # type: ignore[arg-type]
+                if isinstance(answer, Exception):
+                    self.close()
+                    raise answer
+                answers[open_[connection]] = answer  # type: ignore[index]
+                if answer["status"] not in ("epoch", "not_written"):
+                    endings.append(answer)
+                    # Those that did not end with it wait for its numbers in vain.
+                    waits_until = min(waits_until, time.monotonic() + PATIENCE_SECONDS)
+        if not endings:
+            self.behind = [rank for rank in asked if answers[rank]["status"] == "not_written"]
+            return answers[min(asked)]
+        if len(endings) < self.num_processes:
+            self.close()
+        return endings[0]
+
+    def start(self) -> None:
+        """Start the processes; they find each other by a file that only this user can read."""
+        context = multiprocessing.get_context("spawn")  # a forked process could not use CUDA
+        self.folder = tempfile.TemporaryDirectory(prefix="tune_sketch-")
+        for rank in range(self.num_processes):
+            here, there = context.Pipe()
+            share = Share(rank, self.num_processes)
+            process = context.Process(
+                target=serve, args=(share, Path(self.folder.name) / "meeting", there, self.make_trainer), daemon=True
+            )
+            process.start()
+            there.close()  # so that the end of the process ends the connection
+            self.processes.append(process)
+            self.connections.append(here)
+
+    def send(self, message: dict[str, Any] | None, ranks: Iterable[int]) -> None:
+        try:
+            for rank in ranks:
+                self.connections[rank].send(message)
+        except OSError as error:
+            self.close()
+            raise ProcessDied("a process of the training is gone") from error
+
+    def receive(self, connection: Connection) -> Any:
+        try:
+            return connection.recv()
+        except (EOFError, OSError) as error:
+            rank = self.connections.index(connection)
+            self.processes[rank].join(PATIENCE_SECONDS)
+            code = self.processes[rank].exitcode
+            self.close()
+            raise ProcessDied(f"process {rank} of {self.num_processes} ended with code {code}") from error
+
+    def close(self) -> None:
+        """End all processes: what is to be kept was written before they answered."""
+        for process in self.processes:
+            process.kill()
+        for process in self.processes:
+            process.join()
+        for connection in self.connections:
+            connection.close()
+        if self.processes:
+            self.folder.cleanup()
+        self.processes, self.connections = [], []
+
+
+def serve(share: Share, meeting: Path, connection: Connection, make_trainer: Callable[[Share], Trainer]) -> None:
+    """One process of a team: a message is a job to begin, or None for a step, which is answered."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    join_group(share, meeting)
+    trainer = make_trainer(share)
+    while True:
+        try:
+            message = connection.recv()
+        except EOFError:
+            return
+        if message is not None:
+            trainer.begin(message)
+        else:
+            try:
+                connection.send(trainer.step())
+            except Exception as error:  # for who asked to hear
+                connection.send(error)
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone, be it in the middle of a sum."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def join_group(share: Share, meeting: Path) -> None:
+    """Join torch's process group of this machine: NCCL between GPUs, else gloo."""
+    if sys.platform == "linux":  # nobody outside of this machine has to reach them
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
+    device = None
+    if torch.cuda.is_available():
+        if torch.cuda.device_count() < share.num_processes:
+            raise ValueError(f"{share.num_processes} processes need as many GPUs, got {torch.cuda.device_count()}")
+        device = torch.device("cuda", share.rank)
+        torch.cuda.set_device(device)
+    dist.init_process_group(
+        "gloo" if device is None else "nccl",
+        store=dist.FileStore(str(meeting), share.num_processes),
+        rank=share.rank,
+        world_size=share.num_processes,
+        timeout=datetime.timedelta(seconds=JOINING_SECONDS),
+        device_id=device,
+    )
