@@ -47,6 +47,15 @@ def test_every_trial_is_there_with_its_values(started):
     assert set(read_columns(logs)) == {*journal.trials[0].params, "decay", "origin"}, "a column for each sampled name"
 
 
+def test_what_matters_most_is_among_the_five_columns_that_are_shown_at_first(started):
+    run, journal = started
+    TensorBoardLog(run.tensorboard, journal.trials)
+    content = read_logs(run.tensorboard).SummaryMetadata(".", "_hparams_/experiment").plugin_data.content
+    infos = metadata.parse_experiment_plugin_data(content).hparam_infos
+    shown = sorted(infos, key=lambda info: (not info.differs, info.name))[:5]  # as TensorBoard sorts them
+    assert {"optimizer", "learning_rate", "batch_size"} <= {info.name for info in shown}
+
+
 def test_a_resumed_search_writes_no_point_twice(started):
     run, journal = started
     TensorBoardLog(run.tensorboard, journal.trials)

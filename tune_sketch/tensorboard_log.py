@@ -34,6 +34,8 @@ TABLE_METRICS = (
     ("trial/epochs", "epochs trained"),
     ("trial/seconds", "seconds"),
 )
+# TensorBoard shows five columns until others are ticked: those said to differ, then the others, each by name.
+SHOWN_FIRST = ("batch_size", "decay", "learning_rate", "optimizer", "weight_decay")
 
 
 class TensorBoardLog:
@@ -105,7 +107,8 @@ class TensorBoardLog:
         self.columns |= names
         experiment = Experiment(description="one row per trial; metrics are those of its last epoch")
         for name in sorted(self.columns):
-            experiment.hparam_infos.append(HParamInfo(name=name, display_name=name, type=type_of(name, record)))
+            info = HParamInfo(name=name, display_name=name, type=type_of(name, record), differs=name in SHOWN_FIRST)
+            experiment.hparam_infos.append(info)
         for tag, title in TABLE_METRICS:
             experiment.metric_infos.append(MetricInfo(name=MetricName(group="", tag=tag), display_name=title))
         if self.experiment_writer is not None:
