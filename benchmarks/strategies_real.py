@@ -97,7 +97,7 @@ def measure(strategy: str, repetition: int, choices: dict[str, Any], num_seeds: 
     with own(run):
         journal, search = run.open_journal(), run.read_search()
         start_ray(None)
-        workers = place(settings)
+        workers = place(settings, settings.num_samples)
         progress = Progress(settings.num_samples, rungs, settings.reduction_factor, 0.0, file=io.StringIO())
         stopping = EpochLimit(run, lambda text: None)
         stopping.journal, stopping.num_epochs = journal, num_epochs

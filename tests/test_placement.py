@@ -12,7 +12,7 @@ from benchmarks.packing import make_job
 from trainables import devices
 from trainables.batches import RESIDENT_FRACTION, resident_limit_bytes
 from trainables.measuring import JobTrainings, choose_trials_per_device, fit_into_memory, measure_packing
-from trainables.trial import device_of
+from trainables.trial import device_of, time_epoch
 from tune_sketch.arguments import make_settings
 from tune_sketch.execution import count_on_gpus, place
 from tune_sketch.packing import find_trials_per_gpu, placement_text
@@ -183,6 +183,13 @@ def test_a_trial_is_held_to_its_fraction_of_the_memory(monkeypatch):
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: GIB)
     limit = resident_limit_bytes(torch.device("cuda"))
     assert limit == int((int(fraction * 16 * GIB - GIB)) * RESIDENT_FRACTION), "drawings beside its own network alone"
+
+
+def test_a_dry_run_times_an_epoch_or_says_why_it_cannot():
+    job = make_job("baseline", 32, num_threads=1)
+    assert time_epoch(job) > 0
+    with pytest.raises(ValueError, match="cannot be trained: ValueError: unknown optimizer 'adm'"):
+        time_epoch(job | {"config": job["config"] | {"optimizer": "adm"}})
 
 
 @pytest.mark.slow

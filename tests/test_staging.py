@@ -264,7 +264,7 @@ def make_job(decoded: Path, tmp_path: Path) -> dict:
     paths = {"data_cache": f"bad://{tmp_path / 'storage' / decoded.name}", "splits": str(tmp_path / "splits.csv")}
     paths |= {"checkpoints": str(tmp_path / "checkpoints"), "stop_file": str(tmp_path / "stop"), "weights_path": None}
     rest = {"key": "trial-0000", "model": "baseline", "seed": 0, "pretrained": False, "invert": True, "num_threads": 1}
-    return {**paths, **rest, "config": CONFIG, "checkpoint_epochs": 1}
+    return {**paths, **rest, "config": CONFIG, "checkpoint_epochs": 1, "num_processes": 1, "gpus": 0.0}
 
 
 def test_trials_of_a_node_read_one_copy(decoded, stored, on_node, tmp_path):

@@ -226,16 +226,18 @@ def time_epoch(job: dict[str, Any]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         config = job["config"] | {"epochs": 3}  # the last would write a checkpoint
         paths = {"checkpoints": folder, "checkpoint_epochs": 3, "stop_file": f"{folder}/stop"}
+        timing = {"key": "timing", "config": config, "frozen_views": 0, "views_seed": 0}
         trainer = make_trainer(job["num_processes"])
         try:
-            trainer.begin(job | paths | {"key": "timing", "config": config})
-            results = [trainer.step() for _ in range(2)]
+            trainer.begin(job | paths | timing)
+            for _ in range(2):
+                result = trainer.step()
+                if result["status"] != "epoch":
+                    reason = result["error"].strip().splitlines()[-1]
+                    raise ValueError(f"the study's configuration cannot be trained: {reason}")
         finally:
             trainer.close()
-    if results[-1]["status"] != "epoch":
-        reason = results[-1]["error"].strip().splitlines()[-1]
-        raise ValueError(f"the study's configuration cannot be trained: {reason}")
-    return results[-1]["metrics"]["epoch_seconds"]
+    return result["metrics"]["epoch_seconds"]
 
 
 def keep_weights(checkpoints: Path, path: Path) -> None:
