@@ -217,6 +217,22 @@ def headline(regrets: Regrets) -> list[tuple[str, float, tuple[float, float, flo
     return found
 
 
+def claim_lines(regrets: Regrets) -> list[str]:
+    """At 4 and 8 full trainings' time: against whom the interval is above 0, and against whom nothing is claimed."""
+    better, open_ = [], []
+    for method, workers, t in sorted(regrets):
+        if method in (OURS, WARM) or t not in (4, 8) or (OURS, workers, t) not in regrets:
+            continue
+        pairs = pair(regrets[OURS, workers, t], regrets[method, workers, t])
+        if pairs:
+            (better if interval(pairs)[1] > 0 else open_).append(f"{method} (W = {workers:g}, t = {t:g})")
+    return [
+        f"Claimed, on these curves: better than {', '.join(better) or 'none'}.",
+        f"Not claimed: better than {', '.join(open_) or 'none'}; anything on other spaces or at other times.",
+        "",
+    ]
+
+
 def write_report(rows: Rows, path: Path) -> int:
     """The result file; 1 when a target is missed."""
     lines, missed, last = judge(rows)
@@ -227,11 +243,13 @@ def write_report(rows: Rows, path: Path) -> int:
         f"{num_searches} simulated searches; {machine()}. Made by",
         "`python -m benchmarks.search_quality`, which says what is measured. Regret: 0 is the best one known, 1",
         "the median of random ones; t in median full trainings; the configuration taken is the first of `rank_trials`",
-        "for every method. Intervals: 95 %, bootstrap over tasks and seeds.",
+        "for every method. All begin with the same configuration: the study's on drawings, else the middle of the",
+        "space. Intervals: 95 %, bootstrap over tasks and seeds; n is in each table. At most 2,000 trials.",
         "",
     ]
     verdict = ["## Targets", "", *(f"- missed: {text}" for text in missed)] if missed else ["All targets are met."]
-    path.write_text("\n".join([*head, *lines, *verdict, "", last, ""]))
+    claims = claim_lines(compute_regrets(rows))
+    path.write_text("\n".join([*head, *claims, *lines, *verdict, "", last, ""]))
     print("\n".join([*lines, *verdict]))
     print(last)
     return 1 if missed else 0
