@@ -44,7 +44,7 @@ class RunData:
     @cached_property
     def ranked(self) -> list[Record]:
         """Trials that trained at all, best first."""
-        return rank_trials(self.trials, self.rungs) if self.trials else []
+        return rank_trials(self.trials)
 
     @cached_property
     def is_running(self) -> bool:

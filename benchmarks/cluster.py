@@ -11,7 +11,7 @@ from ray.tune.search import Searcher
 
 from benchmarks.curves.tasks import Curve, Task
 from tune_sketch.journal import ENDINGS, Record
-from tune_sketch.rungs import rank_trials
+from tune_sketch.rungs import rank_trials, value_at_rung
 from tune_sketch.scheduler import JournaledASHA
 from tune_sketch.settings import derive_seed
 from tune_sketch.warm_start import NUM_TAKEN
@@ -67,8 +67,8 @@ class SimulatedTrial:
 class Outcome:
     """What a simulated search had found by each time asked for, and what it cost.
 
-    by_rung, by_best: the true final value of the configuration that would be taken: the first of `rank_trials`, or
-    the one with the highest value seen at any epoch; None before anything was seen.
+    by_best, by_rung: the true final value of the configuration that would be taken: the first of `rank_trials`, with
+    the highest value seen at any epoch, or the best at the deepest rung; None before anything was seen.
     """
 
     by_rung: list[float | None] = field(default_factory=list)
@@ -110,7 +110,7 @@ class Cluster:
                 self.end_epoch(trial, now)
         for _ in waiting:  # the searcher had no more to try
             self.look(rungs)
-        ranked = rank_trials(self.journal.trials, rungs)  # type: ignore[arg-type]
+        ranked = rank_trials(self.journal.trials)
         self.outcome.best_params = [record.params for record in ranked[:NUM_TAKEN]]
         self.outcome.num_trials = len(self.journal.trials)
         return self.outcome
@@ -160,9 +160,19 @@ class Cluster:
 
     def look(self, rungs: list[int]) -> None:
         """Note what would be taken if the search ended now."""
-        ranked = rank_trials(self.journal.trials, rungs)  # type: ignore[arg-type]
-        self.outcome.by_rung.append(self.finals[ranked[0].number] if ranked else None)
+        best = find_best_at_deepest_rung(self.journal.trials, rungs)
+        self.outcome.by_rung.append(self.finals[best.number] if best else None)
         self.outcome.by_best.append(self.finals[self.best_seen[1]] if self.best_seen else None)
+
+
+def find_best_at_deepest_rung(trials: Sequence[Record], rungs: list[int]) -> Record | None:
+    """The trial with the highest value at the deepest rung that any of them counts at."""
+    for rung in reversed(rungs):
+        reached = [(value_at_rung(record, rung), record) for record in trials]
+        there = [(-value[0], record.number, record) for value, record in reached if value is not None]
+        if there:
+            return min(there)[2]
+    return None
 
 
 def simulate(

@@ -20,7 +20,7 @@ Rows = list[dict[str, Any]]
 Regrets = dict[tuple[str, float, float], dict[str, dict[int, float]]]  # (method, workers, t) -> task -> seed -> regret
 
 
-def compute_regrets(rows: Rows, column: str = "by_rung") -> Regrets:
+def compute_regrets(rows: Rows, column: str = "by_best") -> Regrets:
     """0 for the best final value known of a task, from random draws or from any search of it; 1 for a median one."""
     best: dict[str, float] = defaultdict(lambda: -np.inf)
     for row in rows:

@@ -25,15 +25,15 @@ def add(journal, values, status, epochs=9):
     return record
 
 
-def test_ranking_never_compares_different_epochs(journal):
+def test_ranking_goes_by_what_each_trial_reached(journal):
     add(journal, [0.1] * 9, "completed")
-    add(journal, [0.9], "stopped")  # brilliant after one epoch, but that is all that is known
+    add(journal, [0.3], "stopped")  # more than the others ever had, and that it can do at least
     add(journal, [0.2] * 9, "completed")
-    add(journal, [0.3] * 3, "stopped")
-    add(journal, [0.15] * 2, "completed", epochs=2)  # ended by itself: counts at every later rung
+    add(journal, [0.1, 0.25, 0.1], "stopped")
+    add(journal, [0.2] * 2, "completed", epochs=2)  # as good as trial 2, which was begun before
     add(journal, [], "failed")
-    assert [record.number for record in rank_trials(journal.trials, [1, 3, 9])] == [2, 4, 0, 3, 1]
-    assert [r.number for r in choose_finalists(journal.trials, [1, 3, 9], 2)] == [0, 2, 4]
+    assert [record.number for record in rank_trials(journal.trials)] == [1, 3, 2, 4, 0]
+    assert [r.number for r in choose_finalists(journal.trials, 2)] == [0, 1, 3]
 
 
 def test_winner_is_chosen_on_validation_means(journal):

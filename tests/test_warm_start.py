@@ -8,7 +8,7 @@ from tests.fake_runs import begin_run, make_finished_run
 from tests.test_searcher import MemoryJournal
 from tune_sketch.arguments import build_parser, given_choices, make_settings
 from tune_sketch.resuming import change_settings
-from tune_sketch.rungs import rank_trials, rung_epochs
+from tune_sketch.rungs import rank_trials
 from tune_sketch.searcher import RungSearcher
 from tune_sketch.settings import SearchSettings
 from tune_sketch.warm_start import NUM_TAKEN, adapt, choose_in_turn, origin_of, read_earlier
@@ -30,7 +30,7 @@ def test_the_best_of_each_are_taken_in_turn():
 
 def test_an_earlier_run_gives_its_best_but_not_the_studys_configuration(earlier_run):
     journal = earlier_run.open_journal(read_only=True)
-    best = [r for r in rank_trials(journal.trials, rung_epochs(1, 9, 3)) if r.origin["kind"] != "study"]
+    best = [r for r in rank_trials(journal.trials) if r.origin["kind"] != "study"]
     taken = read_earlier([str(earlier_run.path)])
     assert [entry["trial"] for entry in taken] == [record.number for record in best[:NUM_TAKEN]]
     assert taken[0] == {"run": "sketches", "trial": best[0].number, "params": best[0].params, "max_epochs": 9}

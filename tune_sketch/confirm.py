@@ -18,9 +18,9 @@ from tune_sketch.rungs import rank_trials, rung_epochs
 from tune_sketch.settings import SearchSettings, check_at_least
 
 
-def choose_finalists(trials: Sequence[Record], rungs: list[int], confirm_top: int) -> list[Record]:
+def choose_finalists(trials: Sequence[Record], confirm_top: int) -> list[Record]:
     """The study's configuration (trial 0) and the best `confirm_top` others that were trained at all."""
-    others = [record for record in rank_trials(trials, rungs) if record.number != 0]
+    others = [record for record in rank_trials(trials) if record.number != 0]
     return [trials[0], *others[:confirm_top]]
 
 
@@ -39,7 +39,7 @@ def confirm(
     from tune_sketch.watching import Housekeeping
 
     rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
-    finalists = choose_finalists(journal.trials, rungs, settings.confirm_top)
+    finalists = choose_finalists(journal.trials, settings.confirm_top)
     progress.print_line(
         f"retraining {len(finalists)} finalists on fresh seeds, {settings.confirm_seeds} each on average: "
         + ", ".join(f"trial {record.number}" for record in finalists)

@@ -84,17 +84,10 @@ def cutoff_before(
     return float(np.percentile(list(before.values()), (1 - 1 / reduction_factor) * 100)), before
 
 
-def rank_trials(trials: Sequence[Record], rungs: list[int]) -> list[Record]:
-    """Trials from best to worst: by value at the deepest rung they count at, deeper rungs first.
+def rank_trials(trials: Sequence[Record]) -> list[Record]:
+    """Trials that trained at all from best to worst: by the highest value that each reached, at whatever epoch.
 
-    Values of different epochs are never compared (at the end of a search this recommendation was the best of those
-    compared, see benchmarks/search_quality.py).
+    What was reached is what a configuration can do at least. Going by the deepest rung first is worse while few trials
+    got there, and no better later: see benchmarks/results/search_variants-cpu.md.
     """
-    ranked: list[Record] = []
-    left = list(trials)
-    for rung in reversed(rungs):
-        reached = [(value_at_rung(record, rung), record) for record in left]
-        there = [(value[0], record) for value, record in reached if value is not None]
-        ranked += [record for _, record in sorted(there, key=lambda pair: (-pair[0], pair[1].number))]
-        left = [record for value, record in reached if value is None]
-    return ranked
+    return sorted((r for r in trials if r.epochs), key=lambda r: (-max(e["val_top1"] for e in r.epochs), r.number))

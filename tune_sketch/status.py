@@ -37,13 +37,14 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
     lines.append(f"strategy       {settings.strategy}: {STRATEGIES[settings.strategy]}")
     most = f"{'at most ' if settings.strategy == 'one-factor' else ''}{settings.num_samples}"
     lines.append(f"trials         {len(trials)} of {most}: {count_states(trials, owner is not None)}")
-    ranked = rank_trials(trials, rungs)
+    ranked = rank_trials(trials)
     if ranked:
         best = ranked[0]
         config = ", ".join(f"{name} {short(value)}" for name, value in sorted(best.params.items()))
-        top1 = percent(best.last_value)
+        best_epoch = max(best.epochs, key=lambda epoch: epoch["val_top1"])
+        top1 = percent(best_epoch["val_top1"])
         lines.append(
-            f"best so far    {name_of(best)}: validation top-1 {top1} after {count(len(best.epochs), 'epoch')}"
+            f"best so far    {name_of(best)}: validation top-1 {top1} after {count(best_epoch['epoch'], 'epoch')}"
         )
         lines += textwrap.wrap(config, 100, initial_indent=" " * 15, subsequent_indent=" " * 15)
     for rung in rungs:

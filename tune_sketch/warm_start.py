@@ -15,7 +15,7 @@ from search_spaces.common import SpaceLimits
 from tune_sketch.journal import Record
 from tune_sketch.one_factor import FixedSampler
 from tune_sketch.run_directory import RunDirectory
-from tune_sketch.rungs import rank_trials, rung_epochs
+from tune_sketch.rungs import rank_trials
 
 NUM_TAKEN = 4  # of all earlier searches together: few, so that a misleading one costs little
 
@@ -30,8 +30,7 @@ def read_earlier(paths: Sequence[str]) -> list[dict[str, Any]]:
         run = RunDirectory(Path(path))
         settings = run.read_settings()
         journal = run.open_journal(read_only=True)
-        rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
-        best = rank_trials([r for r in journal.trials if r.origin["kind"] != "study"], rungs)
+        best = rank_trials([r for r in journal.trials if r.origin["kind"] != "study"])
         journal.close()
         if not best:
             raise ValueError(f"--warm-start {path}: none of its trials trained for an epoch")
