@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.frozen_prefix_tables import judge, simulate_search
 from tests.fake_runs import begin_run
 from tests.small_training import AUGMENTED, CONFIG, assert_same_weights, build, drawings, train, without_times
 from trainables import ARCHITECTURES, activation_store, build_model
@@ -323,3 +324,30 @@ def test_a_place_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
         result = train(build(config=config), splits(), config, frozen_views=views(tmp_path / "file"))
     assert result[-1]["frozen_views"] == 0
     assert any("not kept" in str(warning.message) for warning in caught)
+
+
+# the benchmark's tables
+
+
+def speed_row(freeze: str, reusing_seconds: float) -> dict[str, Any]:
+    row = {"model": "m", "freeze": freeze, "ordinary_seconds": 1.0, "filling_seconds": 1.0 + reusing_seconds, "n": 3}
+    ratio = 1 / reusing_seconds
+    return row | {"reusing_seconds": reusing_seconds, "speedup": ratio, "lowest": ratio, "highest": ratio}
+
+
+def test_a_search_gains_what_its_arithmetic_says() -> None:
+    nothing = [speed_row("a", 1.0), speed_row("b", 0.99)]
+    gained = simulate_search(nothing, 4, num_searches=5)
+    assert 0.9 < gained[0] <= gained[1] < 1.0  # the second epoch, which fills a store that does not pay
+    half = simulate_search([speed_row("a", 0.5), speed_row("b", 0.5)], 0, num_searches=50)
+    assert 1.0 < half[0] < half[1] < 1 / (1 / 3 + 2 / 3 * 0.5) + 0.1  # a third of trials freeze nothing
+
+
+def test_the_benchmark_fails_under_its_targets() -> None:
+    good = [speed_row("a", 0.5), speed_row("head_only", 0.1)]
+    lost = {"model": "m", "freeze": "a", "num_views": 8, "difference": -0.05, "standard_error": 0.01, "n": 5}
+    assert judge(good, [])[1]
+    assert judge(good, [lost | {"standard_error": 0.03}])[1]  # may be chance
+    assert not judge(good, [lost])[1]
+    assert not judge([speed_row("a", 0.9), speed_row("head_only", 0.1)], [])[1]
+    assert not judge([speed_row("a", 0.5), speed_row("head_only", 0.5)], [])[1]
