@@ -108,5 +108,5 @@ def plot_importance(rows: Rows, run: RunData) -> Figure:
     axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     axis.grid(axis="y", visible=False)
     axis.set_xlabel("share of the variance of validation top-1 (%)")
-    axis.legend(loc="lower right")
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.1)
     return figure

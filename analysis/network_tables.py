@@ -97,11 +97,15 @@ def count_affordable(run: RunData) -> int:
     assert run.data is not None
     assert run.splits is not None
     assert run.best_model is not None
-    few = np.asarray(run.data.images[run.splits.test[:32]])
-    run.best_model.predict(few)  # the first pass is slower
-    begun = time.perf_counter()
-    run.best_model.predict(few)
-    seconds_per_drawing = (time.perf_counter() - begun) / len(few)
+    seconds_per_drawing = 0.0
+    for number in (8, 32, 256):  # the first pass is slower, and a small batch costs more for each drawing
+        some = np.asarray(run.data.images[run.splits.test[:number]])
+        begun = time.perf_counter()
+        run.best_model.predict(some)
+        seconds = time.perf_counter() - begun
+        seconds_per_drawing = seconds / len(some)
+        if number > 8 and seconds > 0.5:
+            break
     trained_seconds = sum(epoch["epoch_seconds"] for r in [*run.trials, *run.retrainings] for epoch in r.epochs)
     seconds = min(MOST_VOTE_SECONDS, max(LEAST_VOTE_SECONDS, VOTE_SHARE * trained_seconds))
     return max(32, int(seconds / (PASSES_PER_VOTE * seconds_per_drawing)))
