@@ -186,6 +186,6 @@ def test_a_search_with_two_gpus_for_each_trial_outlives_one_of_its_processes(tmp
         assert [record.status for record in records.values()] == ["completed"] * 2
         trial = records["trial-0000"]
         assert [metrics["epoch"] for metrics in trial.epochs] == list(range(1, 10))
-        assert {metrics["micro_batch"] for metrics in trial.epochs} == {trial.config["batch_size"] // 2}
+        assert {metrics["micro_batch"] for metrics in trial.epochs} == {29}, "half of 58 drawings, less than a batch"
     finally:
         search.close()
