@@ -130,7 +130,7 @@ def warm_table(regrets: Regrets) -> tuple[list[str], list[str]]:
             )
             if high < 0:
                 missed.append(f"a warm start is worse, W = {workers:g}, t = {t:g}: {mean:+.3f}")
-    return [*lines, ""], missed
+    return ([*lines, ""] if len(lines) > 2 else ["Not measured: nothing is claimed of a warm start.", ""]), missed
 
 
 def group_table(regrets: Regrets, rows: Rows) -> tuple[list[str], list[str]]:
