@@ -63,7 +63,7 @@ def write_report(runs: Sequence[Path], path: Path) -> Path:
     names = ", ".join(run.name for run in read)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string((PAGE / "report.html").read_text(encoding="utf-8")).render(
-        title=f"{' and '.join(dict.fromkeys(run.settings.model for run in read))}: sketch classification",
+        title=f"{', '.join(dict.fromkeys(run.settings.model for run in read))}: sketch classification",
         subtitle=f"{names}; written {datetime.datetime.now():%Y-%m-%d %H:%M}",
         chapters=chapters,
         footer="Every number on this page is in the named files beside it. Intervals are 95 %.",

@@ -153,9 +153,8 @@ def tabulate_study(runs: Sequence[RunData]) -> Rows:
             row |= {metric: float(mean[f"test_{metric}"]) for metric in METRICS if mean.get(f"test_{metric}")}
             row["top1_low"], row["top1_high"], row["interval"] = interval_of_top1(run, run.chosen)
             row |= {"num_test": run.search["data"]["num_test"], "num_seeds": len(run.confirm_seeds(run.chosen))}
-            row["data"] = (
-                f"{run.settings.data}, {run.search['data']['num_classes']} classes, {run.settings.image_px} px"
-            )
+            data, num_classes = Path(run.settings.data).name, run.search["data"]["num_classes"]
+            row["data"] = f"{data}, {num_classes} classes, {run.settings.image_px} px"
             rows.append(row)
     ours = [row["model"] for row in rows]
     for model, reported in study.RESULTS.items():
