@@ -1,9 +1,11 @@
 """Finds the best way to train: python -m tune_sketch.search --model resnet50."""
 
 import datetime
+import importlib
 import os
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -119,10 +121,6 @@ def resume(run: RunDirectory, changes: dict[str, Any], storage: str | None, addr
 
 def carry_out(run: RunDirectory, address: str | None, storage: str | None = None) -> int:
     """Search, confirm, report: from a run directory that holds the settings to one that holds the results."""
-    from analysis.report import write_report
-    from tune_sketch.confirm import confirm
-    from tune_sketch.results import results_lines
-
     with own(run):
         search, settings = run.read_search(), run.read_settings()
         search["sittings"].append(describe_machine() | {"started_at": time.time(), "address": address})
@@ -135,6 +133,8 @@ def carry_out(run: RunDirectory, address: str | None, storage: str | None = None
         progress.epochs_per_trial = expected_epochs(settings)
         progress.watch([*journal.trials, *journal.retrainings.values()])
         progress.print_line(f"run directory  {run.path}\nTensorBoard    tensorboard --logdir {run.tensorboard}")
+        # torch takes seconds to import; Ray's processes take as long to start
+        threading.Thread(target=importlib.import_module, args=("trainables.trial",), daemon=True).start()
         start_ray(address)
         stopping = Stopping(run, progress.print_line)
         packing = search["sittings"][-1]["packing"] = find_trials_per_gpu(run, search, settings)
@@ -143,6 +143,11 @@ def carry_out(run: RunDirectory, address: str | None, storage: str | None = None
         workers = place(settings, settings.num_samples, **at)
         progress.print_line(f"placement      {placement_text(workers, packing)}")
         search_trials(run, search, settings, journal, rungs, workers, stopping, progress)
+        # Here, because the report's plotting takes a second to import, for which no trial need wait.
+        from analysis.report import write_report
+        from tune_sketch.confirm import confirm
+        from tune_sketch.results import results_lines
+
         if not stopping.by_signal:
             stopping.clear()
             workers = place(settings, settings.num_retrainings, **at)
