@@ -12,7 +12,6 @@ import json
 import math
 import os
 import random
-import shutil
 import signal
 import statistics
 import subprocess
@@ -62,9 +61,9 @@ class Kill:
 class Killer:
     """Runs one search under kills and keeps what was seen."""
 
-    def __init__(self, folder: Path, seed: int, flags: str = "") -> None:
+    def __init__(self, folder: Path, seed: int, flags: str = "", rows: Path | None = None) -> None:
         folder.mkdir(parents=True)
-        self.folder, self.flags = folder, flags
+        self.folder, self.seed, self.flags, self.rows = folder, seed, flags, rows
         self.random = random.Random(seed)
         self.run = RunDirectory(folder / "runs" / "killed")
         self.log = folder / "output.txt"
@@ -74,6 +73,7 @@ class Killer:
         self.trial_processes: list[int] = []
         self.begun_at: dict[int, float] = {}  # by process
         self.endings: list[str] = []
+        self.num_written = self.num_resumes_written = 0  # of kills and of resume_seconds, into a file
 
     def kill_until(self, num_kills: int, seconds: float = math.inf) -> None:
         """Kill and resume until so many kills were made, or the time is over; then let the search finish."""
@@ -87,6 +87,8 @@ class Killer:
             finally:
                 end_family(process)
             self.check(before)
+            if self.rows is not None:
+                append_rows(self.rows, self)
 
     def start(self) -> subprocess.Popen:
         """Begin the search, or resume it when its run directory is there."""
@@ -278,31 +280,31 @@ def main() -> None:
     num_kills = 100 if arguments.long else arguments.kills
     print(f"seed {arguments.seed}", flush=True)
     rows = arguments.rows or Path(tempfile.mkdtemp(prefix="killing-")) / "kills.csv"
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # ends the search as well
     num_done, round_, end = 0, 0, time.monotonic() + arguments.seconds
     while num_done < num_kills and time.monotonic() < end:
-        killer = Killer(Path(tempfile.mkdtemp(prefix="killing-")) / "search", arguments.seed + round_)
-        killer.kill_until(num_kills - num_done, end - time.monotonic())
-        check_complete(killer.run)
-        append_rows(rows, arguments.seed + round_, killer)
-        print(f"{len(killer.kills)} kills, then complete", flush=True)
-        num_done += len(killer.kills)
-        round_ += 1
-        shutil.rmtree(killer.folder.parent)
+        with tempfile.TemporaryDirectory(prefix="killing-") as folder:
+            killer = Killer(Path(folder) / "search", arguments.seed + round_, rows=rows)
+            killer.kill_until(num_kills - num_done, end - time.monotonic())
+            check_complete(killer.run)
+            num_done += len(killer.kills)
+            round_ += 1
+            print(f"{len(killer.kills)} kills, then complete", flush=True)
     print(f"# {TITLE}\n\n`python -m tests.killing --long`; {describe()}\n\n{table(*read_rows(rows))}")
 
 
-def append_rows(path: Path, seed: int, killer: Killer) -> None:
-    """Add a search's kills to the CSV file, and how long its resumes took (`place` is then "resume")."""
-    names = ["seed", *(field.name for field in dataclasses.fields(Kill))]
+def append_rows(path: Path, killer: Killer) -> None:
+    """Add what is new of a search to the CSV file: kills, and how long resumes took (`place` is then "resume")."""
     new = not path.exists()
     with open(path, "a", newline="") as file:
-        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer = csv.DictWriter(file, ["seed", *(field.name for field in FIELDS)], lineterminator="\n")
         if new:
             writer.writeheader()
-        for kill in killer.kills:
-            writer.writerow({"seed": seed} | dataclasses.asdict(kill))
-        for seconds in killer.resume_seconds:
-            writer.writerow({"seed": seed, "place": "resume", "at_seconds": seconds})
+        for kill in killer.kills[killer.num_written :]:
+            writer.writerow({"seed": killer.seed} | dataclasses.asdict(kill))
+        for seconds in killer.resume_seconds[killer.num_resumes_written :]:
+            writer.writerow({"seed": killer.seed, "place": "resume", "at_seconds": seconds})
+    killer.num_written, killer.num_resumes_written = len(killer.kills), len(killer.resume_seconds)
 
 
 def read_rows(path: Path) -> tuple[list[Kill], list[float], int]:

@@ -55,10 +55,13 @@ class TensorBoardLog:
                 self.write_epoch(record, epoch)
             if not record.is_unfinished:
                 self.on_end(record)
+        for writer in self.writers.values():
+            writer.flush()
 
     def on_epoch(self, record: Record) -> None:
         """Write the newest epoch. The first one announces the trial's hyperparameters as well."""
         self.write_epoch(record, len(record.epochs))
+        self.writers[record.key].flush()
 
     def write_epoch(self, record: Record, epoch: int) -> None:
         writer = self.writer_of(record)
@@ -69,7 +72,6 @@ class TensorBoardLog:
         values.append(Summary.Value(tag="trial/epochs", simple_value=float(epoch)))
         values.append(Summary.Value(tag="trial/seconds", simple_value=seconds))
         writer.add_event(Event(wall_time=time, step=epoch, summary=Summary(value=values)))
-        writer.flush()
 
     def on_end(self, record: Record) -> None:
         """Say how the trial ended, and close its file."""
