@@ -39,7 +39,8 @@ def write_checkpoint(folder: Path, epoch: int, payload: dict[str, Any]) -> Path:
         with contextlib.suppress(OSError):  # the journal may need the space
             for part in folder.glob("*.part"):
                 part.unlink()
-        raise CheckpointNotWritten(f"{file} cannot be written: {error.__context__ or error}") from error
+        reason = error if isinstance(error, OSError) else error.__context__
+        raise CheckpointNotWritten(f"{file} cannot be written: {reason}") from error
     for left in folder.glob("*.part"):  # by a process that was killed while it wrote
         left.unlink(missing_ok=True)
     for old in checkpoint_files(folder)[KEPT_CHECKPOINTS:]:
