@@ -54,8 +54,8 @@ class Kill:
     lost_epochs: int = 0  # recorded before and missing later: must be 0
     changed_epochs: int = 0  # recorded before and written a second time: must be 0
     redone_epochs: int = 0  # recorded, but without a checkpoint: to be trained again, must be 0
-    begun_epochs: int = 0  # at work when the kill came, at most: begun anew
-    redone_seconds: float = 0.0  # of training in these, at most
+    begun_epochs: int | None = 0  # at work when the kill came, at most: begun anew. None: not measured
+    redone_seconds: float | None = 0.0  # of training in these, at most
 
 
 class Killer:
@@ -251,8 +251,8 @@ def table(kills: Sequence[Kill], resume_seconds: Sequence[float], num_searches: 
     for place in [*sorted({kill.place for kill in kills}), "all"]:
         rows = [kill for kill in kills if place in (kill.place, "all")]
         sums = [sum(getattr(kill, name) for kill in rows) for name in must_be_0]
-        begun = spread([kill.begun_epochs for kill in rows], "d")
-        seconds = spread([kill.redone_seconds for kill in rows], ".2f")
+        begun = spread([kill.begun_epochs for kill in rows if kill.begun_epochs is not None], "d")
+        seconds = spread([kill.redone_seconds for kill in rows if kill.redone_seconds is not None], ".2f")
         lines.append(f"| {place} | {len(rows)} | {sums[0]} | {sums[1]} | {sums[2]} | {begun} | {seconds} |")
     lines.append("")
     lines.append(
@@ -311,8 +311,9 @@ def read_rows(path: Path) -> tuple[list[Kill], list[float], int]:
     """(kills, seconds from command to first new epoch, number of searches) of a CSV file."""
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
+    kinds = {field.name: float if "seconds" in field.name else int for field in FIELDS[1:]}
     kills = [
-        Kill(row["place"], *(float(row[f.name]) if "seconds" in f.name else int(row[f.name]) for f in FIELDS[1:]))
+        Kill(row["place"], **{name: kind(row[name]) if row[name] else None for name, kind in kinds.items()})
         for row in rows
         if row["place"] != "resume"
     ]
