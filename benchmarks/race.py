@@ -17,25 +17,30 @@ import numpy as np
 from analysis.comparisons import chances_of_best
 from benchmarks.machine import describe, write_result
 from tune_sketch.journal import Record
-from tune_sketch.race import key_of, plan_race, values_on_seeds
+from tune_sketch.race import key_of, plan_race
 
 NOISE = 0.01
 CASES = [(3, 3, 0.01), (3, 5, 0.01), (6, 5, 0.01), (6, 5, 0.005), (11, 5, 0.01)]  # finalists, --confirm-seeds, SPREAD
 
 
 def run_race(values: np.ndarray, confirm_seeds: int) -> tuple[int, float, int]:
-    """(chosen finalist, its stated chance of being best, trainings) of a race over values [finalists, seeds]."""
+    """(chosen finalist, its stated chance of being best, trainings) of a race over values [finalists, seeds].
+
+    All values are there from the start: a round of the race looks only at the seeds before it.
+    """
     finalists, records = range(len(values)), {}
-    while missing := [pair for pair in plan_race(finalists, records, confirm_seeds) if key_of(*pair) not in records]:
-        for number, index in missing:
-            epochs = [{"val_top1": float(values[number, index - 1])}]
-            record = Record(key_of(number, index), number, {}, seed=0, status="completed", epochs=epochs)
-            records[record.key] = record
-    seen = values_on_seeds(finalists, records, len(records))
+    for (number, place), value in np.ndenumerate(values):
+        epochs = [{"val_top1": float(value)}]
+        key = key_of(number, place + 1)
+        records[key] = Record(key, number, {}, seed=0, status="completed", epochs=epochs)
+    plan = plan_race(finalists, records, confirm_seeds)
+    seen: dict[int, list[float]] = {}
+    for number, index in plan:
+        seen.setdefault(number, []).append(float(values[number, index - 1]))
     chances = chances_of_best(seen)
     assert chances is not None
-    chosen = max(seen, key=lambda number: statistics.fmean(seen[number]))
-    return chosen, chances[chosen], len(records)
+    chosen = max(sorted(seen), key=lambda number: statistics.fmean(seen[number]))
+    return chosen, chances[chosen], len(plan)
 
 
 def measure(case: tuple[int, int, float], num_races: int) -> dict[str, np.ndarray]:

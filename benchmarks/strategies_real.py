@@ -33,13 +33,13 @@ SKETCHY = Path(__file__).parents[2] / "shared" / "data" / "sketchy-125x25"
 DEFAULT, *OPPONENTS = STRATEGIES
 REPETITIONS = 3
 SEEDS = 3  # fresh ones for each choice
-TRAININGS = 10  # the budget of a search, in trainings of full length
+TRAININGS = 8  # the budget of a search, in trainings of full length
 COLUMNS = (
     *("repetition", "strategy", "num_epochs", "num_trials", "trial", "trial_epochs", "val_top1_in_search"),
     *("val_top1", "test_top1", "num_seeds", "search_seconds"),
 )
 # One worker: then the same search gives the same rows again.
-FULL = {"classes": 40, "image_px": 28, "max_epochs": 27, "protocol": "small", "num_samples": 2000, "max_concurrent": 1}
+FULL = {"classes": 25, "image_px": 28, "max_epochs": 27, "protocol": "small", "num_samples": 2000, "max_concurrent": 1}
 QUICK = FULL | {"classes": 6, "max_epochs": 9}
 
 
