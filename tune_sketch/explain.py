@@ -2,17 +2,17 @@
 
 import argparse
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tune_sketch.journal import JournalError, Record
+from tune_sketch.journal import Record
 from tune_sketch.progress import PHRASES, duration_text, percent
 from tune_sketch.run_directory import RunDirectory
 from tune_sketch.rungs import cutoff_before, rung_epochs, value_at_rung
 from tune_sketch.settings import SearchSettings
+from tune_sketch.telling import tell
 
 
 def explain_lines(run: RunDirectory, number: int, storage: str | None = None) -> list[str]:
@@ -214,14 +214,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("trial", type=int, help="the trial's number")
     parser.add_argument("--storage", metavar="URL", help="the study's database, if it needs a password")
     arguments = parser.parse_args(argv)
-    try:
-        print("\n".join(explain_lines(RunDirectory(arguments.run), arguments.trial, arguments.storage)))
-    except BrokenPipeError:  # `explain RUN 3 | head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, JournalError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return tell(lambda: explain_lines(RunDirectory(arguments.run), arguments.trial, arguments.storage))
 
 
 if __name__ == "__main__":

@@ -2,19 +2,19 @@
 
 import argparse
 import collections
-import os
 import sys
 import textwrap
 import time
 from pathlib import Path
 
 from tune_sketch.budget import forecast
-from tune_sketch.journal import JournalError, Record
+from tune_sketch.journal import Record
 from tune_sketch.preparation import budget_texts
 from tune_sketch.progress import duration_text, name_of, percent
 from tune_sketch.run_directory import RunDirectory, read_csv, read_owner
 from tune_sketch.rungs import expected_epochs, rank_trials, rung_epochs, value_at_rung
 from tune_sketch.settings import STRATEGIES
+from tune_sketch.telling import tell
 
 
 def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
@@ -162,14 +162,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="a run directory")
     parser.add_argument("--storage", metavar="URL", help="the study's database, if it needs a password")
     arguments = parser.parse_args(argv)
-    try:
-        print("\n".join(status_lines(RunDirectory(arguments.run), arguments.storage)))
-    except BrokenPipeError:  # `status RUN | head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, JournalError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return tell(lambda: status_lines(RunDirectory(arguments.run), arguments.storage))
 
 
 if __name__ == "__main__":
