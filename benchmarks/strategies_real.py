@@ -25,7 +25,7 @@ from tune_sketch.journal import Journal, Record
 from tune_sketch.preparation import prepare_inputs
 from tune_sketch.progress import Progress
 from tune_sketch.run_directory import RunDirectory, own, read_csv, write_csv
-from tune_sketch.rungs import rank_trials, rung_epochs
+from tune_sketch.rungs import expected_epochs, rank_trials, rung_epochs
 from tune_sketch.search import create_run, search_trials
 from tune_sketch.settings import STRATEGIES, derive_seed
 
@@ -98,7 +98,7 @@ def measure(strategy: str, repetition: int, choices: dict[str, Any], num_seeds: 
         journal, search = run.open_journal(), run.read_search()
         start_ray(None)
         workers = place(settings, settings.num_samples)
-        progress = Progress(settings.num_samples, rungs, settings.reduction_factor, 0.0, file=io.StringIO())
+        progress = Progress(settings.num_samples, expected_epochs(settings), 0.0, file=io.StringIO())
         stopping = EpochLimit(run, lambda text: None)
         stopping.journal, stopping.num_epochs = journal, num_epochs
         started = time.monotonic()

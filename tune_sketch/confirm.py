@@ -153,8 +153,7 @@ def main(argv: list[str] | None = None) -> int:
             journal = run.open_journal(arguments.storage)
             if not any(record.epochs for record in journal.trials):
                 raise ValueError(f"{run.path} has no trained trial to confirm: go on with search --resume {run.path}")
-            rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
-            progress = Progress(0, rungs, settings.reduction_factor, 0.0)
+            progress = Progress(0, 0.0, 0.0)
             start_ray(arguments.address)
             stopping = Stopping(run, progress.print_line)
             workers = place(

@@ -5,7 +5,6 @@ import time
 from typing import TextIO
 
 from tune_sketch.journal import Record
-from tune_sketch.rungs import expected_epochs_per_trial
 
 PHRASES = {
     "completed": "completed",
@@ -19,26 +18,23 @@ PHRASES = {
 class Progress:
     """One line per ended training, and on a terminal one live line below them.
 
-    Time left is the expected number of epochs still to train (one trial in `reduction_factor` passes each rung)
-    times the wall-clock seconds per epoch so far; it settles after a few trials.
+    Time left is the expected number of epochs still to train (`epochs_per_trial` for each trial to come) times the
+    wall-clock seconds per epoch so far; it settles after a few trials.
     """
 
     def __init__(
         self,
         num_samples: int,
-        rungs: list[int],
-        reduction_factor: int,
+        epochs_per_trial: float,
         num_confirm_epochs: float,
         file: TextIO | None = None,
     ) -> None:
         self.file = file or sys.stderr
         self.num_samples, self.num_confirm_epochs = num_samples, num_confirm_epochs
-        self.rungs = rungs
-        self.epochs_per_trial = expected_epochs_per_trial(rungs, reduction_factor)
+        self.epochs_per_trial = epochs_per_trial
         self.records: dict[str, Record] = {}
         self.started = time.monotonic()
         self.num_epochs_here = 0
-        self.live = ""
         self.shown_at = 0.0
 
     def watch(self, records: list[Record]) -> None:

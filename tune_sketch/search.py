@@ -129,8 +129,7 @@ def carry_out(run: RunDirectory, address: str | None, storage: str | None = None
         journal.mend()
         rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
         num_confirm_epochs = settings.num_retrainings * settings.max_epochs
-        progress = Progress(settings.num_samples, rungs, settings.reduction_factor, num_confirm_epochs)
-        progress.epochs_per_trial = expected_epochs(settings)
+        progress = Progress(settings.num_samples, expected_epochs(settings), num_confirm_epochs)
         progress.watch([*journal.trials, *journal.retrainings.values()])
         progress.print_line(f"run directory  {run.path}\nTensorBoard    tensorboard --logdir {run.tensorboard}")
         # torch takes seconds to import; Ray's processes take as long to start
