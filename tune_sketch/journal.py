@@ -37,9 +37,8 @@ class Record:
     number: int  # the trial's number in the study
     config: dict[str, Any]
     seed: int
-    origin: dict[str, Any] = field(
-        default_factory=dict
-    )  # {"kind": study | warm-start | random | model | ..., "rung": epochs or None}
+    # {"kind": study | warm-start | random | model | ..., "rung": epochs or None, and what else the kind knows}
+    origin: dict[str, Any] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)  # the sampled part of config
     distributions: dict[str, BaseDistribution] = field(default_factory=dict)
     status: str = "running"  # running, waiting (to be resumed) or one of ENDINGS
@@ -57,6 +56,11 @@ class Record:
     @property
     def is_unfinished(self) -> bool:
         return self.status not in ENDINGS
+
+    @property
+    def best_epoch(self) -> dict[str, Any]:
+        """The metrics of the epoch with the highest validation top-1, the earlier of two; {} before the first epoch."""
+        return max(self.epochs, key=lambda epoch: epoch["val_top1"], default={})
 
     @property
     def last_value(self) -> float | None:

@@ -61,7 +61,7 @@ class Progress:
 
     def on_end(self, record: Record) -> None:
         self.records[record.key] = record
-        best = max((epoch["val_top1"] for epoch in record.epochs), default=None)
+        best = record.best_epoch.get("val_top1")
         config = record.config
         self.print_line(
             f"{name_of(record)}  {PHRASES[record.status]:<15} after {len(record.epochs)}/{config['epochs']} epochs  "
@@ -81,8 +81,8 @@ class Progress:
 
     def best_text(self, record: Record) -> str:
         peers = [r for r in self.records.values() if r.key.startswith(record.key.split("-")[0]) and r.epochs]
-        best = max(peers, key=lambda r: max(epoch["val_top1"] for epoch in r.epochs))
-        return f"best {percent(max(epoch['val_top1'] for epoch in best.epochs))} ({name_of(best)})"
+        best = max(peers, key=lambda r: r.best_epoch["val_top1"])
+        return f"best {percent(best.best_epoch['val_top1'])} ({name_of(best)})"
 
     def time_left_text(self) -> str:
         trials = [record for record in self.records.values() if record.key.startswith("trial")]

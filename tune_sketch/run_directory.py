@@ -246,7 +246,7 @@ def write_tables(run: RunDirectory, journal: Journal) -> None:
 
 def trial_row(record: Record) -> dict[str, Any]:
     """One row of trials.csv."""
-    best = max(record.epochs, key=lambda epoch: epoch["val_top1"]) if record.epochs else {}
+    best = record.best_epoch
     last = record.epochs[-1] if record.epochs else {}
     more = {name: value for name, value in record.origin.items() if name not in ("kind", "rung")}
     return {

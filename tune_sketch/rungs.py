@@ -90,4 +90,4 @@ def rank_trials(trials: Sequence[Record]) -> list[Record]:
     What was reached is what a configuration can do at least. Going by the deepest rung first is worse while few trials
     got there, and no better later: see benchmarks/results/search_variants-cpu.md.
     """
-    return sorted((r for r in trials if r.epochs), key=lambda r: (-max(e["val_top1"] for e in r.epochs), r.number))
+    return sorted((r for r in trials if r.epochs), key=lambda r: (-r.best_epoch["val_top1"], r.number))

@@ -41,11 +41,8 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
     if ranked:
         best = ranked[0]
         config = ", ".join(f"{name} {short(value)}" for name, value in sorted(best.params.items()))
-        best_epoch = max(best.epochs, key=lambda epoch: epoch["val_top1"])
-        top1 = percent(best_epoch["val_top1"])
-        lines.append(
-            f"best so far    {name_of(best)}: validation top-1 {top1} after {count(best_epoch['epoch'], 'epoch')}"
-        )
+        top1, epochs = percent(best.best_epoch["val_top1"]), count(best.best_epoch["epoch"], "epoch")
+        lines.append(f"best so far    {name_of(best)}: validation top-1 {top1} after {epochs}")
         lines += textwrap.wrap(config, 100, initial_indent=" " * 15, subsequent_indent=" " * 15)
     for rung in rungs:
         values = [value for record in trials if (value := value_at_rung(record, rung)) is not None]
