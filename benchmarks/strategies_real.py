@@ -105,11 +105,11 @@ def measure(strategy: str, repetition: int, choices: dict[str, Any], num_seeds: 
         search_trials(run, search, settings, journal, rungs, workers, stopping, progress)
         seconds = time.monotonic() - started
         trials = cut(journal.trials, num_epochs)
-        best = rank_trials(trials, rungs)[0]
+        best = rank_trials(trials)[0]
         jobs = []
         for index in range(num_seeds):
             record = replace(best, seed=derive_seed(repetition, "fresh", index))
-            jobs.append(make_job(record, RunDirectory(run.path), search, settings, workers.num_threads))
+            jobs.append(make_job(record, RunDirectory(run.path), search, settings, workers.num_threads, workers.gpus))
         task = ray.remote(num_cpus=workers.cpus)(retrain)
         values = [ray.get(task.remote(job)) for job in jobs]
         journal.close()

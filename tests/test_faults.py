@@ -45,7 +45,7 @@ def train_undisturbed(run: RunDirectory, key: str, folder: Path, records: dict) 
 
     num_threads = torch.get_num_threads()
     try:
-        job = make_job(records[key], run, run.read_search(), run.read_settings(), 1)
+        job = make_job(records[key], run, run.read_search(), run.read_settings(), 1, 1.0)
         epochs, metrics = start(job | {"checkpoints": str(folder / "none")})
         assert metrics is None
         return [metrics for metrics, _ in epochs]

@@ -221,7 +221,7 @@ def test_a_trial_gets_the_views_of_its_search(tmp_path: Path, monkeypatch: pytes
     jobs = []
     for key, seed in (("trial-0000", 7), ("trial-0001", 8), ("confirm-0000-01", 9)):
         record = Record(key, 0, AUGMENTED | FROZEN, seed)
-        jobs.append(make_job(record, run, search, run.read_settings(), 1))
+        jobs.append(make_job(record, run, search, run.read_settings(), 1, 1.0))
     assert [job["views_seed"] for job in jobs] == [0, 0, 9]
     for job in jobs:
         epochs, _ = start(job)

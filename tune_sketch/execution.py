@@ -239,7 +239,7 @@ def make_job(
     search: dict[str, Any],
     settings: SearchSettings,
     num_threads: int,
-    gpus: float = 1.0,
+    gpus: float,
 ) -> dict[str, Any]:
     """Everything that one training needs to know, as plain JSON."""
     path = run.path.absolute()

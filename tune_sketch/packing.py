@@ -31,7 +31,7 @@ def find_trials_per_gpu(run: RunDirectory, search: dict[str, Any], settings: Sea
     limits = SpaceLimits(max_epochs=settings.max_epochs, pretrained=search["weights"]["pretrained"])
     largest = Record("packing", -1, largest_configuration(settings.model, limits), settings.seed)
     cores_per_gpu = cores_of_a_gpu(machines)
-    job = make_job(largest, run, search, settings, max(1, cores_per_gpu // most))
+    job = make_job(largest, run, search, settings, max(1, cores_per_gpu // most), 1.0)
     return measure(job, most, cores_per_gpu) | {"machines": kinds, "most": most}
 
 
