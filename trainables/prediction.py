@@ -18,8 +18,8 @@ NEW_WEIGHTS_STD = 0.25
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """uint8 [B, H, W] to float [B, 1, H, W] in [0, 1], where augmentation works."""
-    return images.unsqueeze(1).float() / 255
+    """uint8 [B, H, W] to float [B, 1, H, W] in [0, 1], where augmentation works; stored activations stay as they are."""
+    return images.unsqueeze(1).float() / 255 if images.dtype == torch.uint8 else images
 
 
 def normalise(images: Tensor, model: nn.Module, pretrained: bool) -> Tensor:
@@ -53,8 +53,7 @@ def compute_logits(model: nn.Module, source: BatchSource, *, pretrained: bool, b
             logits = []
             with torch.inference_mode():
                 for images, _ in source.iterate(ordered_batches(num_images, batch_size)):
-                    inputs = images if isinstance(model, LaterLayers) else to_unit(images)
-                    inputs = normalise(inputs, model, pretrained)
+                    inputs = normalise(to_unit(images), model, pretrained)
                     with autocast(model, device):
                         logits.append(model(inputs).float())
             return torch.cat(logits)

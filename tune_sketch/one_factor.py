@@ -173,8 +173,13 @@ class FixedSampler(BaseSampler):
     ) -> Any:
         if param_name in self.values:
             return self.values[param_name]
-        choices = spread(param_distribution, None, 1)
-        return choices[0 if isinstance(param_distribution, CategoricalDistribution) else len(choices) // 2]
+        return middle_of(param_distribution)
+
+
+def middle_of(distribution: BaseDistribution) -> Any:
+    """The middle of a range, or the first choice."""
+    choices = spread(distribution, None, 1)
+    return choices[0 if isinstance(distribution, CategoricalDistribution) else len(choices) // 2]
 
 
 def spread(distribution: BaseDistribution, current: Any, number_of_pass: int) -> list[Any]:

@@ -7,13 +7,12 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 from search_spaces import known_space
 from search_spaces.common import SpaceLimits
 from tune_sketch.journal import Record
-from tune_sketch.one_factor import FixedSampler
+from tune_sketch.one_factor import FixedSampler, middle_of
 from tune_sketch.run_directory import RunDirectory
 from tune_sketch.rungs import rank_trials
 
@@ -67,28 +66,17 @@ def origin_of(earlier: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": "warm-start", "run": earlier["run"], "trial": earlier["trial"]}
 
 
-class NearestSampler(BaseSampler):
+class NearestSampler(FixedSampler):
     """Gives each parameter the value in its range that is nearest to the wanted one."""
-
-    def __init__(self, wanted: Mapping[str, Any]) -> None:
-        self.wanted = wanted
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {}
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return {}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        value = self.wanted.get(param_name)
+        value = self.values.get(param_name)
         if isinstance(param_distribution, CategoricalDistribution):
             if value in param_distribution.choices:
                 return value
         elif value is not None:
             assert isinstance(param_distribution, FloatDistribution | IntDistribution)
             return min(max(value, param_distribution.low), param_distribution.high)
-        return FixedSampler({}).sample_independent(study, trial, param_name, param_distribution)
+        return middle_of(param_distribution)
