@@ -32,8 +32,8 @@ def tabulate_verdict(run: RunData) -> Rows:
     bad = [record for record in run.trials if record.status in ("failed", "out_of_memory", "diverged")]
     note("num_failed", len(bad), "trials.csv")
     if run.ranked:
-        note("best_val_top1_in_search", run.ranked[0].epochs[-1]["val_top1"], "epochs.csv")
-        note("best_epochs_in_search", len(run.ranked[0].epochs), "epochs.csv")
+        note("best_val_top1_in_search", run.ranked[0].best_epoch["val_top1"], "epochs.csv")
+        note("best_epochs_in_search", run.ranked[0].best_epoch["epoch"], "epochs.csv")
     costs = {row["part"]: row for row in tabulate_costs(run)}
     if costs:
         note("train_seconds", sum(row["worker_seconds"] for row in costs.values()), "costs.csv")
