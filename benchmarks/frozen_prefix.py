@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from benchmarks.frozen_prefix_tables import NUM_VIEWS, Rows, describe, judge, tabulate_differences
-from benchmarks.machine import RESULTS, write_result
+from benchmarks.machine import result_path, write_result
 from search_spaces import SPACES
 from search_spaces.common import STUDY_AUGMENTATION
 from trainables import build_model
@@ -181,7 +181,9 @@ def measure_accuracy(model: str, plan: Transfer, request: DataRequest, root: Pat
 
 def keep_rows(name: str, rows: Rows, quick: bool) -> Rows:
     """Put rows into a result's CSV in place of those of the same network; all rows of it."""
-    path = (Path(tempfile.gettempdir()) if quick else RESULTS) / f"frozen_prefix-{name}-cpu.csv"
+    path = result_path(f"frozen_prefix-{name}", ".csv")
+    if quick:
+        path = Path(tempfile.gettempdir()) / path.name
     old: Rows = []
     if path.exists() and not quick:
         with path.open(newline="") as file:

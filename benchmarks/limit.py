@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from benchmarks.machine import RESULTS, write_result
+from benchmarks.machine import result_path, write_result
 from trainables import build_model
 from trainables.augmentation import augment
 from trainables.devices import autocast, default_device, keep_freed_memory, place_model
@@ -64,7 +64,7 @@ def main() -> int:
     if device.type == "cuda":
         lines += ["", *gpu_lines(device, rows[0]["fit"])]
     write_result("limit", "An epoch against its ceiling", lines)
-    with (RESULTS / "limit-cpu.csv").open("w", newline="") as file:
+    with result_path("limit", ".csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -18,16 +18,28 @@ def cpu_name() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
+def gpu_name() -> str | None:
+    """The GPU's name, if there is one that torch can use."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+def result_path(name: str, suffix: str) -> Path:
+    """results/NAME-cpu.SUFFIX, or NAME-gpu.SUFFIX where there is a GPU."""
+    return RESULTS / f"{name}-{'gpu' if gpu_name() else 'cpu'}{suffix}"
+
+
 def describe() -> str:
     """Machine, versions, commit and date in one line."""
     machine = describe_machine()
     versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("python", "ray", "optuna", "torch"))
-    cores = f"{machine['host']['num_cpus']} cores of {cpu_name()}, no GPU"
+    cores = f"{machine['host']['num_cpus']} cores of {cpu_name()}, {gpu_name() or 'no GPU'}"
     return f"{cores}; {versions}; {(machine['git_commit'] or 'no commit')[:10]}; {datetime.date.today()}"
 
 
 def write_result(name: str, title: str, lines: list[str]) -> Path:
-    """Write results/NAME-cpu.md: what was measured, where, and the table."""
-    path = RESULTS / f"{name}-cpu.md"
+    """Write results/NAME-cpu.md, or -gpu.md: what was measured, where, and the table."""
+    path = result_path(name, ".md")
     path.write_text("\n".join([f"# {title}", "", f"`python -m benchmarks.{name}`; {describe()}", "", *lines, ""]))
     return path

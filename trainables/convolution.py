@@ -11,9 +11,8 @@ class SmallMapConv2d(nn.Conv2d):
     """The same layer with the same weights, and where its map has at most SMALL_MAP_CELLS cells another arithmetic.
 
     The last stages of a deep network see maps of 1x1 or 2x2 cells when drawings are small, and oneDNN is slow there,
-    most of all at the gradients of the weights. Training steps of resnet50 at 32 px, batch of 64, float32, images per
-    CPU second on one core of a Xeon with AVX512 (torch 2.15; two interleaved runs, busy machine): 83 and 86 with
-    oneDNN alone, 175 and 175 so. From 4x4 cells on products are no faster.
+    most of all at the gradients of the weights: see benchmarks/results/cpu_steps-cpu.md. Where the border lies was
+    tried on one processor only (a Xeon with AVX512).
     """
 
     def forward(self, images: Tensor) -> Tensor:

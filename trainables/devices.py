@@ -55,9 +55,8 @@ def uses_bfloat16(model: nn.Module, device: torch.device) -> bool:
 def cpu_multiplies_bfloat16() -> bool:
     """Whether the processor has bfloat16 matrix instructions (AMX), which compute many times what float32 does.
 
-    AVX512-BF16 alone does not pay: on one core of a Xeon with it (AMX hidden by the virtual machine) matrix products
-    of ResNet50 reached 140 GFLOP/s in float32 and 70 in bfloat16 (torch 2.15). Without either, bfloat16 was ten
-    times slower (AMD EPYC with AVX2). On AMX itself nothing was measured.
+    AVX512-BF16 alone does not pay: see benchmarks/results/cpu_steps-cpu.md. Without either bfloat16 is far slower. On
+    AMX itself nothing was measured.
     """
     return getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()  # torch has no public name for it
 
@@ -72,9 +71,8 @@ def place_model(model: nn.Module, device: torch.device) -> None:
 def keep_freed_memory() -> None:
     """Let the C library keep what a training frees for the next step, for the rest of this process.
 
-    By default glibc gives large blocks back to the system, which must clear every page again: 13,000 page faults in a
-    training step of the baseline at 64 px (batch of 64), 82 against 66 ms of CPU time; 445 against 415 ms for resnet50
-    at 32 px. The most memory in use is the same.
+    By default glibc gives large blocks back to the system, which must clear every page again when the next step asks
+    for them: see benchmarks/results/cpu_steps-cpu.md for what that costs.
     """
     if sys.platform != "linux":
         return

@@ -18,7 +18,7 @@ NEW_WEIGHTS_STD = 0.25
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """uint8 [B, H, W] to float [B, 1, H, W] in [0, 1], where augmentation works; stored activations stay as they are."""
+    """uint8 [B, H, W] to float [B, 1, H, W] in [0, 1], where augmentation works; stored activations stay so."""
     return images.unsqueeze(1).float() / 255 if images.dtype == torch.uint8 else images
 
 
