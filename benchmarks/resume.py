@@ -6,7 +6,6 @@ python -m benchmarks.resume [--quick]     makes a search of 64 trials, kills it,
 import argparse
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -95,7 +94,7 @@ def main() -> int:
     print("\n".join(lines))
     if not arguments.quick:
         write_result("resume", __doc__.splitlines()[0], lines)
-    passed = statistics.median(resumed) < MOST_SECONDS  # the slowest tells more of the machine's other work
+    passed = max(resumed) < MOST_SECONDS
     print(f"resume {spread(resumed, '.2f')} s of at most {MOST_SECONDS:.0f} (n = {len(resumed)}), {describe()}")
     return 0 if passed else 1
 
