@@ -3,8 +3,8 @@
     python -m benchmarks.strategies_real [--quick] [--minutes 5]
 
 Rows go to results/strategies_real-cpu.csv as they are measured; a second start goes on with what is missing. Each
-search stops when its TRAININGS are spent, counted in epochs; its best trial at the deepest rung is trained on fresh
-seeds, and these networks are scored on the test split, which the search has not seen. Within a repetition all
+search stops when its TRAININGS are spent, counted in epochs; its best trial (the first of `rank_trials`) is trained on
+fresh seeds, and these networks are scored on the test split, which the search has not seen. Within a repetition all
 strategies have the same drawings in the same splits.
 """
 
@@ -33,13 +33,14 @@ SKETCHY = Path(__file__).parents[2] / "shared" / "data" / "sketchy-125x25"
 DEFAULT, *OPPONENTS = STRATEGIES
 REPETITIONS = 3
 SEEDS = 3  # fresh ones for each choice
-TRAININGS = 8  # the budget of a search, in trainings of full length
+TRAININGS = 16  # the budget of a search, in trainings of full length
 COLUMNS = (
     *("repetition", "strategy", "num_epochs", "num_trials", "trial", "trial_epochs", "val_top1_in_search"),
     *("val_top1", "test_top1", "num_seeds", "search_seconds"),
 )
-# One worker: then the same search gives the same rows again.
-FULL = {"classes": 25, "image_px": 28, "max_epochs": 27, "protocol": "small", "num_samples": 2000, "max_concurrent": 1}
+# One worker: then the same search gives the same rows again. One core: other programs may have the rest.
+FULL = {"classes": 60, "image_px": 28, "max_epochs": 18, "protocol": "small", "num_samples": 2000}
+FULL |= {"max_concurrent": 1, "cpus_per_trial": 1.0}
 QUICK = FULL | {"classes": 6, "max_epochs": 9}
 
 
