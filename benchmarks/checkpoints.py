@@ -18,7 +18,7 @@ from benchmarks.machine import describe, write_result
 from search_spaces import configuration_of, study_configuration
 from search_spaces.common import SpaceLimits
 from tests.killing import spread
-from trainables import build_model
+from trainables.architecture import build_model
 from trainables.checkpoints import read_newest_checkpoint, write_checkpoint
 from trainables.training import SplitArrays, TrainingSplits, fit
 

@@ -27,7 +27,7 @@ from benchmarks.frozen_prefix_tables import NUM_VIEWS, Rows, describe, judge, ta
 from benchmarks.machine import result_path, write_result
 from search_spaces import SPACES
 from search_spaces.common import STUDY_AUGMENTATION
-from trainables import build_model
+from trainables.architecture import build_model
 from trainables.frozen_prefix import FrozenViews
 from trainables.training import SplitArrays, TrainingSplits, default_device, fit
 from tune_sketch.data import DataRequest, open_data, prepare_data

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.machine import result_path, write_result
-from trainables import build_model
+from trainables.architecture import build_model
 from trainables.augmentation import augment
 from trainables.devices import autocast, default_device, keep_freed_memory, place_model
 from trainables.prediction import normalise, to_unit

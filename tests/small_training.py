@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainables import build_model
+from trainables.architecture import build_model
 from trainables.training import SplitArrays, TrainingSplits, fit
 
 torch.set_num_threads(1)  # sums in one order, and no fight over cores

@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from trainables import ARCHITECTURES, build_model
+from trainables.architecture import build_model
 from trainables.convolution import SmallMapConv2d, convolve_as_product
 from trainables.devices import place_model
+from trainables.networks import ARCHITECTURES
 
 
 @pytest.mark.parametrize("side", [(1, 1), (2, 2), (1, 3), (3, 2), (4, 4)])

@@ -115,7 +115,7 @@ def test_an_error_in_every_trial_ends_the_search_early(search, tmp_path):
     program = copy_program(tmp_path / "program")
     path = program / "trainables" / "baseline.py"
     path.write_text(path.read_text() + "\n\ndef build(num_classes, dropout):\n    raise KeyError('my mistake')\n")
-    registry = program / "trainables" / "__init__.py"
+    registry = program / "trainables" / "networks.py"
     registry.write_text(
         registry.read_text() + "\nimport dataclasses\nfrom trainables import baseline\n"
         'ARCHITECTURES["baseline"] = dataclasses.replace(ARCHITECTURES["baseline"], build=baseline.build)\n'

@@ -21,8 +21,8 @@ from analysis.result_figures import (
 from analysis.run_data import is_logarithmic, is_numeric, read_run, value_of
 from analysis.search_figures import axis_scale, tabulate_leaderboard, tabulate_rungs
 from tests.fake_runs import make_finished_run
-from trainables import ARCHITECTURES
 from trainables.architecture import build_model
+from trainables.networks import ARCHITECTURES
 from tune_sketch.best_model import BestModel
 from tune_sketch.data.doodles import render_doodle
 from tune_sketch.run_directory import read_csv

@@ -20,9 +20,11 @@ from torch import nn
 from benchmarks.frozen_prefix_tables import judge, simulate_search
 from tests.fake_runs import begin_run
 from tests.small_training import AUGMENTED, CONFIG, assert_same_weights, build, drawings, train, without_times
-from trainables import ARCHITECTURES, activation_store, build_model
+from trainables import activation_store
 from trainables.activation_store import open_entry, reserved_bytes
+from trainables.architecture import build_model
 from trainables.frozen_prefix import FrozenPrefix, FrozenViews, split_frozen
+from trainables.networks import ARCHITECTURES
 from trainables.training import TrainingSplits, fit
 from tune_sketch.execution import make_job
 from tune_sketch.journal import Record

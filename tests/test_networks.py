@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from search_spaces import SPACES
-from trainables import ARCHITECTURES, build_model
-from trainables.architecture import check_image_px, freeze_layers, set_training_mode
+from trainables.architecture import build_model, check_image_px, freeze_layers, set_training_mode
+from trainables.networks import ARCHITECTURES
 
 MODELS = list(ARCHITECTURES)
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from benchmarks.limit import CONFIG, fixed_batch_step
 from tests.small_training import splits_of
-from trainables import build_model
+from trainables.architecture import build_model
 from trainables.convolution import SmallMapConv2d, use_products_for_small_maps
 from trainables.training import SplitArrays, fit
 

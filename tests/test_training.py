@@ -20,8 +20,9 @@ from tests.small_training import (
     train,
     without_times,
 )
-from trainables import ARCHITECTURES, build_model
+from trainables.architecture import build_model
 from trainables.checkpoints import read_newest_checkpoint, write_checkpoint
+from trainables.networks import ARCHITECTURES
 from trainables.prediction import normalise, to_unit
 from trainables.training import (
     Diverged,

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from trainables import ARCHITECTURES, build_model, weights
+from trainables import weights
+from trainables.architecture import build_model
+from trainables.networks import ARCHITECTURES
 from trainables.weights import load_weights, modern_name, resolve_weights
 
 

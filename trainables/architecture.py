@@ -46,7 +46,7 @@ class LaterLayers(nn.Module):
 
 def known_architecture(name: str) -> Architecture:
     """The architecture called `name`; ValueError that lists the known ones."""
-    from trainables import ARCHITECTURES  # here, because the networks' own files import this one
+    from trainables.networks import ARCHITECTURES  # here, because the networks' own files import this one
 
     if name not in ARCHITECTURES:
         raise ValueError(f"unknown model {name!r}; known models: {', '.join(ARCHITECTURES)}")

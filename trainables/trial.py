@@ -1,5 +1,7 @@
 """Runs one training as a Ray Tune trainable: drives fit() an epoch at a time, reports it, keeps checkpoints."""
 
+import gc
+import importlib
 import os
 import tempfile
 import time
@@ -7,12 +9,13 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray.util
 from ray import tune
 
-from trainables.data_parallel import Share, Team
+if TYPE_CHECKING:  # torch takes seconds to import; the driver, which imports this file, does without
+    from trainables.data_parallel import Share, Team
 
 
 class SketchTrial(tune.Trainable):
@@ -41,9 +44,24 @@ class SketchTrial(tune.Trainable):
         self.trainer.close()
 
 
+def import_torch() -> None:
+    """Import what trains, without looks for garbage meanwhile, which take a fifth of the seconds that it lasts."""
+    gc.disable()
+    try:
+        # An optimizer's first step imports the second, the first epoch's metrics the third
+        for module in ("trainables.training", "torch._dynamo", "sklearn.metrics"):
+            importlib.import_module(module)
+    finally:
+        gc.enable()
+
+
 def make_trainer(num_processes: int) -> "Training | Team":
     """What trains jobs: this process, or a team of so many."""
-    return Training() if num_processes == 1 else Team(num_processes, Training)
+    if num_processes == 1:
+        return Training()
+    from trainables.data_parallel import Team
+
+    return Team(num_processes, Training)
 
 
 class Training:
@@ -55,8 +73,8 @@ class Training:
     process of a team writes.
     """
 
-    def __init__(self, share: Share = Share()) -> None:  # noqa: B008  (immutable)
-        self.share = share
+    def __init__(self, share: "Share | None" = None) -> None:
+        self.share = share  # None: all of every batch
         self.epochs: Iterator[tuple[dict, dict]] | None = None
 
     def begin(self, job: dict[str, Any]) -> None:
@@ -70,6 +88,7 @@ class Training:
 
     def step(self) -> dict[str, Any]:
         """Train one epoch, keep a checkpoint where one is due, and report."""
+        import_torch()
         from trainables.checkpoints import CheckpointNotWritten
         from trainables.training import Diverged, OutOfMemory
         from tune_sketch.data import NotStaged
@@ -110,7 +129,7 @@ class Training:
         epoch = metrics["epoch"]
         is_last = epoch == job["config"]["epochs"]
         if epoch % job["checkpoint_epochs"] == 0 or is_last or Path(job["stop_file"]).exists():
-            if self.share.rank == 0:
+            if self.share is None or self.share.rank == 0:
                 write_checkpoint(Path(job["checkpoints"]), epoch, self.trained)
             self.checkpoint_epoch = epoch
         self.trained = None
@@ -140,11 +159,11 @@ def find_place() -> dict[str, Any]:
 
 
 def start(
-    job: dict[str, Any],
-    share: Share = Share(),  # noqa: B008  (immutable)
+    job: dict[str, Any], share: "Share | None" = None
 ) -> tuple[Iterator[tuple[dict, dict]], dict[str, Any] | None]:
     """(the epochs still to train, metrics of the checkpoint's epoch or None) for a new or a resumed job."""
     from trainables.checkpoints import read_newest_checkpoint
+    from trainables.data_parallel import Share
     from trainables.frozen_prefix import FrozenViews
     from trainables.training import fit
 
@@ -165,7 +184,7 @@ def start(
         pretrained=job["pretrained"],
         frozen_views=FrozenViews(job["frozen_views"], job["views_seed"]),
         state=payload["state"] if payload else None,
-        share=share,
+        share=share or Share(),
     )
     return epochs, payload["metrics"] if payload else None
 

@@ -57,6 +57,8 @@ def start_ray(address: str | None) -> None:
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "10000"  # how many may run or wait is for Workers.have_room to say
     os.environ["TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray would start a process per core beforehand; Tune's trials, with an environment of their own, cannot use these
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "false")
     if address is None:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

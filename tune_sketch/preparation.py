@@ -59,7 +59,7 @@ def prepare_inputs(settings: SearchSettings) -> Inputs:
 
 def check_model_fits(settings: SearchSettings) -> None:
     """Raises ValueError when the images are too small for the network."""
-    from trainables import ARCHITECTURES
+    from trainables.networks import ARCHITECTURES
 
     least = ARCHITECTURES[settings.model].min_image_px
     if settings.image_px < least:

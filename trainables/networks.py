@@ -1,0 +1,15 @@
+"""The networks by name."""
+
+from trainables import baseline, densenet121, resnet50, sketch_a_net, squeezenet1_1
+from trainables.architecture import Architecture
+
+ARCHITECTURES: dict[str, Architecture] = {
+    architecture.name: architecture
+    for architecture in (
+        baseline.ARCHITECTURE,
+        resnet50.ARCHITECTURE,
+        densenet121.ARCHITECTURE,
+        sketch_a_net.ARCHITECTURE,
+        squeezenet1_1.ARCHITECTURE,
+    )
+}
