@@ -1,4 +1,4 @@
-"""The networks by name."""
+"""Lists the networks by name: a new one is a builder and a line here."""
 
 from trainables import baseline, densenet121, resnet50, sketch_a_net, squeezenet1_1
 from trainables.architecture import Architecture
