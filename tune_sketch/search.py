@@ -1,11 +1,9 @@
 """Finds the best way to train: python -m tune_sketch.search --model resnet50."""
 
 import datetime
-import importlib
 import os
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -132,7 +130,6 @@ def carry_out(run: RunDirectory, address: str | None, storage: str | None = None
         progress = Progress(settings.num_samples, expected_epochs(settings), num_confirm_epochs)
         progress.watch([*journal.trials, *journal.retrainings.values()])
         progress.print_line(f"run directory  {run.path}\nTensorBoard    tensorboard --logdir {run.tensorboard}")
-        threading.Thread(target=import_ahead, daemon=True).start()  # while Ray's processes start
         start_ray(address)
         stopping = Stopping(run, progress.print_line)
         packing = search["sittings"][-1]["packing"] = find_trials_per_gpu(run, search, settings)
@@ -158,12 +155,6 @@ def carry_out(run: RunDirectory, address: str | None, storage: str | None = None
             return 130
         print("\n".join(results_lines(run)))
     return 0
-
-
-def import_ahead() -> None:
-    """Import what `search_trials` needs, which takes half a second."""
-    for module in ("strategies", "tensorboard_log", "watching"):
-        importlib.import_module(f"tune_sketch.{module}")
 
 
 def search_trials(
