@@ -38,9 +38,7 @@ TITLE = "What kills at random moments cost a search: epochs lost, recorded twice
 TRIAL, DRIVER, EVERYTHING = "trial process at a random moment", "driver at a random moment", "everything at one moment"
 CHECKPOINT_PLACES = tuple(f"between checkpoint {place}" for place in ("write and rename", "and manifest", "and report"))
 SEARCH_PLACES = tuple(
-    f"{when} the commit of {what}"
-    for what in ("an epoch", "an epoch's value", "an ending", "an ending's state", "a suggestion")
-    for when in ("before", "after")
+    f"{when} the commit of {what}" for what in ("an epoch", "an ending", "a suggestion") for when in ("before", "after")
 )
 CONFIRM_PLACES = ("before the commit of a retraining", "after the commit of a retraining")
 

@@ -1,12 +1,18 @@
 """The journal: what is committed is there after any end, once, and as it was."""
 
+import datetime
+
 import optuna
 import pytest
+import sqlalchemy
 from optuna.distributions import FloatDistribution
-from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
+from sqlalchemy.orm import Session
 
-from tune_sketch.journal import Journal, mask_password
+from tune_sketch import commits
+from tune_sketch.journal import ENDINGS, Journal, JournalError, mask_password
 
 
 def make_metrics(epoch, value=0.5, **changes):
@@ -73,42 +79,92 @@ def test_the_visible_study_has_states_values_and_no_nan(url):
     assert [r.error for r in Journal(url, "s").trials] == ["", "", "", "", "why", ""]
 
 
-def test_a_kill_between_the_two_commits_of_an_epoch_is_mended(url):
+def test_a_happening_is_there_whole_or_not_at_all(url, monkeypatch):
+    """Whatever the last row of a commit fails at, none of its rows stays."""
     journal = Journal(url, "s", create=True)
     record = add_trial(journal)
-    journal.storage.set_trial_user_attr(record.storage_id, "epoch_0001", make_metrics(1, 0.25, recorded_at=1.0))
-    again = Journal(url, "s")
-    assert len(again.trials[0].epochs) == 1
-    again.mend()
-    assert optuna.load_study(study_name="s", storage=url).trials[0].intermediate_values == {1: 0.25}
+    before = optuna.load_study(study_name="s", storage=url).trials
+    monkeypatch.setattr("tune_sketch.journal.PATIENCE_SECONDS", 0.0)
+
+    def fail(session):
+        session.flush()
+        raise sqlalchemy.exc.OperationalError("commit", {}, Exception("disk full"))
+
+    sqlalchemy.event.listen(Session, "before_commit", fail)
+    try:
+        for happening in (
+            lambda: add_trial(journal),
+            lambda: journal.record_epoch(record, make_metrics(1)),
+            lambda: journal.end(record, "failed", error="why"),
+        ):
+            with pytest.raises(JournalError, match="disk full"):
+                happening()
+    finally:
+        sqlalchemy.event.remove(Session, "before_commit", fail)
+    assert optuna.load_study(study_name="s", storage=url).trials == before
+    assert len(journal.trials) == 1
+    assert record.epochs == []
+    assert record.status == "running"
 
 
-def test_a_kill_between_ending_and_state_leaves_the_trial_unfinished(url):
+@pytest.mark.parametrize("name", ["insert_trial", "insert_epoch", "insert_ending"])
+def test_what_is_committed_again_after_its_answer_got_lost_is_there_once(url, monkeypatch, name):
     journal = Journal(url, "s", create=True)
-    record = add_trial(journal)
-    journal.record_epoch(record, make_metrics(1))
-    ending = {"status": "stopped", "error": "", "ended_at": 1.0}
-    journal.storage.set_trial_user_attr(record.storage_id, "ending", ending)
-    again = Journal(url, "s")
-    assert again.trials[0].is_unfinished
-    again.end(again.trials[0], "stopped")
-    assert Journal(url, "s").trials[0].status == "stopped"
-
-
-def test_a_suggestion_whose_answer_got_lost_is_there_once(url, monkeypatch):
-    journal = Journal(url, "s", create=True)
-    commit, answers = journal.storage.create_new_trial, iter([StorageInternalError("gone"), None])
+    commit, answers = getattr(commits, name), iter([sqlalchemy.exc.OperationalError("", {}, Exception("gone"))])
 
     def answer_late(*arguments):
-        identifier, error = commit(*arguments), next(answers)
+        result, error = commit(*arguments), next(answers, None)
         if error is not None:
             raise error
-        return identifier
+        return result
 
-    monkeypatch.setattr(journal.storage, "create_new_trial", answer_late)
+    monkeypatch.setattr(commits, name, answer_late)
     first, second = add_trial(journal), add_trial(journal)
     assert (first.number, second.number) == (0, 1)
-    assert [record.number for record in Journal(url, "s").trials] == [0, 1]
+    journal.record_epoch(first, make_metrics(1, 0.25))
+    journal.end(first, "completed")
+    again = Journal(url, "s")
+    assert [record.number for record in again.trials] == [0, 1]
+    assert again.trials[0].epochs == first.epochs
+    assert again.trials[0].status == "completed"
+    assert optuna.load_study(study_name="s", storage=url).trials[0].values == [0.25]
+
+
+def test_the_rows_are_those_that_optuna_writes_itself(url):
+    """Trial for trial and column for column, but for the ids and the clock."""
+    theirs = RDBStorage(url)
+    study_id = theirs.create_new_study([StudyDirection.MAXIMIZE], "theirs")
+    journal = Journal(url, "ours", create=True)
+    for status, state in ENDINGS.items():
+        record = add_trial(journal)
+        attributes = {"config": record.config, "seed": 5, "origin": record.origin, "started_at": record.started_at}
+        template = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params=record.params,
+            distributions=record.distributions,
+            user_attrs=attributes,
+        )
+        template.datetime_start = datetime.datetime.now()
+        number = theirs.create_new_trial(study_id, template)
+        journal.record_epoch(record, make_metrics(1, 0.25))
+        theirs.set_trial_user_attr(number, "epoch_0001", record.epochs[0])
+        theirs.set_trial_intermediate_value(number, 1, 0.25)
+        journal.end(record, status, error="why")
+        theirs.set_trial_user_attr(number, "ending", {"status": status, "error": "why", "ended_at": record.ended_at})
+        theirs.set_trial_state_values(number, state, None if state == TrialState.FAIL else [0.25])
+
+    def rows(name):
+        study = optuna.load_study(study_name=name, storage=url)
+        found = []
+        for trial in study.trials:
+            row = dict(vars(trial))
+            del row["_trial_id"]
+            times = [row.pop("_datetime_start"), row.pop("datetime_complete")]
+            assert all(abs(datetime.datetime.now() - time).total_seconds() < 60 for time in times)
+            found.append(row)
+        return found
+
+    assert rows("ours") == rows("theirs")
 
 
 def test_a_suggestion_reads_no_other_trials(url, monkeypatch):

@@ -1,5 +1,6 @@
 """Keeps the record of a search in its Optuna study: every suggestion, epoch and ending, committed when it happens."""
 
+import contextlib
 import itertools
 import json
 import math
@@ -14,8 +15,9 @@ import sqlalchemy
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.study import StudyDirection
-from optuna.trial import TrialState, create_trial
+from optuna.trial import TrialState
 
+from tune_sketch import commits
 from tune_sketch.database import JournalError, mask_password, open_storage, reason_of
 
 ENDINGS = {  # how a trial can end -> the state in which Optuna and its dashboard show it
@@ -71,7 +73,7 @@ class Journal:
     """The study database of one run directory, with a copy in memory. Exactly one process may write it.
 
     An epoch is one user attribute "epoch_0003" (all metrics) and one intermediate value (validation top-1, what
-    optuna-dashboard draws). The attribute is committed first and counts; a missing value is mended at opening.
+    optuna-dashboard draws), an ending one user attribute and a state, each in one commit (commits.py).
     Retrainings are attributes of the study, so that the study holds nothing but the search's own trials.
     """
 
@@ -102,16 +104,6 @@ class Journal:
             if key.startswith("confirm-"):
                 self.retrainings[key] = Record(key=key, **value)
 
-    def mend(self) -> None:
-        """Write the intermediate values that a kill between the two commits of an epoch left out."""
-        for frozen in self.storage.get_all_trials(self.study_id):
-            if frozen.state.is_finished():
-                continue
-            for metrics in self.trials[frozen.number].epochs:
-                if metrics["epoch"] not in frozen.intermediate_values:
-                    value = metrics["val_top1"]
-                    self.storage.set_trial_intermediate_value(frozen._trial_id, metrics["epoch"], value)
-
     def note(self, key: str, value: Any) -> None:
         """Keep one JSON value about the search as a whole."""
         self._retry(lambda: self.storage.set_study_user_attr(self.study_id, key, value))
@@ -134,18 +126,14 @@ class Journal:
         number = len(self.trials)
         now = time.time()
         attributes = {"config": config, "seed": seed, "origin": origin, "started_at": now}
-        template = create_trial(
-            state=TrialState.RUNNING, params=params, distributions=distributions, user_attrs=attributes
-        )
-
         num_tries = itertools.count()
 
         def commit() -> int:
-            # When a retry follows a commit whose answer got lost, the trial is there already. Only a retry looks:
-            # Optuna counts by reading all trials, which took most of a driver's time from a hundred trials on.
-            if next(num_tries) > 0 and self.storage.get_n_trials(self.study_id) > number:
-                return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
-            return self.storage.create_new_trial(self.study_id, template)
+            if next(num_tries) > 0:
+                # After a commit whose answer got lost the trial is there already.
+                with contextlib.suppress(KeyError):
+                    return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
+            return commits.insert_trial(self.storage, self.study_id, number, params, distributions, attributes)
 
         record = Record(
             key=f"trial-{number:04d}",
@@ -183,9 +171,7 @@ class Journal:
         assert math.isfinite(metrics["val_top1"]), f"{record.key}: value {metrics['val_top1']}"
         metrics = metrics | {"recorded_at": time.time()}
         if record.storage_id >= 0:
-            identifier, value = record.storage_id, metrics["val_top1"]
-            self._retry(lambda: self.storage.set_trial_user_attr(identifier, f"epoch_{epoch:04d}", metrics))
-            self._retry(lambda: self.storage.set_trial_intermediate_value(identifier, epoch, value))
+            self._retry(lambda: commits.insert_epoch(self.storage, record.storage_id, metrics))
         else:
             self._write_retraining(record, epochs=[*record.epochs, metrics])
         record.epochs.append(metrics)
@@ -196,11 +182,9 @@ class Journal:
         assert record.is_unfinished, f"{record.key} has ended already: {record.status}"
         state, now = ENDINGS[status], time.time()
         if record.storage_id >= 0:
-            identifier = record.storage_id
             ending = {"status": status, "error": error, "ended_at": now}
-            values = None if state == TrialState.FAIL else [record.epochs[-1]["val_top1"]]
-            self._retry(lambda: self.storage.set_trial_user_attr(identifier, "ending", ending))
-            self._retry(lambda: self._set_state(identifier, state, values))
+            value = None if state == TrialState.FAIL else record.last_value
+            self._retry(lambda: commits.insert_ending(self.storage, record.storage_id, ending, state, value))
         else:
             self._write_retraining(record, status=status, error=error, ended_at=now)
         record.status, record.error, record.ended_at = status, error, now
@@ -217,8 +201,7 @@ class Journal:
         if record.status == status:
             return
         if record.storage_id >= 0:
-            identifier = record.storage_id
-            self._retry(lambda: self._set_state(identifier, state, None))
+            self._retry(lambda: self._set_state(record.storage_id, state))
         else:
             self._write_retraining(record, status=status)
         record.status = status
@@ -228,9 +211,9 @@ class Journal:
         self._write_retraining(record, test=test)
         record.test = test
 
-    def _set_state(self, identifier: int, state: TrialState, values: list[float] | None) -> None:
+    def _set_state(self, identifier: int, state: TrialState) -> None:
         if self.storage.get_trial(identifier).state != state:
-            self.storage.set_trial_state_values(identifier, state, values)
+            self.storage.set_trial_state_values(identifier, state)
 
     def _write_retraining(self, record: Record, **changes: Any) -> None:
         names = ("number", "config", "seed", "status", "epochs", "started_at", "ended_at", "error", "test")
@@ -243,7 +226,7 @@ class Journal:
         while True:
             try:
                 return commit()
-            except (StorageInternalError, sqlalchemy.exc.OperationalError) as error:
+            except (StorageInternalError, sqlalchemy.exc.DBAPIError) as error:
                 reason = reason_of(error)
                 if time.monotonic() > deadline:
                     self.error = JournalError(
@@ -277,7 +260,6 @@ def record_of_trial(frozen: optuna.trial.FrozenTrial) -> Record:
         origin=attributes["origin"],
         params=dict(frozen.params),
         distributions=dict(frozen.distributions),
-        # The state is committed last: an ending without it was not finished, and is decided again.
         status=ending["status"] if finished else "waiting" if waiting else "running",
         epochs=[attributes[key] for key in sorted(k for k in attributes if k.startswith("epoch_"))],
         started_at=attributes["started_at"],

@@ -124,7 +124,6 @@ def carry_out(run: RunDirectory, address: str | None, storage: str | None = None
         search["sittings"].append(describe_machine() | {"started_at": time.time(), "address": address})
         write_json(run.search_json, search)
         journal = run.open_journal(storage)
-        journal.mend()
         rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
         num_confirm_epochs = settings.num_retrainings * settings.max_epochs
         progress = Progress(settings.num_samples, expected_epochs(settings), num_confirm_epochs)
