@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tests.bad_storage  # noqa: F401  # registers bad://
+from tests.postgres import free_port
 from tests.small_training import CONFIG
 from tune_sketch.data import DataRequest, NotStaged, open_data, prepare_data, publish_data, stage_data, staging
 from tune_sketch.data.splits import make_splits, write_splits
@@ -236,7 +237,17 @@ def test_a_url_that_cannot_be_used_is_an_error_of_the_user(decoded, monkeypatch)
         publish_data(decoded)
 
 
-def test_a_bucket(decoded, on_node, monkeypatch):
+def check_bucket(cache: str, decoded: Path, on_node, monkeypatch) -> None:
+    """What was decoded goes to the bucket, and from there to two machines."""
+    monkeypatch.setenv("TUNE_SKETCH_CACHE", cache)
+    place = publish_data(decoded)
+    assert place == publish_data(decoded) == f"{cache}/decoded/{decoded.name}"
+    for name in ("node1", "node2"):
+        on_node(name)
+        check_same(stage_data(place), decoded)
+
+
+def test_a_bucket_of_s3(decoded, on_node, monkeypatch):
     """S3's own protocol, spoken by s3fs to a server on this machine."""
     pytest.importorskip("s3fs", reason="needs the extra `s3`")
     server = pytest.importorskip("moto.server", reason="needs moto").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -247,12 +258,21 @@ def test_a_bucket(decoded, on_node, monkeypatch):
             monkeypatch.setenv(f"AWS_{name}", "of-nobody")
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
         fsspec.filesystem("s3").mkdir("drawings")
-        monkeypatch.setenv("TUNE_SKETCH_CACHE", "s3://drawings/cache")
-        place = publish_data(decoded)
-        assert place == publish_data(decoded) == f"s3://drawings/cache/decoded/{decoded.name}"
-        for name in ("node1", "node2"):
-            on_node(name)
-            check_same(stage_data(place), decoded)
+        check_bucket("s3://drawings/cache", decoded, on_node, monkeypatch)
+    finally:
+        server.stop()
+
+
+def test_a_bucket_of_google(decoded, on_node, monkeypatch):
+    """Google's own protocol, spoken by gcsfs to a server on this machine."""
+    pytest.importorskip("gcsfs", reason="needs the extra `gs`")
+    emulator = pytest.importorskip("gcp_storage_emulator.server", reason="needs gcp-storage-emulator")
+    port = free_port()
+    server = emulator.create_server("127.0.0.1", port, in_memory=True, default_bucket="drawings")
+    server.start()
+    try:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+        check_bucket("gs://drawings/cache", decoded, on_node, monkeypatch)
     finally:
         server.stop()
 
