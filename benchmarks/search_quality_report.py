@@ -246,6 +246,9 @@ def write_report(rows: Rows, path: Path) -> int:
         "for every method. All begin with the same configuration: the study's on drawings, else the middle of the",
         "space. Intervals: 95 %, bootstrap over tasks and seeds; n is in each table. At most 2,000 trials.",
         "",
+        "What was tried on the tasks for choosing: [search_variants](search_variants-cpu.md). What a suggestion takes:",
+        "[suggestion_time](suggestion_time-cpu.md).",
+        "",
     ]
     verdict = ["## Targets", "", *(f"- missed: {text}" for text in missed)] if missed else ["All targets are met."]
     claims = claim_lines(compute_regrets(rows))
