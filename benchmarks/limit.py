@@ -20,9 +20,8 @@ import torch.nn.functional as F
 
 from benchmarks.machine import result_path, write_result
 from trainables.architecture import build_model
-from trainables.augmentation import augment
 from trainables.devices import autocast, default_device, keep_freed_memory, place_model
-from trainables.prediction import normalise, to_unit
+from trainables.prediction import normalise
 from trainables.training import SplitArrays, TrainingSplits, build_optimizer, fit
 
 TARGET = 0.90
@@ -41,8 +40,9 @@ ROOFS = {"H100": (989.0, 3350.0), "A100": (312.0, 2039.0), "T4": (65.0, 320.0)} 
 def main() -> int:
     """Measure, write the result, print the ratios; 1 when one is under its target."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    rounds = 7 if parser.parse_args().quick else 15
+    parser.add_argument("--quick", action="store_true", help="fewer rounds; writes no result file")
+    quick = parser.parse_args().quick
+    rounds = 7 if quick else 15
     keep_freed_memory()
     torch.set_num_threads(1)
     device = torch.device(default_device())
@@ -60,14 +60,15 @@ def main() -> int:
             f"| {row['network']} | {row['px']} | {row['ceiling']:.0f} | {row['fit']:.0f} | {row['ratio']:.3f} | "
             f"{row['lowest']:.3f} .. {row['highest']:.3f} | {row['n']} |"
         )
-    lines += ["", f"Target: {TARGET} of the ceiling.", "", *augmentation_lines(device, rounds)]
+    lines += ["", f"Target: {TARGET} of the ceiling."]
     if device.type == "cuda":
         lines += ["", *gpu_lines(device, rows[0]["fit"])]
-    write_result("limit", "An epoch against its ceiling", lines)
-    with result_path("limit", ".csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    if not quick:
+        write_result("limit", "An epoch against its ceiling", lines)
+        with result_path("limit", ".csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
     print("\n".join(lines))
     texts = [f"{r['network']} {r['px']} px {r['ratio']:.3f} [{r['lowest']:.3f}, {r['highest']:.3f}]" for r in rows]
     print("; ".join(texts) + f"; n = {rounds}, target {TARGET}")
@@ -142,42 +143,6 @@ def clock(device: torch.device) -> Callable[[], float]:
 def wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def augmentation_lines(device: torch.device, rounds: int) -> list[str]:
-    """Augmented images per second: ours, torchvision v2 one by one, and kornia where it is installed."""
-    from torchvision.transforms import v2
-
-    image_px = 64
-    images = (torch.rand(BATCH_SIZE, image_px, image_px, device=device) < 0.1).to(torch.uint8) * 255
-    generator = torch.Generator().manual_seed(0)
-    config = CONFIG | {"pen_width": 0.0}  # which neither of the others has
-    affine = v2.RandomAffine(10, (0.1, 0.1), (0.9, 1.1), (-5, 5), interpolation=v2.InterpolationMode.BILINEAR)
-    one_by_one = v2.Compose([affine, v2.RandomHorizontalFlip()])
-    ways: dict[str, Callable[[], Any]] = {
-        "ours, whole batch": lambda: augment(to_unit(images), config, generator, True),
-        "torchvision v2, one by one": lambda: [one_by_one(image) for image in to_unit(images)],
-    }
-    try:
-        import kornia.augmentation as kornia
-    except ImportError:
-        absent = ["", "kornia is not installed, so it was not compared (`pip install kornia`)."]
-    else:
-        absent = []
-        both = torch.nn.Sequential(
-            kornia.RandomAffine(10.0, (0.1, 0.1), (0.9, 1.1), (-5.0, 5.0), p=1.0), kornia.RandomHorizontalFlip()
-        )
-        ways[f"kornia {sys.modules['kornia'].__version__}, whole batch"] = lambda: both(to_unit(images))
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    for round_number in range(rounds + 1):
-        for way, work in ways.items():
-            taken = run_steps(work, 3, device) / 3
-            if round_number:
-                seconds[way].append(taken)
-    lines = [f"Rotation, shift, zoom, shear and mirroring of a batch of 64 at {image_px} px ({rounds} rounds):", ""]
-    lines += ["| | images/s |", "|---|---|"]
-    lines += [f"| {way} | {BATCH_SIZE / statistics.median(taken):.0f} |" for way, taken in seconds.items()]
-    return lines + absent
 
 
 def gpu_lines(device: torch.device, images_per_second: float) -> list[str]:

@@ -1,0 +1,304 @@
+"""The same training by the ordinary recipe and by ours, each in a process of its own, in turns.
+
+python -m benchmarks.against_recipe [--quick] [--rounds N] [MODEL ...]     adds rounds to those in results/
+"""
+
+import argparse
+import csv
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.limit import CONFIG
+from benchmarks.machine import RESULTS, describe, write_result
+
+IMAGE_PX, NUM_CLASSES = 64, 20
+# Times the recipe's images per second, on two cores; drawings of a class and epochs, then those of --quick.
+CASES = {"baseline": (3.0, (60, 8), (40, 4)), "resnet50": (1.3, (15, 3), (10, 2))}
+NUM_CORES = len(os.sched_getaffinity(0))  # `taskset -c 0` measures what one of a machine's trials gets
+NUM_WORKERS = range(NUM_CORES + 1)  # of the recipe's loaders: the best is taken; torch warns of more
+WAYS = {
+    "recipe": "ordinary recipe, PNG of 256 px",
+    "recipe on small files": f"the same, PNG shrunk to {IMAGE_PX} px beforehand",
+    "ours": "ours",
+}
+
+
+def main() -> int:
+    """Measure, write the result, print the ratios; 1 when one is under its target."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(CASES)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="one round of shorter trainings; writes no result file")
+    parser.add_argument("--rounds", type=int, default=3, help="more rounds beside those in the result's CSV")
+    parser.add_argument("--one", help=argparse.SUPPRESS)  # one training, of a JSON job
+    arguments = parser.parse_args()
+    if arguments.one:
+        job = json.loads(arguments.one)
+        print(json.dumps(try_num_workers(job) if job["way"] == "pilot" else train_one(job)))
+        return 0
+    print(describe(), flush=True)
+    rows = [] if arguments.quick else read_rows()
+    lines, code = [], 1
+    with tempfile.TemporaryDirectory() as folder:
+        for model in arguments.models or CASES:
+            first = 1 + max((int(row["round"]) for row in rows if row["model"] == model), default=-1)
+            last = first + (1 if arguments.quick else arguments.rounds)
+            for one_round in compare(model, Path(folder) / model, range(first, last), quick=arguments.quick):
+                rows += one_round
+                lines, code = report(rows)
+                if not arguments.quick:  # after every round: what is measured is kept
+                    write_rows(rows)
+                    write_result("against_recipe", "Against the ordinary recipe", lines)
+    print("\n".join(lines))
+    print("; ".join(line.removeprefix("- ") for line in lines if line.startswith("- ")))
+    return code
+
+
+def read_rows() -> list[dict[str, Any]]:
+    path = RESULTS / "against_recipe-cpu.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_rows(rows: list[dict[str, Any]]) -> None:
+    with (RESULTS / "against_recipe-cpu.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def compare(model: str, folder: Path, rounds: range, *, quick: bool) -> Iterator[list[dict[str, Any]]]:
+    """For each round, which is also the seed, the rows of every way."""
+    _, (per_class, num_epochs), of_quick = CASES[model]
+    if quick:
+        per_class, num_epochs = of_quick
+    job = prepare(model, folder, per_class, num_epochs)
+    num_workers = {way: run(job | {"way": "pilot", "folder": path})["best"] for way, path in job["folders"].items()}
+    for seed in rounds:
+        rows = []
+        for way in WAYS:
+            workers = num_workers.get(way)
+            of_way = {"way": way, "seed": seed, "num_workers": workers, "folder": job["folders"].get(way)}
+            row = {"model": model, "way": way, "num_workers": workers, "round": seed} | run(job | of_way)
+            row = {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
+            print(row, flush=True)
+            rows.append(row | {"decode_seconds": round(job["decode_seconds"], 2)})
+        yield rows
+
+
+def prepare(model: str, folder: Path, per_class: int, num_epochs: int) -> dict[str, Any]:
+    """What all ways need: PNG files of two sizes, our decoded cache and its split, the recipe's indices of it."""
+    from PIL import Image
+    from torchvision.datasets import ImageFolder
+
+    from tune_sketch.data import DataRequest, open_data, prepare_data
+    from tune_sketch.data.doodles import CATEGORIES, render_doodle
+    from tune_sketch.data.splits import make_splits, write_splits
+
+    png, small = folder / "png", folder / "small"
+    for category in list(CATEGORIES)[:NUM_CLASSES]:
+        for size in (png, small):
+            (size / category).mkdir(parents=True)
+        for index in range(per_class):
+            picture = Image.fromarray(255 - render_doodle(category, index, seed=0, image_px=256))
+            picture.save(png / category / f"{index:04d}.png")
+            shrunk = picture.resize((IMAGE_PX, IMAGE_PX), Image.Resampling.BILINEAR)
+            shrunk.save(small / category / f"{index:04d}.png")
+    start = time.perf_counter()
+    cache = prepare_data(DataRequest(str(png), IMAGE_PX), cache_dir=folder / "cache", progress=False)
+    decode_seconds = time.perf_counter() - start
+    data = open_data(cache)
+    splits = make_splits(data.labels, data.groups, protocol="small", split_by="file", seed=0)
+    write_splits(folder / "splits.csv", data, splits)
+    place = {str(Path(path).relative_to(png)): index for index, (path, _) in enumerate(ImageFolder(png).samples)}
+    return {
+        "model": model,
+        "folders": {"recipe": str(png), "recipe on small files": str(small)},
+        "cache": str(cache),
+        "decode_seconds": decode_seconds,
+        "splits": str(folder / "splits.csv"),
+        "train": [place[data.names[i]] for i in splits.train],
+        "validation": [place[data.names[i]] for i in splits.validation],
+        "num_classes": NUM_CLASSES,
+        "image_px": IMAGE_PX,
+        # Without what torchvision or a plain loop has not: pen width and a schedule.
+        "config": CONFIG | {"epochs": num_epochs, "pen_width": 0.0, "decay": 0.0},
+        "num_threads": NUM_CORES,
+        "gpus": 0,
+        "results": str(folder),
+        "seed": 0,
+    }
+
+
+def run(job: dict[str, Any]) -> dict[str, Any]:
+    """One training in a process of its own, and the most memory that its trial's processes held."""
+    command = [sys.executable, "-m", "benchmarks.against_recipe", "--one", json.dumps(job)]
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, stdout=output)
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, trial_bytes(process.pid))
+            time.sleep(1.0)
+        if process.returncode:
+            raise SystemExit(f"{job['model']}, {job['way']}: exit code {process.returncode}")
+        output.seek(0)
+        result = json.loads(output.read().splitlines()[-1])
+    if job["way"] == "pilot":
+        print(f"images/s by number of loader workers: {result['images_per_second']}", flush=True)
+        return result
+    return result | {"peak_mb": peak / 1e6}
+
+
+def trial_bytes(pid: int) -> int:
+    """Memory of Ray's trial process below `pid` and of its loaders; shared pages count in part (PSS)."""
+    num_bytes = 0
+    for child in psutil.Process(pid).children(recursive=True):
+        try:
+            commands = [" ".join(process.cmdline()) for process in (child, *child.parents())]
+            if any(c.startswith("ray::") and not c.startswith("ray::IDLE") for c in commands):
+                num_bytes += child.memory_full_info().pss
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return num_bytes
+
+
+def try_num_workers(job: dict[str, Any]) -> dict[str, Any]:
+    """`find_num_workers` in a process of Ray's, as the recipe is going to run."""
+    import ray
+
+    from tune_sketch.execution import start_ray
+
+    start_ray(None)
+    return ray.get(ray.remote(num_cpus=NUM_CORES)(find_num_workers).remote(job))
+
+
+def find_num_workers(job: dict[str, Any]) -> dict[str, Any]:
+    """{"best": number of loader workers with which the recipe's second epoch is fastest, "images_per_second": ...}."""
+    from benchmarks.recipe import recipe_epochs
+
+    rates = {}
+    for num_workers in NUM_WORKERS:
+        epochs = recipe_epochs(job | {"num_workers": num_workers})
+        next(epochs)
+        rates[num_workers] = next(epochs)[0]["images_per_second"]
+    return {"best": max(rates, key=lambda number: rates[number]), "images_per_second": rates}
+
+
+def train_one(job: dict[str, Any]) -> dict[str, float]:
+    """Through Ray Tune by one way; medians over the epochs after the first."""
+    from ray import tune
+
+    from tune_sketch.execution import start_ray
+
+    start_ray(None)
+    if job["way"] == "ours":
+        from trainables.trial import SketchTrial
+
+        trainable: Any = SketchTrial
+        config = our_job(job)
+    else:
+        from benchmarks.recipe import train_by_recipe
+
+        trainable, config = train_by_recipe, job
+    arrived: list[tuple[float, dict[str, Any]]] = []
+
+    class Clock(tune.Callback):
+        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+            arrived.append((time.perf_counter(), result | result.get("metrics", {})))
+
+    start = time.perf_counter()
+    tune.Tuner(
+        tune.with_resources(trainable, {"cpu": NUM_CORES}),
+        param_space=config,
+        run_config=tune.RunConfig(
+            storage_path=f"{job['results']}/ray",
+            verbose=0,
+            callbacks=[Clock()],
+            stop={"training_iteration": job["config"]["epochs"]},
+        ),
+    ).fit()
+    assert [epoch["epoch"] for _, epoch in arrived] == list(range(1, job["config"]["epochs"] + 1)), arrived
+    times = [when for when, _ in arrived]
+    return {
+        "images_per_second": statistics.median(epoch["images_per_second"] for _, epoch in arrived[1:]),
+        "epoch_seconds": statistics.median(later - sooner for sooner, later in itertools.pairwise(times)),
+        "first_epoch_seconds": times[0] - start,
+        "val_top1": arrived[-1][1]["val_top1"],
+    }
+
+
+def our_job(job: dict[str, Any]) -> dict[str, Any]:
+    """The job that a search would make."""
+    key = f"{job['model']}-{job['seed']}"
+    folder = Path(job["results"]) / f"checkpoints-{key}"
+    return {name: job[name] for name in ("model", "config", "seed", "splits", "num_threads", "gpus")} | {
+        "key": key,
+        "data_cache": job["cache"],
+        "checkpoints": str(folder),
+        "checkpoint_epochs": 1,
+        "stop_file": str(folder / "stop"),
+        "weights_path": None,
+        "pretrained": False,
+        "frozen_views": 0,
+        "views_seed": 0,
+        "invert": True,
+        "num_processes": 1,
+    }
+
+
+def report(rows: list[dict[str, Any]]) -> tuple[list[str], int]:
+    """(lines of the table of medians and of the ratios, exit code)."""
+    columns = ("images_per_second", "epoch_seconds", "first_epoch_seconds", "peak_mb", "val_top1")
+    lines = [
+        f"One training at a time on {NUM_CORES} cores at {IMAGE_PX} px through Ray Tune: same network, split, batches",
+        "of 64, adam, augmentation, a checkpoint every epoch. Medians over trainings that take turns, of their epochs",
+        "after the first. Seconds per epoch: from report to report, with validation and checkpoint. First epoch: from",
+        "the start of the Tuner to the first report. Memory: the trial's process and its loaders, shared pages in part",
+        "(PSS).",
+        "",
+        "| network | way | workers | images/s | s per epoch | s to first epoch | peak MB | top-1 (least to most) | n |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    texts, code = [], 0
+    for model, (target, *_) in CASES.items():
+        by_way = {way: [r for r in rows if (r["model"], r["way"]) == (model, way)] for way in WAYS}
+        if not by_way["ours"]:
+            continue
+        for way, some in by_way.items():
+            values = {column: sorted(float(row[column]) for row in some) for column in columns}
+            speed, seconds, first, memory, top1 = (statistics.median(values[column]) for column in columns)
+            numbers = f"{speed:.0f} | {seconds:.2f} | {first:.1f} | {memory:.0f}"
+            accuracy = f"{top1:.3f} ({values['val_top1'][0]:.3f} to {values['val_top1'][-1]:.3f})"
+            workers = "none" if way == "ours" else ", ".join(sorted({str(row["num_workers"]) for row in some}))
+            lines.append(f"| {model} | {WAYS[way]} | {workers} | {numbers} | {accuracy} | {len(some)} |")
+        for way in list(WAYS)[:2]:
+            pairs = list(zip(by_way[way], by_way["ours"], strict=True))
+            ratios = sorted(float(our["images_per_second"]) / float(row["images_per_second"]) for row, our in pairs)
+            gains = [float(our["val_top1"]) - float(row["val_top1"]) for row, our in pairs]
+            ratio = statistics.median(ratios)
+            code |= way == "recipe" and ratio < target
+            texts.append(
+                f"{model} against {way}: {ratio:.2f}x [{ratios[0]:.2f}, {ratios[-1]:.2f}]"
+                + (f" (target {target})" if way == "recipe" else "")
+                + f", top-1 {statistics.mean(gains):+.3f} [{min(gains):+.3f}, {max(gains):+.3f}], n = {len(pairs)}"
+            )
+        seconds = statistics.median(float(row["decode_seconds"]) for row in by_way["ours"])
+        texts.append(f"{model}: ours decodes the drawings once before all trials, here in {seconds:.1f} s")
+    lines += ["", *(f"- {text}" for text in texts)]
+    return lines, int(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
