@@ -48,9 +48,8 @@ def import_torch() -> None:
     """Import what trains, without looks for garbage meanwhile, which take a fifth of the seconds that it lasts."""
     gc.disable()
     try:
-        # An optimizer's first step imports the second, the first epoch's metrics the third
-        for module in ("trainables.training", "torch._dynamo", "sklearn.metrics"):
-            importlib.import_module(module)
+        importlib.import_module("trainables.training")
+        importlib.import_module("torch._dynamo")  # as an optimizer's first step would
     finally:
         gc.enable()
 
