@@ -1,6 +1,7 @@
 """Holds every cluster file to Ray's own schema and preparation, and to what we promise of it; needs no network."""
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +129,16 @@ def test_kubernetes_has_what_kuberay_needs():
         assert {"name": "TUNE_SKETCH_NODE_CACHE", "value": "/tmp/tune_sketch"} in container["env"]
         assert template["spec"]["volumes"][0]["persistentVolumeClaim"]
     assert group["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] >= 2
+
+
+@pytest.mark.parametrize("name", ["README.md", "clusters/README.md"])
+def test_the_way_to_a_cluster_is_three_lines_and_their_command_is_right(name):
+    blocks = re.findall(r"```\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
+    (lines,) = [block.splitlines() for block in blocks if block.startswith("ray up")]
+    up, search, down = lines
+    assert up == "ray up -y cluster.yaml"
+    program, _, flags = re.fullmatch(r"ray exec cluster\.yaml '(.*?)( --)(.*)'", search).groups()
+    assert program == "python -m tune_sketch.search"
+    arguments = build_parser().parse_args(f"--{flags}".split())
+    folder = f"{arguments.runs_dir}/{arguments.name}"
+    assert down == f"ray rsync-down cluster.yaml {folder} runs/ && ray down -y cluster.yaml"
