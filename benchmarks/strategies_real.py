@@ -39,7 +39,7 @@ COLUMNS = (
     *("val_top1", "test_top1", "num_seeds", "search_seconds"),
 )
 # One worker: then the same search gives the same rows again. One core: other programs may have the rest.
-FULL = {"classes": 60, "image_px": 28, "max_epochs": 18, "protocol": "small", "num_samples": 2000}
+FULL: dict[str, Any] = {"classes": 60, "image_px": 28, "max_epochs": 18, "protocol": "small", "num_samples": 2000}
 FULL |= {"max_concurrent": 1, "cpus_per_trial": 1.0}
 QUICK = FULL | {"classes": 6, "max_epochs": 9}
 
@@ -175,22 +175,21 @@ def main() -> int:
     if not arguments.quick and path.exists():
         rows = list(read_csv(path))
     done = {(row["strategy"], int(row["repetition"])) for row in rows}
+    repetitions = range(1 if arguments.quick else REPETITIONS)
+    missing = [(s, r) for r in repetitions for s in STRATEGIES if (s, r) not in done]
     choices = QUICK if arguments.quick else FULL | {"data": str(SKETCHY)}
     started, longest = time.monotonic(), 0.0
     with tempfile.TemporaryDirectory() as folder:
-        for repetition in range(1 if arguments.quick else REPETITIONS):
-            for strategy in STRATEGIES:
-                if (strategy, repetition) in done:
-                    continue
-                begun = time.monotonic()
-                if arguments.minutes and begun + 1.2 * longest > started + 60 * arguments.minutes:
-                    print(f"{len(rows)} of {REPETITIONS * len(STRATEGIES)} searches are done; start again to go on")
-                    return 3
-                rows.append(measure(strategy, repetition, choices, 1 if arguments.quick else SEEDS, Path(folder)))
-                longest = max(longest, time.monotonic() - begun)
-                print(rows[-1], flush=True)
-                if not arguments.quick:
-                    write_csv(path, COLUMNS, rows)
+        while missing:
+            begun = time.monotonic()
+            if arguments.minutes and begun + 1.2 * longest > started + 60 * arguments.minutes:
+                break
+            strategy, repetition = missing.pop(0)
+            rows.append(measure(strategy, repetition, choices, 1 if arguments.quick else SEEDS, Path(folder)))
+            longest = max(longest, time.monotonic() - begun)
+            print(rows[-1], flush=True)
+            if not arguments.quick:
+                write_csv(path, COLUMNS, rows)
     lines, ratios, passed = summarise(rows)
     print("\n".join(lines))
     if not arguments.quick:
@@ -199,9 +198,10 @@ def main() -> int:
             f"of at most {FULL['max_epochs']} epochs, {TRAININGS * FULL['max_epochs']} epochs for each search on one "
             f"worker; each choice on {SEEDS} fresh seeds. One-factor repeats its passes until its epochs are spent."
         )
+        about += f" {len(missing)} searches are missing; start again to go on." if missing else ""
         write_result("strategies_real", __doc__.splitlines()[0], [about, "", *lines])
     print(f"{'; '.join(ratios)} (mean of paired ratios of test top-1, standard deviation in brackets); {describe()}")
-    return 0 if passed else 1
+    return 3 if missing else 0 if passed else 1
 
 
 if __name__ == "__main__":
