@@ -4,6 +4,8 @@ import datetime
 import platform
 from pathlib import Path
 
+import psutil
+
 from tune_sketch.preparation import describe_machine
 
 RESULTS = Path(__file__).parent / "results"
@@ -36,6 +38,24 @@ def describe() -> str:
     versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("python", "ray", "optuna", "torch"))
     cores = f"{machine['host']['num_cpus']} cores of {cpu_name()}, {gpu_name() or 'no GPU'}"
     return f"{cores}; {versions}; {(machine['git_commit'] or 'no commit')[:10]}; {datetime.date.today()}"
+
+
+def busy_seconds() -> float:
+    """CPU time that all programs of this machine have used."""
+    times = psutil.cpu_times()
+    return times.user + times.nice + times.system
+
+
+def cpu_seconds(pid: int) -> dict[int, float]:
+    """CPU time of each process of a tree; what one used between the last look and its end is missing."""
+    seconds = {}
+    for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
+        try:
+            times = process.cpu_times()
+            seconds[process.pid] = times.user + times.system
+        except psutil.NoSuchProcess:
+            continue
+    return seconds
 
 
 def write_result(name: str, title: str, lines: list[str]) -> Path:
