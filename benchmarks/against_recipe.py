@@ -253,13 +253,13 @@ def train_one(job: dict[str, Any]) -> dict[str, float]:
 def our_job(job: dict[str, Any]) -> dict[str, Any]:
     """The job that a search would make."""
     key = f"{job['model']}-{job['seed']}"
-    folder = Path(job["results"]) / f"checkpoints-{key}"
+    folder = tempfile.mkdtemp(dir=job["results"], prefix="checkpoints-")  # a repeated round begins anew, too
     return {name: job[name] for name in ("model", "config", "seed", "splits", "num_threads", "gpus")} | {
         "key": key,
         "data_cache": job["cache"],
-        "checkpoints": str(folder),
+        "checkpoints": folder,
         "checkpoint_epochs": 1,
-        "stop_file": str(folder / "stop"),
+        "stop_file": f"{folder}/stop",
         "weights_path": None,
         "pretrained": False,
         "frozen_views": 0,
