@@ -42,6 +42,7 @@ COLUMNS = (
 FULL: dict[str, Any] = {"classes": 60, "image_px": 28, "max_epochs": 18, "protocol": "small", "num_samples": 2000}
 FULL |= {"max_concurrent": 1, "cpus_per_trial": 1.0}
 QUICK = FULL | {"classes": 6, "max_epochs": 9}
+LEAST_RATIO, LEAST_RATIO_QUICK = 1.0, 0.7  # of test top-1; one repetition on 72 test drawings is that uncertain
 
 
 class EpochLimit(Stopping):
@@ -129,8 +130,8 @@ def measure(strategy: str, repetition: int, choices: dict[str, Any], num_seeds: 
     }
 
 
-def summarise(rows: list[dict[str, Any]]) -> tuple[list[str], list[str], bool]:
-    """(lines of the table, ratios in words, whether the default is at least as good as each on average)."""
+def summarise(rows: list[dict[str, Any]], least_ratio: float) -> tuple[list[str], list[str], bool]:
+    """(lines of the table, ratios in words, whether the default's mean ratio to each is at least that)."""
     tops = {(r["strategy"], int(r["repetition"])): float(r["test_top1"]) for r in rows}
     repetitions = sorted({repetition for _, repetition in tops})
     lines = [
@@ -155,7 +156,7 @@ def summarise(rows: list[dict[str, Any]]) -> tuple[list[str], list[str], bool]:
         if strategy != DEFAULT and both:
             quotients = [tops[DEFAULT, r] / tops[strategy, r] for r in both]
             ratios.append(f"{DEFAULT} / {strategy} {mean_and_deviation(quotients, '.2f')}, n = {len(both)}")
-            passed = passed and statistics.fmean(quotients) >= 1.0
+            passed = passed and statistics.fmean(quotients) >= least_ratio
     return lines, ratios, passed
 
 
@@ -190,7 +191,7 @@ def main() -> int:
             print(rows[-1], flush=True)
             if not arguments.quick:
                 write_csv(path, COLUMNS, rows)
-    lines, ratios, passed = summarise(rows)
+    lines, ratios, passed = summarise(rows, LEAST_RATIO_QUICK if arguments.quick else LEAST_RATIO)
     print("\n".join(lines))
     if not arguments.quick:
         about = (
