@@ -7,6 +7,7 @@ import argparse
 import csv
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -42,6 +43,7 @@ def main() -> int:
     if arguments.read:
         read_and_wait(Path(arguments.read))
         return 0
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # an exit, so that what it started ends with it
     print(describe(), flush=True)
     sizes, num_epochs, num_large = (SIZES[::2], 1, 4_000) if arguments.quick else (SIZES, NUM_EPOCHS, NUM_LARGE)
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder, memory_limit() as limit:
