@@ -4,7 +4,6 @@ python -m benchmarks.against_recipe [--quick] [--rounds N] [MODEL ...]     adds 
 """
 
 import argparse
-import csv
 import itertools
 import json
 import os
@@ -20,7 +19,8 @@ from typing import Any
 import psutil
 
 from benchmarks.limit import CONFIG
-from benchmarks.machine import RESULTS, busy_seconds, cpu_seconds, describe, write_result
+from benchmarks.machine import busy_seconds, cpu_seconds, describe, result_path, write_result
+from tune_sketch.run_directory import read_csv, write_csv
 
 IMAGE_PX, NUM_CLASSES = 64, 20
 # Times the recipe's images per second, on two cores; drawings of a class and epochs, then those of --quick.
@@ -48,7 +48,10 @@ def main() -> int:
         print(json.dumps(try_num_workers(job) if job["way"] == "pilot" else train_one(job)))
         return 0
     print(describe(), flush=True)
-    rows = [] if arguments.quick else read_rows()
+    path = result_path("against_recipe", ".csv")
+    rows: list[dict[str, Any]] = []
+    if not arguments.quick and path.exists():
+        rows = list(read_csv(path))
     lines, code = [], 1
     with tempfile.TemporaryDirectory() as folder:
         for model in arguments.models or CASES:
@@ -58,26 +61,11 @@ def main() -> int:
                 rows += one_round
                 lines, code = report(rows)
                 if not arguments.quick:  # after every round: what is measured is kept
-                    write_rows(rows)
+                    write_csv(path, rows[0], rows)
                     write_result("against_recipe", "Against the ordinary recipe", lines)
     print("\n".join(lines))
     print("; ".join(line.removeprefix("- ") for line in lines if line.startswith("- ")))
     return code
-
-
-def read_rows() -> list[dict[str, Any]]:
-    path = RESULTS / "against_recipe-cpu.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write_rows(rows: list[dict[str, Any]]) -> None:
-    with (RESULTS / "against_recipe-cpu.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def compare(model: str, folder: Path, rounds: range, *, quick: bool) -> Iterator[list[dict[str, Any]]]:

@@ -4,7 +4,6 @@ python -m benchmarks.augmentation [--quick]     needs `pip install -e '.[bench]'
 """
 
 import argparse
-import csv
 import statistics
 import sys
 import time
@@ -19,6 +18,7 @@ from benchmarks.limit import BATCH_SIZE, CONFIG
 from benchmarks.machine import describe, result_path, write_result
 from trainables.augmentation import augment
 from trainables.devices import keep_freed_memory
+from tune_sketch.run_directory import write_csv
 
 LEAST_RATIO = 1.0  # ours over the fastest other that changes each drawing in its own way
 SIZES_PX = (64, 224)
@@ -52,17 +52,17 @@ def main() -> int:
             ratio = statistics.median(ratios)
             spread = f"{ratios[0]:.2f} / {ratio:.2f} / {ratios[-1]:.2f}"
             lines.append(f"| {image_px} | {way} | {statistics.median(some):.0f} | {spread} | {num_rounds} |")
-            rows += [[image_px, way, number, f"{rate:.1f}"] for number, rate in enumerate(some)]
+            rows += [
+                {"px": image_px, "way": way, "round": number, "images_per_cpu_second": f"{rate:.1f}"}
+                for number, rate in enumerate(some)
+            ]
             if way in (ONE_BY_ONE, KORNIA):
                 missed |= ratio < LEAST_RATIO
                 texts.append(f"{image_px} px, {way}: {ratio:.2f}x [{ratios[0]:.2f}, {ratios[-1]:.2f}]")
     print("\n".join(lines))
     if not quick:
         write_result("augmentation", "Augmentation of a batch, beside torchvision and kornia", lines)
-        with result_path("augmentation", ".csv").open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["px", "way", "round", "images_per_cpu_second"])
-            writer.writerows(rows)
+        write_csv(result_path("augmentation", ".csv"), rows[0], rows)
     print("; ".join(texts) + f"; n = {num_rounds} rounds, target {LEAST_RATIO}")
     return int(missed)
 

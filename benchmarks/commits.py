@@ -19,7 +19,7 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FixedTrial, TrialState, create_trial
 
-from benchmarks.machine import describe, write_result
+from benchmarks.machine import describe, spread, write_result
 from search_spaces import SPACES, study_configuration
 from search_spaces.common import SpaceLimits
 from tune_sketch import commits
@@ -79,11 +79,6 @@ def measure(write: Callable[[int], None], numbers: range) -> tuple[float, float]
         write(number)
     spent = (time.process_time() - cpu, time.perf_counter() - start)
     return spent[0] * 1000 / len(numbers), spent[1] * 1000 / len(numbers)
-
-
-def spread(values: list[float]) -> str:
-    """Median, least and most."""
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def main() -> int:

@@ -9,7 +9,6 @@ other classes. From the measured speed follows by arithmetic what a search with 
 """
 
 import argparse
-import csv
 import itertools
 import os
 import statistics
@@ -34,6 +33,7 @@ from tune_sketch.data import DataRequest, open_data, prepare_data
 from tune_sketch.data.doodles import CATEGORIES
 from tune_sketch.data.splits import make_splits
 from tune_sketch.preparation import find_git_commit
+from tune_sketch.run_directory import read_csv, write_csv
 
 CONFIG = {
     "optimizer": "adam",
@@ -186,16 +186,13 @@ def keep_rows(name: str, rows: Rows, quick: bool) -> Rows:
         path = Path(tempfile.gettempdir()) / path.name
     old: Rows = []
     if path.exists() and not quick:
-        with path.open(newline="") as file:
-            measured = {(new["model"], new["freeze"]) for new in rows}
-            old = [row for row in csv.DictReader(file) if (row["model"], row["freeze"]) not in measured]
+        measured = {(new["model"], new["freeze"]) for new in rows}
+        old = [row for row in read_csv(path) if (row["model"], row["freeze"]) not in measured]
     commit = (find_git_commit() or "no commit")[:10]
     rows = [*old, *(row | {"commit": commit} for row in rows)]
     if rows:
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[-1]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+        cells = ({k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+        write_csv(path, rows[-1], cells)
     return rows
 
 

@@ -5,7 +5,6 @@ than seconds on the clock.
 """
 
 import argparse
-import csv
 import statistics
 import sys
 import time
@@ -23,6 +22,7 @@ from trainables.architecture import build_model
 from trainables.devices import autocast, default_device, keep_freed_memory, place_model
 from trainables.prediction import normalise
 from trainables.training import SplitArrays, TrainingSplits, build_optimizer, fit
+from tune_sketch.run_directory import write_csv
 
 TARGET = 0.90
 NUM_CLASSES, BATCH_SIZE = 125, 64
@@ -65,10 +65,7 @@ def main() -> int:
         lines += ["", *gpu_lines(device, rows[0]["fit"])]
     if not quick:
         write_result("limit", "An epoch against its ceiling", lines)
-        with result_path("limit", ".csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(result_path("limit", ".csv"), rows[0], rows)
     print("\n".join(lines))
     texts = [f"{r['network']} {r['px']} px {r['ratio']:.3f} [{r['lowest']:.3f}, {r['highest']:.3f}]" for r in rows]
     print("; ".join(texts) + f"; n = {rounds}, target {TARGET}")

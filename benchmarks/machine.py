@@ -2,6 +2,8 @@
 
 import datetime
 import platform
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -56,6 +58,14 @@ def cpu_seconds(pid: int) -> dict[int, float]:
         except psutil.NoSuchProcess:
             continue
     return seconds
+
+
+def spread(values: Sequence[float]) -> str:
+    """Median (least to most), in three figures or whole numbers."""
+    if not values:
+        return ""
+    three = (statistics.median(values), min(values), max(values))
+    return "{} ({} to {})".format(*(f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in three))
 
 
 def write_result(name: str, title: str, lines: list[str]) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.machine import describe, write_result
+from benchmarks.machine import describe, spread, write_result
 from search_spaces import configuration_of, largest_configuration, study_configuration
 from trainables.measuring import JobTrainings, choose_trials_per_device, measure_packing
 from tune_sketch.arguments import make_settings
@@ -59,11 +59,6 @@ def measure(model: str, image_px: int, num_cores: int, repetitions: int, seconds
     return rates
 
 
-def spread(values: list[float]) -> str:
-    """Median, least and most."""
-    return f"{statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f})"
-
-
 def compare_on_cpu(repetitions: int, seconds: float) -> tuple[list[str], list[float]]:
     """(lines of the table, for each row the median of the ratios of neighbouring measurements)."""
     num_cores = os.cpu_count() or 1
@@ -78,8 +73,7 @@ def compare_on_cpu(repetitions: int, seconds: float) -> tuple[list[str], list[fl
         pairs = [many / one for many, one in zip(rates["many"], rates["one"], strict=True)]
         ratios.append(statistics.median(pairs))
         columns = " | ".join(spread(rates[name]) for name in rates)
-        ratio = f"{ratios[-1]:.2f} ({min(pairs):.2f} to {max(pairs):.2f})"
-        lines.append(f"| {model}, {image_px} | {columns} | {ratio} |")
+        lines.append(f"| {model}, {image_px} | {columns} | {spread(pairs)} |")
         print(lines[-1], flush=True)
     return lines, ratios
 

@@ -32,7 +32,7 @@ import psutil
 import sqlalchemy
 from ray import tune
 
-from benchmarks.machine import result_path, write_result
+from benchmarks.machine import result_path, spread, write_result
 from search_spaces import SPACES
 from search_spaces.common import SpaceLimits
 from trainables.trial import find_place
@@ -245,14 +245,6 @@ def table(rows: list[dict[str, Any]], columns: list[str]) -> list[str]:
         cells = [spread([row[name] for row in some if name in row]) for name in columns]
         lines.append("| " + " | ".join([f"{key[0]}", f"{key[1]:g}", *cells, f"{len(some)}"]) + " |")
     return lines
-
-
-def spread(values: list[float]) -> str:
-    """Median, least and most."""
-    if not values:
-        return ""
-    three = (statistics.median(values), min(values), max(values))
-    return "{} ({} to {})".format(*(f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in three))
 
 
 def judge(rows: list[dict[str, Any]]) -> tuple[str, bool]:

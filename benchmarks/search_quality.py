@@ -9,7 +9,6 @@ for the median of random ones. The searcher's own time is part of the simulated 
 """
 
 import argparse
-import csv
 import random
 import sys
 import time
@@ -24,6 +23,7 @@ import optuna
 from benchmarks.cluster import simulate
 from benchmarks.curves.tasks import SHARED, Task, load_tasks
 from benchmarks.opponents import METHODS, factors_of
+from tune_sketch.run_directory import read_csv
 from tune_sketch.rungs import rung_epochs
 from tune_sketch.warm_start import choose_in_turn
 
@@ -100,8 +100,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of earlier runs, numbers as numbers."""
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        return [{k: v if k in TEXTS else float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    return [{k: v if k in TEXTS else float(v) for k, v in row.items()} for row in read_csv(path)]
 
 
 def run_missing(

@@ -4,7 +4,6 @@ python -m benchmarks.size [--quick]     limits memory by a control group (versio
 """
 
 import argparse
-import csv
 import json
 import os
 import signal
@@ -21,6 +20,7 @@ import numpy as np
 import psutil
 
 from benchmarks.machine import describe, result_path, write_result
+from tune_sketch.run_directory import write_csv
 
 LIMIT_BYTES = 512 * 2**20
 MOST_GROWTH = 1.5  # of the cost per drawing, from the smallest to the largest set
@@ -74,12 +74,12 @@ def main() -> int:
     print("\n".join(lines))
     if not arguments.quick:
         write_result("size", "Sets larger than memory, and one copy for all", lines)
-        with result_path("size", ".csv").open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["drawings", "epoch", "seconds", "peak_mb"])
-            for row in rows:
-                for number, seconds in enumerate(row["epoch_seconds"], 1):
-                    writer.writerow([row["drawings"], number, f"{seconds:.2f}", f"{row['peak_mb']:.0f}"])
+        epochs = (
+            {"drawings": row["drawings"], "epoch": n, "seconds": f"{seconds:.2f}", "peak_mb": f"{row['peak_mb']:.0f}"}
+            for row in rows
+            for n, seconds in enumerate(row["epoch_seconds"], 1)
+        )
+        write_csv(result_path("size", ".csv"), ("drawings", "epoch", "seconds", "peak_mb"), epochs)
     growth = rows[-1]["microseconds_per_drawing"] / rows[0]["microseconds_per_drawing"]
     most_copies = max(row["copies"] for row in copies)
     print(

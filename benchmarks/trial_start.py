@@ -4,7 +4,6 @@ python -m benchmarks.trial_start [--quick]
 """
 
 import argparse
-import csv
 import json
 import os
 import statistics
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import describe, result_path, write_result
+from tune_sketch.run_directory import write_csv
 
 MOST_SECONDS = 0.5  # in the median, after each worker's first trial
 NUM_WORKERS = len(os.sched_getaffinity(0))  # trials at once
@@ -64,10 +64,9 @@ def main() -> int:
     print("\n".join(lines))
     if not arguments.quick:
         write_result("trial_start", "From suggestion to first step", lines)
-        with result_path("trial_start", ".csv").open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["wiring", "round", "trial", "seconds"])
-            writer.writerows([*row[:3], f"{row[3]:.4f}"] for row in rows)
+        columns = ("wiring", "round", "trial", "seconds")
+        cells = (dict(zip(columns, (*row[:3], f"{row[3]:.4f}"), strict=True)) for row in rows)
+        write_csv(result_path("trial_start", ".csv"), columns, cells)
     print(
         f"{median:.3f} s [{min(later['ours']):.3f}, {max(later['ours']):.3f}], target {MOST_SECONDS} s, "
         f"n = {len(later['ours'])}; Ray's default {by_default:.3f} s, {by_default / median:.1f} times as long "

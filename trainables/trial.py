@@ -1,7 +1,5 @@
 """Runs one training as a Ray Tune trainable: drives fit() an epoch at a time, reports it, keeps checkpoints."""
 
-import gc
-import importlib
 import os
 import tempfile
 import time
@@ -13,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import ray.util
 from ray import tune
+
+from trainables.importing import import_ahead
 
 if TYPE_CHECKING:  # torch takes seconds to import; the driver, which imports this file, does without
     from trainables.data_parallel import Share, Team
@@ -42,16 +42,6 @@ class SketchTrial(tune.Trainable):
 
     def cleanup(self) -> None:
         self.trainer.close()
-
-
-def import_torch() -> None:
-    """Import what trains, without looks for garbage meanwhile, which take a fifth of the seconds that it lasts."""
-    gc.disable()
-    try:
-        importlib.import_module("trainables.training")
-        importlib.import_module("torch._dynamo")  # as an optimizer's first step would
-    finally:
-        gc.enable()
 
 
 def make_trainer(num_processes: int) -> "Training | Team":
@@ -87,7 +77,7 @@ class Training:
 
     def step(self) -> dict[str, Any]:
         """Train one epoch, keep a checkpoint where one is due, and report."""
-        import_torch()
+        import_ahead(("trainables.training", "torch._dynamo"))  # the latter as an optimizer's first step would
         from trainables.checkpoints import CheckpointNotWritten
         from trainables.training import Diverged, OutOfMemory
         from tune_sketch.data import NotStaged

@@ -1,7 +1,5 @@
 """Runs trainings on Ray: starts or joins it, drives one Tuner, and stops when asked or when nothing can succeed."""
 
-import gc
-import importlib
 import logging
 import math
 import os
@@ -16,6 +14,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from trainables.importing import import_ahead
 from tune_sketch.journal import Journal, Record
 from tune_sketch.run_directory import RunDirectory
 from tune_sketch.settings import SearchSettings
@@ -23,7 +22,9 @@ from tune_sketch.settings import SearchSettings
 if TYPE_CHECKING:  # Ray Tune takes a second to import, for which no wrong flag need wait
     from tune_sketch.scheduler import JournaledASHA
 
+OF_A_SEARCH = tuple(f"tune_sketch.{name}" for name in ("scheduler", "strategies", "tensorboard_log", "watching"))
 MOST_THREADS = 8.0  # of one training on a CPU, though cores be idle: more were not measured
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
 NUM_SAME_FAILURES = 3  # when the first so many trials fail for one reason, and none succeeded, the search ends
 
 
@@ -69,38 +70,32 @@ def start_ray(address: str | None) -> None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     import ray
     from ray._raylet import Config  # type: ignore[attr-defined]
-    from ray.exceptions import AuthenticationError
 
     Config.initialize("")  # read the environment again: ray may have been imported before the token was made
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what goes wrong is said by our own scheduler
-    common: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
-    ahead = threading.Thread(target=import_ahead, daemon=True)  # while Ray's processes start
+    ahead = threading.Thread(target=import_ahead, args=(OF_A_SEARCH,), daemon=True)  # while Ray's processes start
     ahead.start()
+    if address is None:
+        ray.init(address="local", include_dashboard=False, **QUIET)  # "local": not where RAY_ADDRESS points
+    else:
+        join_cluster(address)
+    ahead.join()
+
+
+def join_cluster(address: str) -> None:
+    """Connect to a Ray that runs. Raises ValueError when none answers there, or when it does not take us."""
+    import ray
+    from ray.exceptions import AuthenticationError
+
     try:
-        if address is None:
-            ray.init(address="local", include_dashboard=False, **common)  # "local": not where RAY_ADDRESS points
-        else:
-            ray.init(address=address, **common)
-        ahead.join()
+        ray.init(address=address, **QUIET)
     except ConnectionError as error:
-        if address is None:
-            raise
         raise ValueError(f"--address {address}: no Ray cluster answers there ({error})") from None
     except AuthenticationError:
         raise ValueError(
             f"--address {address}: that cluster asks for its token: set RAY_AUTH_MODE=token and put the token into "
             "~/.ray/auth_token"
         ) from None
-
-
-def import_ahead() -> None:
-    """Import what a search needs, without looks for garbage meanwhile, which take a fifth of the time."""
-    gc.disable()
-    try:
-        for module in ("scheduler", "strategies", "tensorboard_log", "watching"):
-            importlib.import_module(f"tune_sketch.{module}")
-    finally:
-        gc.enable()
 
 
 def place(settings: SearchSettings, num_trainings: int, *, trials_per_gpu: int = 1, may_grow: bool = False) -> Workers:
