@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -187,13 +187,16 @@ def simulate(folder: Path, num_workers: int, num_windows: int, seconds: float) -
     return rows
 
 
-def run_on_ray(folder: Path, num_workers: int, num_windows: int, seconds: float) -> list[dict[str, Any]]:
-    """A search over W real actors, at each of their paces."""
+def run_on_ray(
+    folder: Path, num_workers: int, paces: Sequence[float], num_windows: int, seconds: float
+) -> list[dict[str, Any]]:
+    """A search over W real actors, whose epochs last so many seconds, one pace after the other."""
     import trainables.trial
 
     trainables.trial.SketchTrial = SleepingTrial  # type: ignore[misc, assignment]  # what run_trainings hands to Ray
     start_ray(None)
     bench = Bench(folder / f"ray-{num_workers}", RAY_EPOCHS)
+    bench.epoch_seconds = paces[0]
     write_json(bench.pace, bench.epoch_seconds)
     rows = []
 
@@ -202,7 +205,7 @@ def run_on_ray(folder: Path, num_workers: int, num_windows: int, seconds: float)
             while not bench.stopping.asked() and len(bench.processes) < num_workers:
                 bench.num_workers = min(num_workers, len(bench.processes) + 4)  # not all start at one moment
                 time.sleep(0.2)
-            for bench.epoch_seconds in STEPS[num_workers]:
+            for bench.epoch_seconds in paces:
                 write_json(bench.pace, bench.epoch_seconds)
                 time.sleep(2.0)  # epochs of the former pace end
                 for _ in range(num_windows):
@@ -269,7 +272,7 @@ def main() -> int:
         for num_workers in (1, 1000) if quick else (1, 100, 1000):
             simulated += simulate(folder, num_workers, num_windows, seconds)
         for num_workers in (8, SPOT_MACHINES) if quick else STEPS:
-            on_ray += run_on_ray(folder, num_workers, num_windows, seconds)
+            on_ray += run_on_ray(folder, num_workers, STEPS[num_workers], num_windows, seconds)
     rows = [*on_ray, *simulated]
     lines = ["Ray:", "", *table(on_ray, ["fed", *SHOWN]), "", "Simulated:", "", *table(simulated, [*SHOWN, *TIMES])]
     said, met = judge(rows)

@@ -1,15 +1,21 @@
 """ASHA on the journal decides as Ray's ASHA does, remembers, and never compares different epochs."""
 
 import random
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from tests.test_journal import make_metrics
 from tune_sketch.journal import PATIENCE_SECONDS, Journal
 from tune_sketch.rungs import arrivals, expected_epochs_per_trial, rung_epochs, value_at_rung
 from tune_sketch.scheduler import JournaledASHA
+
+ROOT = Path(__file__).parent.parent
 
 
 class Screen:
@@ -51,6 +57,30 @@ def report(scheduler, record, epoch, value, status="epoch", **changes):
 )
 def test_rungs_are_whole_numbers(grace, most, factor, expected):
     assert rung_epochs(grace, most, factor) == expected
+
+
+def test_a_free_process_goes_to_the_newest_trial_that_waits(journal):
+    statuses = (Trial.TERMINATED, Trial.PENDING, Trial.RUNNING, Trial.PENDING, Trial.RUNNING)
+    trials = [SimpleNamespace(trial_id=str(number), status=status) for number, status in enumerate(statuses)]
+    scheduler = JournaledASHA(journal, [1, 3, 9], 3, watchers=[])
+    assert scheduler.choose_trial_to_run(SimpleNamespace(get_trials=lambda: trials)) is trials[3]
+    assert scheduler.choose_trial_to_run(SimpleNamespace(get_trials=lambda: trials[:1])) is None
+
+
+@pytest.mark.real
+def test_trials_shorter_than_the_start_of_a_process_let_other_processes_start(tmp_path):
+    """As many workers come up as are asked for, and are reused: else a machine that joins late would stay idle."""
+    code = f"""
+from pathlib import Path
+from benchmarks.scale import run_on_ray
+[row] = run_on_ray(Path({str(tmp_path)!r}), 8, (0.05,), 1, 2.0)
+print(row["workers"], row["trials"])
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert answer.returncode == 0, answer.stderr
+    num_workers, num_trials = map(int, answer.stdout.split())
+    assert num_workers == 8
+    assert num_trials > 0
 
 
 def test_expected_epochs():

@@ -23,10 +23,11 @@ class Watcher(Protocol):
 class JournaledASHA(ASHAScheduler):
     """Ray's ASHA whose memory is the journal: record the epoch, decide, record the decision.
 
-    Three differences from Ray's class. Rungs are the whole numbers of `rung_epochs`. A rung's values are looked up in
+    Four differences from Ray's class. Rungs are the whole numbers of `rung_epochs`. A rung's values are looked up in
     the journal in order of arrival, so a resumed search decides as an uninterrupted one would have. Trials report
-    their own ending (`status`), and a value that is not finite never gets into a rung. The rule is Ray's: a trial
-    stops at a rung when its value is under the (1 - 1 / factor) quantile of the values that arrived before it.
+    their own ending (`status`), and a value that is not finite never gets into a rung. A process that becomes free is
+    for the newest trial. The rule is Ray's: a trial stops at a rung when its value is under the (1 - 1 / factor)
+    quantile of the values that arrived before it.
     """
 
     def __init__(
@@ -71,6 +72,14 @@ class JournaledASHA(ASHAScheduler):
         except OSError as error:  # of a table, a traceback or a checkpoint; kept, because Ray wraps it
             self.error = OSError(f"{error}. What was recorded is safe; mend the disk, then resume.")
             raise self.error from error
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """Of the trials that wait, the last: the process of a trial that has just ended is free for it.
+
+        Ray's choice is the first, whose own process may be starting on another machine and is then killed for nothing.
+        Where trials are shorter than the start of a process, as many never start: new machines would stay unused.
+        """
+        return next((trial for trial in reversed(tune_controller.get_trials()) if trial.status == Trial.PENDING), None)
 
     def decide(self, trial: Trial, result: dict[str, Any]) -> str:
         """CONTINUE or STOP. Raises OSError when nothing more can be written."""
