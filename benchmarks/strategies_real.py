@@ -192,6 +192,8 @@ def main() -> int:
             if not arguments.quick:
                 write_csv(path, COLUMNS, rows)
     lines, ratios, passed = summarise(rows)
+    said = f"{'; '.join(ratios)} (test top-1: mean of paired ratios, standard deviation in brackets; at least "
+    said += f"{LEAST_RATIO})"
     print("\n".join(lines))
     if not arguments.quick:
         about = (
@@ -200,8 +202,8 @@ def main() -> int:
             f"worker; each choice on {SEEDS} fresh seeds. One-factor repeats its passes until its epochs are spent."
         )
         about += f" {len(missing)} searches are missing; start again to go on." if missing else ""
-        write_result("strategies_real", __doc__.splitlines()[0], [about, "", *lines])
-    print(f"{'; '.join(ratios)} (mean of paired ratios of test top-1, standard deviation in brackets); {describe()}")
+        write_result("strategies_real", __doc__.splitlines()[0], [about, "", *lines, "", said])
+    print(f"{said}; {describe()}")
     return 3 if missing else 0 if passed else 1
 
 
