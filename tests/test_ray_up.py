@@ -31,6 +31,9 @@ def hosts(tmp_path):
     bashrc = f"export PATH={sys.prefix}/bin:$PATH PYTHONPATH=/root/tune_sketch TUNE_SKETCH_CACHE={tmp_path}/cache\n"
     bashrc += "export TUNE_SKETCH_NODE_CACHE=/root/cache\n"  # on the host's own disk
     bashrc += "export RAY_AUTH_MODE=token RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0\n"
+    # Ray takes a minute to be sure that a host is dead, and a host as long that the head is: here some twenty seconds.
+    bashrc += "export RAY_health_check_period_ms=1000 RAY_health_check_timeout_ms=3000\n"
+    bashrc += "export RAY_gcs_rpc_server_reconnect_timeout_s=15\n"
     with Hosts(tmp_path, bashrc) as hosts:
         yield hosts
 
@@ -65,11 +68,12 @@ def begin(hosts: Hosts, *arguments: str) -> subprocess.Popen:
 
 def ray(hosts: Hosts, *arguments: str, timeout: float = 150) -> None:
     """The same, to its end."""
-    process = begin(hosts, *arguments)
+    start, process = time.monotonic(), begin(hosts, *arguments)
     try:
         assert process.wait(timeout) == 0, f"ray {arguments[0]}: {said(hosts, arguments[0])[-3000:]}"
     finally:
         process.kill()
+    print(f"{time.monotonic() - start:.0f} s: ray {arguments[0]}")
 
 
 def said(hosts: Hosts, command: str) -> str:
@@ -77,10 +81,11 @@ def said(hosts: Hosts, command: str) -> str:
 
 
 def wait_for(what: str, condition: Callable[[], Any], seconds: float) -> Any:
-    deadline = time.monotonic() + seconds
+    start = time.monotonic()
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"no {what} within {seconds:.0f} s"
+        assert time.monotonic() < start + seconds, f"no {what} within {seconds:.0f} s"
         time.sleep(0.5)
+    print(f"{time.monotonic() - start:.0f} s: {what}")
     return found
 
 
@@ -121,6 +126,7 @@ def join(hosts: Hosts, number: int) -> None:
 @pytest.mark.timeout(600)
 def test_a_search_on_several_hosts_outlives_the_death_of_one(hosts):
     (hosts.folder / "auth_token").write_text("ab" * 32)
+    (hosts.folder / "fetched").mkdir()
     for number in (1, 2, 3):
         hosts.start(number)
     config = make_config(hosts, "cluster.yaml", [2, 3])
@@ -153,8 +159,12 @@ def test_a_search_on_several_hosts_outlives_the_death_of_one(hosts):
         join(hosts, 4)
         wait_for("trial on the new host", lambda: search.poll() is not None or trials_on(hosts, 4), 150)
         assert search.poll() is None, "the search was over before the new host joined: " + said(hosts, "exec")
-        assert search.wait(timeout=250) == 0, said(hosts, "exec")
+        wait_for("end of the search", lambda: search.poll() is not None, 250)
+        assert search.returncode == 0, said(hosts, "exec")
 
+        # What comes back to the laptop is the run directory, whole.
+        ray(hosts, "rsync-down", str(config), str(run.path), f"{hosts.folder}/fetched/")
+        run = RunDirectory(hosts.folder / "fetched" / "spread")
         check_complete(run)
         after = snapshot(run)
         for key, old in before.items():
