@@ -1,7 +1,7 @@
 """Variants of the default searcher that were tried on the choosing tasks: python -m benchmarks.search_variants.
 
 ... rows --seeds 4 --seconds 280   # appends what is missing
-... report                         # each variant against the shipped one
+... report                         # each variant against the searcher as it was before it crossed configurations
 """
 
 import argparse
@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
+from optuna.samplers import BaseSampler, RandomSampler
 
 from benchmarks.curves.tasks import load_tasks
 from benchmarks.opponents import METHODS, Method
@@ -24,11 +26,13 @@ from tune_sketch.settings import derive_seed
 from tune_sketch.tpe import HistorySampler
 
 ROWS = Path(__file__).parent / "results" / "search_variants-cpu.csv"
-SHIPPED = "as shipped"
+BASE = "no crossing"
+SHIPPED = "60 % change half of the best"
+KERNEL_WIDTHS = tpe.kernel_widths
 
 
 class Variant(RungSearcher):
-    """RungSearcher with what was varied as attributes."""
+    """RungSearcher as it was before it crossed configurations, with what was varied as attributes."""
 
     random_fraction = RANDOM_FRACTION
     min_values = MIN_VALUES
@@ -37,6 +41,11 @@ class Variant(RungSearcher):
     shallower_fraction = 0.0  # of the model's suggestions: from the rung before the deepest
     avoids_running = False  # running trials count among the bad, as in Optuna's constant liar
     models_first = True  # whether the configuration that comes first is modelled as any other
+    width_factor = 1.0  # of the kernels
+    changed_fraction = 0.0  # of the suggestions: the best configuration with some parameters drawn anew
+    changed_parameters = 0.3  # of its parameters, at least one
+    chosen_fraction = 0.0  # of the suggestions: the best, crossed, by the model's choice of 24
+    num_parents = 1  # of the best configurations at the rung, one of which is changed
 
     def sample(self, number: int) -> Suggestion:
         if number < len(self.first):
@@ -46,12 +55,32 @@ class Variant(RungSearcher):
         rungs = [rung for rung in reversed(self.rungs) if len(self.known[rung]) >= self.min_values]
         if not rungs or chance.random() < self.random_fraction:
             return self.sample_at_random(number)
+        if chance.random() < self.chosen_fraction:
+            best = max(self.known[rungs[0]], key=lambda n: value_at_rung(self.journal.trials[n], rungs[0])[0])
+            seed, history = derive_seed(self.seed, "sampler", number), self.histories[rungs[0]]
+            self.study.sampler = ChoosingSampler(history, seed, self.journal.trials[best].params)
+            return self.ask(self.study, {"kind": "model", "rung": rungs[0]})
+        if chance.random() < self.changed_fraction:
+            return self.change_best(number, rungs[0])
         rung = rungs[1] if len(rungs) > 1 and chance.random() < self.shallower_fraction else rungs[0]
         running = [r.params for r in self.open if r.is_unfinished and r.number not in self.known[rung]]
         tpe.NUM_CANDIDATES, tpe.GOOD_FRACTION = self.num_candidates, self.good_fraction
+        tpe.kernel_widths = lambda *arguments: KERNEL_WIDTHS(*arguments) * self.width_factor
         history = self.histories[rung] if self.models_first else self.history_without_first(rung)
         seed = derive_seed(self.seed, "sampler", number)
         self.study.sampler = HistorySampler(history, seed, running if self.avoids_running else ())
+        return self.ask(self.study, {"kind": "model", "rung": rung})
+
+    def change_best(self, number: int, rung: int) -> Suggestion:
+        """The best configuration at the rung with some parameters drawn anew."""
+        draw = random.Random(derive_seed(self.seed, "change", number))
+        ranked = sorted(self.known[rung], key=lambda n: -value_at_rung(self.journal.trials[n], rung)[0])
+        best = ranked[0] if self.num_parents == 1 else draw.choice(ranked[: self.num_parents])
+        params = self.journal.trials[best].params
+        names = sorted(params)
+        changed = {draw.choice(names)} | {name for name in names if draw.random() < self.changed_parameters}
+        kept = {name: value for name, value in params.items() if name not in changed}
+        self.study.sampler = PartialSampler(kept, derive_seed(self.seed, "sampler", number))
         return self.ask(self.study, {"kind": "model", "rung": rung})
 
     def history_without_first(self, rung: int) -> tpe.History:
@@ -64,8 +93,50 @@ class Variant(RungSearcher):
         return history
 
 
+class ChoosingSampler(HistorySampler):
+    """The crossing of one configuration with random ones that the model favours most."""
+
+    def __init__(self, history: tpe.History, seed: int, parent: dict[str, Any]) -> None:
+        super().__init__(history, seed)
+        self.parent = parent
+
+    def sample_relative(self, study: Any, trial: Any, search_space: dict[str, Any]) -> dict[str, Any]:
+        if not search_space:
+            return {}
+        original = tpe.Density.sample
+        parent = tpe.as_array([tpe.represent(self.parent, search_space)], search_space)[0]
+
+        def cross(density: tpe.Density, num_samples: int, generator: np.random.Generator) -> np.ndarray:
+            anew = original(tpe.Density(np.empty((0, len(search_space))), search_space), num_samples, generator)
+            return np.where(generator.random(anew.shape) < 0.5, parent, anew)
+
+        tpe.Density.sample = cross
+        try:
+            return self.history.propose(search_space, self.random)
+        finally:
+            tpe.Density.sample = original
+
+
+class PartialSampler(BaseSampler):
+    """Gives the named values and draws the others at random."""
+
+    def __init__(self, values: dict[str, Any], seed: int) -> None:
+        self.values, self.uniform = values, RandomSampler(seed=seed)
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+        return {}
+
+    def sample_relative(self, study: Any, trial: Any, search_space: dict[str, Any]) -> dict[str, Any]:
+        return {}
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+        if param_name in self.values:
+            return self.values[param_name]
+        return self.uniform.sample_independent(study, trial, param_name, param_distribution)
+
+
 VARIANTS: dict[str, dict[str, Any]] = {
-    SHIPPED: {},
+    BASE: {},
     "running trials count as bad": {"avoids_running": True},
     "10 % random": {"random_fraction": 0.1},
     "40 % random": {"random_fraction": 0.4},
@@ -73,33 +144,63 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "40 % from the rung before the deepest": {"shallower_fraction": 0.4},
     "64 candidates": {"num_candidates": 64},
     "the first is not modelled": {"models_first": False},
+    "30 % change the best": {"changed_fraction": 0.375},  # of the four fifths that are not random
+    "60 % change the best": {"changed_fraction": 0.75},
+    "20 % of the values are good": {"good_fraction": 0.2},
+    "kernels of half the width": {"width_factor": 0.5},
+    "5 % of the values are good": {"good_fraction": 0.05},
+    "kernels of twice the width": {"width_factor": 2.0},
+    "all change the best": {"changed_fraction": 1.0},
+    "60 % change a sixth of the best": {"changed_fraction": 0.75, "changed_parameters": 0.15},
+    "60 % change half of the best": {"changed_fraction": 0.75, "changed_parameters": 0.5},
+    "60 % change the best from 3 values on": {"changed_fraction": 0.75, "min_values": 3},
+    "40 % change half of the best": {"changed_fraction": 0.5, "changed_parameters": 0.5},
+    "45 % change half of the best and 10 % random": {
+        "random_fraction": 0.1,
+        "changed_fraction": 0.5,
+        "changed_parameters": 0.5,
+    },
+    "60 % by choice of 24 that change half of the best": {"chosen_fraction": 0.75},
+    "30 % by choice of 24 and 30 % by chance": {
+        "chosen_fraction": 0.375,
+        "changed_fraction": 0.6,
+        "changed_parameters": 0.5,
+    },
+    "all change half of the best": {"changed_fraction": 1.0, "changed_parameters": 0.5},
+    "60 % change two thirds of the best": {"changed_fraction": 0.75, "changed_parameters": 0.67},
+    "60 % change half of one of the best three": {
+        "changed_fraction": 0.75,
+        "changed_parameters": 0.5,
+        "num_parents": 3,
+    },
+    "20 % good and half the width": {"width_factor": 0.5, "good_fraction": 0.2},
 }
 
 
 def write_report(path: Path) -> None:
-    """Each variant's advantage over the shipped searcher, as a table beside the rows."""
+    """Each variant's advantage over BASE, as a table beside the rows."""
     regrets = compute_regrets(read_rows(path))
     lines = [
         "# Variants of the searcher, on the tasks for choosing",
         "",
         f"8 workers, all begin with the middle of the space; {machine()}. Regret and intervals as in",
-        "search_quality-cpu.md.",
+        f"search_quality-cpu.md. Shipped: {SHIPPED} (each of its parameters by even chance).",
         "",
-        "| variant | t | regret | advantage over the shipped [95 %] | n pairs |",
+        f"| variant | t | regret | advantage over {BASE} [95 %] | n pairs |",
         "|---|---|---|---|---|",
     ]
     for name in VARIANTS:
         for method, workers, t in sorted(key for key in regrets if key[0] == name):
-            pairs = pair(regrets[method, workers, t], regrets[SHIPPED, workers, t])
+            pairs = pair(regrets[method, workers, t], regrets[BASE, workers, t])
             mean, low, high = interval(pairs)
             regret = mean_regret(regrets[method, workers, t])
             num_pairs = sum(map(len, pairs))
             lines.append(f"| {name} | {t:g} | {regret:.3f} | {mean:+.3f} [{low:+.3f}, {high:+.3f}] | {num_pairs} |")
     by_rung = compute_regrets(read_rows(path), "by_rung")
-    lines += ["", "Taking the best at the deepest rung instead of the highest value seen (as shipped):", ""]
+    lines += ["", f"Taking the best at the deepest rung instead of the highest value seen (shipped), {BASE}:", ""]
     lines += ["| t | regret by rung | regret by highest value | advantage of the highest value [95 %] | n pairs |"]
     lines += ["|---|---|---|---|---|"]
-    for method, workers, t in sorted(key for key in regrets if key[0] == SHIPPED):
+    for method, workers, t in sorted(key for key in regrets if key[0] == BASE):
         pairs = pair(regrets[method, workers, t], by_rung[method, workers, t])
         mean, low, high = interval(pairs)
         both = f"{mean_regret(by_rung[method, workers, t]):.3f} | {mean_regret(regrets[method, workers, t]):.3f}"

@@ -59,7 +59,7 @@ def test_every_decision_agrees_with_what_ray_decided(searched):
 def test_each_origin_is_told(searched):
     run, journal = searched
     kinds = {record.origin["kind"]: record.number for record in journal.trials}
-    assert set(kinds) == {"study", "random", "model"}
+    assert set(kinds) == {"study", "random", "crossed", "model"}
     assert "the study's own configuration" in explain(run, 0)
     assert "drawn at random" in explain(run, kinds["random"])
     number = kinds["model"]
@@ -73,6 +73,15 @@ def test_each_origin_is_told(searched):
     assert f"best      trial {best} {100 * known[best]:.1f} %" in text
     for name in record.config:
         assert name in text
+    record, text = journal.trials[kinds["crossed"]], explain(run, kinds["crossed"])
+    rung, parent = record.origin["rung"], journal.trials[record.origin["parent"]]
+    known = {r.number: value_at_rung(r, rung) for r in journal.trials[: record.number]}
+    assert parent.number == max((n for n in known if known[n]), key=lambda n: known[n][0])
+    assert f"trial {parent.number}, the best at epoch {rung} then, crossed with a random one" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("kept      ")]
+    kept = line.removeprefix("kept      ").split(", ")
+    for name, value in record.params.items():
+        assert (name in kept) == (parent.params.get(name) == value)
 
 
 def test_one_factor_names_its_step_and_all_that_it_compares(tmp_path):

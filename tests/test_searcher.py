@@ -13,7 +13,7 @@ from search_spaces.common import SpaceLimits
 from tests.test_journal import make_metrics
 from tune_sketch.job_searcher import JobSearcher
 from tune_sketch.journal import Journal, Record
-from tune_sketch.rungs import rung_epochs
+from tune_sketch.rungs import rung_epochs, value_at_rung
 from tune_sketch.searcher import MIN_VALUES, RungSearcher
 
 RUNGS = [1, 3, 9]
@@ -104,7 +104,7 @@ def test_it_asks_the_deepest_rung_with_enough_values():
             ]
             if record.origin["rung"] == rung:
                 assert len(at_rung) >= MIN_VALUES
-            elif record.origin["kind"] == "model" and rung > record.origin["rung"]:
+            elif record.origin["kind"] in ("crossed", "model") and rung > record.origin["rung"]:
                 assert len(at_rung) < MIN_VALUES
     assert all(kind == "random" for kind, _ in seen[1:MIN_VALUES])
     assert {rung for _, rung in seen} == {None, 1, 3, 9}
@@ -141,13 +141,30 @@ def test_failed_and_diverged_trials_give_no_value():
     assert [len(known) for known in searcher.known.values()] == [1, 0, 0]
 
 
-def test_one_in_five_is_random():
+def test_one_in_five_is_random_and_three_in_five_are_crossed():
     journal = MemoryJournal()
     searcher = make_searcher(journal)
     run_trials(journal, searcher, [1] * 200)
     kinds = [record.origin["kind"] for record in journal.trials[MIN_VALUES + 1 :]]
     assert 0.13 < kinds.count("random") / len(kinds) < 0.28
-    assert set(kinds) == {"random", "model"}
+    assert 0.5 < kinds.count("crossed") / len(kinds) < 0.7
+    assert set(kinds) == {"random", "crossed", "model"}
+
+
+@pytest.mark.parametrize("model", SPACES)
+def test_a_crossed_configuration_keeps_about_half_of_the_best(model):
+    journal = MemoryJournal()
+    run_trials(journal, make_searcher(journal, model), [1, 1, 3, 1, 3, 9] * 20)
+    shares = []
+    for record in journal.trials:
+        if record.origin["kind"] == "crossed":
+            rung, parent = record.origin["rung"], journal.trials[record.origin["parent"]]
+            known = [value_at_rung(earlier, rung) for earlier in journal.trials[: record.number]]
+            assert value_at_rung(parent, rung)[0] == max(value[0] for value in known if value is not None)
+            drawn = [name for name in record.params if name in parent.params]
+            shares.append(sum(record.params[name] == parent.params[name] for name in drawn) / len(drawn))
+    assert len(shares) > 20
+    assert 0.45 < sum(shares) / len(shares) < 0.75, "half is kept, and a choice can be drawn as it was"
 
 
 def test_the_model_finds_the_better_learning_rates():
@@ -176,7 +193,7 @@ def test_suggestions_are_a_function_of_the_journal(journal, model):
     for number in range(17, 23):
         config, params, distributions, origin = searcher.sample(number)
         assert (config, params, distributions, origin) == anew.sample(number)
-        assert origin["kind"] in ("model", "random")
+        assert origin["kind"] in ("crossed", "model", "random")
 
 
 @pytest.mark.parametrize("model", SPACES)

@@ -83,15 +83,25 @@ def why_lines(record: Record, trials: Sequence[Record], rungs: Sequence[int], se
             "why       drawn at random: before a model has enough values all are, and later some, lest it be wrong",
             f"values    known then: {counts}",
         ]
-    if origin["kind"] == "model" and origin["rung"] is not None:
+    if origin["kind"] in ("crossed", "model") and origin["rung"] is not None:
         known = then.get(origin["rung"]) or known_then(record, trials, origin["rung"])
-        lines = [
-            f"why       a model (TPE) of the values at epoch {origin['rung']}: a configuration more likely among",
-            "          the good ones there than among the others",
+        if origin["kind"] == "crossed":
+            parent = trials[origin["parent"]]
+            kept = [name for name, value in record.params.items() if parent.params.get(name) == value]
+            lines = [
+                f"why       trial {parent.number}, the best at epoch {origin['rung']} then, crossed with a random one",
+                f"kept      {', '.join(kept) or 'nothing'}",
+            ]
+        else:
+            lines = [
+                f"why       a model (TPE) of the values at epoch {origin['rung']}: a configuration more likely among",
+                "          the good ones there than among the others",
+            ]
+        lines.append(
             f"values    {len(known)} known at that epoch then, {percent(known[-1][0])} to {percent(known[0][0])}"
             if known
-            else "values    (not in the journal any more)",
-        ]
+            else "values    (not in the journal any more)"
+        )
         if known:
             lines.append("best      " + ", ".join(f"trial {r.number} {percent(v)}" for v, r in known[:5]))
         return lines

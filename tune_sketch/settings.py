@@ -17,7 +17,7 @@ from tune_sketch.data.splits import PROTOCOLS, SPLIT_BY
 
 WEIGHTS = ("auto", "imagenet", "none")
 STRATEGIES = {  # how the next configuration is found, see tune_sketch/strategies.py
-    "rung-tpe": "a model (TPE) of the values at one rung",
+    "rung-tpe": "by the values at one rung: the best crossed with random ones, and a model (TPE)",
     "one-factor": "the study's own procedure",
     "random": "uniform in the space",
     "tpe": "TPE told each trial's last value, as Optuna is usually wired to ASHA",
