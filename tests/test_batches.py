@@ -1,5 +1,6 @@
 """Batches: from memory, from a memory map, by rows; and what happens when they do not fit."""
 
+import mmap
 import threading
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.small_training import (
     train,
     without_times,
 )
-from trainables.batches import BatchSource, shuffled_batches
+from trainables.batches import BatchSource, ask_for_rows, find_map, shuffled_batches
 from trainables.training import OutOfMemory, SplitArrays, fit
 
 
@@ -28,6 +29,40 @@ def test_shuffled_batches_hold_every_drawing_once() -> None:
         batches = shuffled_batches(num_images, batch_size, torch.Generator().manual_seed(0))
         assert [len(batch) for batch in batches] == sizes
         assert sorted(np.concatenate(batches)) == list(range(num_images))
+
+
+def test_rows_are_asked_for_by_whole_pages_that_hold_them(tmp_path: Path) -> None:
+    images = np.arange(50 * 40 * 40, dtype=np.uint16).reshape(50, 40, 40)  # 3,200 bytes each
+    np.save(tmp_path / "images.npy", images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    memory_map = find_map(mapped)
+    assert memory_map is not None
+    asked: list[tuple[int, int]] = []
+
+    class Recorder(bytearray):
+        def madvise(self, advice: int, start: int, length: int) -> None:
+            assert advice == mmap.MADV_WILLNEED
+            asked.append((start, length))
+
+    whole = Recorder(memory_map[:])
+    copy = np.frombuffer(whole, np.uint16, offset=mapped.offset).reshape(images.shape)
+    ask_for_rows(whole, copy, np.array([49, 0, 7]))  # type: ignore[arg-type]
+    for row, (start, length) in zip((49, 0, 7), asked, strict=True):
+        assert start % mmap.PAGESIZE == 0
+        assert start + length <= len(memory_map)
+        found = np.frombuffer(memory_map[start : start + length], np.uint8).tobytes()
+        assert images[row].tobytes() in found
+        memory_map.madvise(mmap.MADV_WILLNEED, start, length)  # the system takes it
+
+
+def test_only_a_whole_map_can_be_asked_for_rows(tmp_path: Path) -> None:
+    data = drawings(4)
+    np.save(tmp_path / "images.npy", data.images)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    assert find_map(mapped) is not None
+    assert find_map(mapped[1:]) is None  # begins elsewhere
+    assert find_map(data.images) is None
+    assert find_map(torch.as_tensor(data.images)) is None
 
 
 def test_a_memory_map_gives_the_same_as_memory(tmp_path: Path) -> None:

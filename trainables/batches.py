@@ -1,5 +1,6 @@
 """Hands out batches of drawings on the device: from memory where they fit, else streamed with prefetch."""
 
+import mmap
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -64,6 +65,9 @@ class BatchSource:
         self.device = device
         self.labels = torch.as_tensor(np.asarray(split.labels), dtype=torch.int64)
         num_bytes = len(split) * int(np.prod(split.images.shape[1:])) * split.images.dtype.itemsize
+        self.memory_map = find_map(split.images)
+        if self.memory_map is not None:
+            self.memory_map.madvise(mmap.MADV_RANDOM)  # no neighbours: they would push out what is needed
         self.resident: Tensor | None = None
         if device.type != "cpu" and num_bytes <= resident_limit_bytes(device):
             self.resident = self._read_images(np.arange(len(split))).to(device)
@@ -101,11 +105,33 @@ class BatchSource:
         rows = positions if self.split.indices is None else self.split.indices[positions]
         if isinstance(self.split.images, Tensor):
             return self.split.images[torch.as_tensor(rows)]
+        if self.memory_map is not None:
+            ask_for_rows(self.memory_map, self.split.images, rows)
         return torch.from_numpy(np.ascontiguousarray(self.split.images[rows]))  # indexing by rows copies
 
     def _to_device(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         images, labels = batch
         return images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+
+
+def find_map(images: np.ndarray | Tensor) -> mmap.mmap | None:
+    """The memory map that an array is the whole of, where the system takes advice about it."""
+    base = getattr(images, "base", None)
+    return base if isinstance(base, mmap.mmap) and hasattr(base, "madvise") else None
+
+
+def ask_for_rows(memory_map: mmap.mmap, images: np.ndarray, rows: np.ndarray) -> None:
+    """Let the system read rows that are not in memory all at once, where it would wait for the disk page by page.
+
+    That is what a set larger than memory needs in every epoch, any other in its first: see
+    benchmarks/results/size-cpu.md. A row that is in memory costs about a microsecond.
+    """
+    num_bytes = images[0].nbytes
+    first_byte = images.ctypes.data - np.frombuffer(memory_map, np.uint8).ctypes.data
+    for row in rows.tolist():
+        start = first_byte + row * num_bytes
+        page_start = start - start % mmap.PAGESIZE
+        memory_map.madvise(mmap.MADV_WILLNEED, page_start, start + num_bytes - page_start)
 
 
 def resident_limit_bytes(device: torch.device) -> int:
