@@ -135,9 +135,7 @@ def describe_training(row: dict[str, Any]) -> str:
 
 EXPLANATION = [
     "",
-    "Epochs from drawings and from the store alternate in one process. Other work went on beside them on this",
-    "machine: where the highest ratio is far from the lowest, believe the lowest. Rows of ResNet50 and",
-    "DenseNet121 measured at 0ea625c421 and 4a6cfd83f0 ran in bfloat16, which CPUs without AMX do not use since.",
+    "Epochs from drawings and from the store alternate in one process, in float32 on CPUs without AMX.",
     "The pretraining is a stand-in: nothing is claimed for ImageNet weights, larger images, or GPUs, which were",
     "not to be had. One view or two lose accuracy; four and eight lose none that five seeds could show, which",
     "does not prove that they lose none. Since every trial of the default search draws its strengths of",
