@@ -31,7 +31,7 @@ from tune_sketch.settings import STRATEGIES, derive_seed
 
 SKETCHY = Path(__file__).parents[2] / "shared" / "data" / "sketchy-125x25"
 DEFAULT, *OPPONENTS = STRATEGIES
-REPETITIONS = 3
+REPETITIONS = 6
 SEEDS = 3  # fresh ones for each choice
 TRAININGS = 16  # the budget of a search, in trainings of full length
 COLUMNS = (

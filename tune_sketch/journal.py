@@ -39,7 +39,7 @@ class Record:
     number: int  # the trial's number in the study
     config: dict[str, Any]
     seed: int
-    # {"kind": study | warm-start | random | model | ..., "rung": epochs or None, and what else the kind knows}
+    # {"kind": study | warm-start | random | crossed | model ..., "rung": epochs or None, and what else is known}
     origin: dict[str, Any] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)  # the sampled part of config
     distributions: dict[str, BaseDistribution] = field(default_factory=dict)
