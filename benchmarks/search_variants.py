@@ -1,7 +1,7 @@
 """Variants of the default searcher that were tried on the choosing tasks: python -m benchmarks.search_variants.
 
 ... rows --seeds 4 --seconds 280   # appends what is missing
-... report                         # each variant against the searcher as it was before it crossed configurations
+... report [--quick]               # each variant against the searcher as it was before it crossed configurations
 """
 
 import argparse
@@ -16,8 +16,8 @@ from optuna.samplers import BaseSampler, RandomSampler
 
 from benchmarks.curves.tasks import load_tasks
 from benchmarks.opponents import METHODS, Method
-from benchmarks.search_quality import read_rows, run_missing
-from benchmarks.search_quality_report import compute_regrets, interval, machine, mean_regret, pair
+from benchmarks.search_quality import read_rows, run_missing, run_one
+from benchmarks.search_quality_report import Regrets, compute_regrets, interval, machine, mean_regret, pair
 from tune_sketch import tpe
 from tune_sketch.job_searcher import Suggestion
 from tune_sketch.rungs import value_at_rung
@@ -177,8 +177,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def write_report(path: Path) -> None:
-    """Each variant's advantage over BASE, as a table beside the rows."""
+def write_report(path: Path) -> int:
+    """Write each variant's advantage over BASE as a table beside the rows; `judge` of the one that is shipped."""
     regrets = compute_regrets(read_rows(path))
     lines = [
         "# Variants of the searcher, on the tasks for choosing",
@@ -207,21 +207,37 @@ def write_report(path: Path) -> None:
         lines.append(f"| {t:g} | {both} | {mean:+.3f} [{low:+.3f}, {high:+.3f}] | {sum(map(len, pairs))} |")
     path.with_suffix(".md").write_text("\n".join([*lines, ""]))
     print("\n".join(lines))
+    return judge(regrets, SHIPPED)
+
+
+def judge(regrets: Regrets, method: str) -> int:
+    """Print the method's advantage over BASE; 1 when it is certainly a loss."""
+    texts, code = [], 0
+    for name, workers, t in sorted(key for key in regrets if key[0] == method):
+        pairs = pair(regrets[name, workers, t], regrets[BASE, workers, t])
+        mean, low, high = interval(pairs)
+        code |= high < 0
+        texts.append(f"t={t:g} {mean:+.3f} [{low:+.3f}, {high:+.3f}] n={sum(map(len, pairs))}")
+    print(f"{method} over {BASE}, regret, W=8, not certainly below 0: {'; '.join(texts)}")
+    return int(code)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["rows", "report"])
+    parser.add_argument("what", nargs="?", choices=["rows", "report"], default="report")
+    parser.add_argument("--quick", action="store_true", help="the shipped searcher on two seeds; writes no result file")
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=280.0, help="begin no search later than this")
     arguments = parser.parse_args(argv)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if arguments.what == "report":
-        write_report(ROWS)
-        return 0
+    if arguments.what == "report" and not arguments.quick:
+        return write_report(ROWS)
     for name, attributes in VARIANTS.items():
         METHODS[name] = Method(type("Variant", (Variant,), attributes))
     tasks = list(load_tasks("choose").values())
+    if arguments.quick:
+        rows = [row for s in range(2) for t in tasks for name in (BASE, "rung-tpe") for row in run_one(t, name, 8, s)]
+        return judge(compute_regrets(rows), "rung-tpe")
     missing = run_missing(ROWS, tasks, list(VARIANTS), [8], list(range(arguments.seeds)), arguments.seconds)
     print(f"{missing} searches missing")
     return 0
