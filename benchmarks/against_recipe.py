@@ -19,8 +19,8 @@ from typing import Any
 import psutil
 
 from benchmarks.limit import CONFIG
-from benchmarks.machine import busy_seconds, cpu_seconds, describe, result_path, write_result
-from tune_sketch.run_directory import read_csv, write_csv
+from benchmarks.machine import busy_seconds, cpu_seconds, describe, read_rows, result_path, write_result
+from tune_sketch.run_directory import write_csv
 
 IMAGE_PX, NUM_CLASSES = 64, 20
 # Times the recipe's images per second, on two cores; drawings of a class and epochs, then those of --quick.
@@ -49,9 +49,7 @@ def main() -> int:
         return 0
     print(describe(), flush=True)
     path = result_path("against_recipe", ".csv")
-    rows: list[dict[str, Any]] = []
-    if not arguments.quick and path.exists():
-        rows = list(read_csv(path))
+    rows = [] if arguments.quick else read_rows(path)
     lines, code = [], 1
     with tempfile.TemporaryDirectory() as folder:
         for model in arguments.models or CASES:

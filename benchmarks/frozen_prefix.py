@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from benchmarks.frozen_prefix_tables import NUM_VIEWS, Rows, describe, judge, tabulate_differences
-from benchmarks.machine import result_path, write_result
+from benchmarks.machine import read_rows, result_path, write_result
 from search_spaces import SPACES
 from search_spaces.common import STUDY_AUGMENTATION
 from trainables.architecture import build_model
@@ -33,7 +33,7 @@ from tune_sketch.data import DataRequest, open_data, prepare_data
 from tune_sketch.data.doodles import CATEGORIES
 from tune_sketch.data.splits import make_splits
 from tune_sketch.preparation import find_git_commit
-from tune_sketch.run_directory import read_csv, write_csv
+from tune_sketch.run_directory import write_csv
 
 CONFIG = {
     "optimizer": "adam",
@@ -184,10 +184,9 @@ def keep_rows(name: str, rows: Rows, quick: bool) -> Rows:
     path = result_path(f"frozen_prefix-{name}", ".csv")
     if quick:
         path = Path(tempfile.gettempdir()) / path.name
-    old: Rows = []
-    if path.exists() and not quick:
-        measured = {(new["model"], new["freeze"]) for new in rows}
-        old = [row for row in read_csv(path) if (row["model"], row["freeze"]) not in measured]
+    measured = {(new["model"], new["freeze"]) for new in rows}
+    earlier = [] if quick else read_rows(path)
+    old = [row for row in earlier if (row["model"], row["freeze"]) not in measured]
     commit = (find_git_commit() or "no commit")[:10]
     rows = [*old, *(row | {"commit": commit} for row in rows)]
     if rows:

@@ -5,10 +5,12 @@ import platform
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from tune_sketch.preparation import describe_machine
+from tune_sketch.run_directory import read_csv
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -32,6 +34,11 @@ def gpu_name() -> str | None:
 def result_path(name: str, suffix: str) -> Path:
     """results/NAME-cpu.SUFFIX, or NAME-gpu.SUFFIX where there is a GPU."""
     return RESULTS / f"{name}-{'gpu' if gpu_name() else 'cpu'}{suffix}"
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """What earlier runs have put into a result's CSV, as text; nothing where there is none."""
+    return list(read_csv(path)) if path.exists() else []
 
 
 def describe() -> str:

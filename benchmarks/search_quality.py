@@ -20,10 +20,10 @@ from typing import Any
 
 import optuna
 
+from benchmarks import machine
 from benchmarks.cluster import simulate
 from benchmarks.curves.tasks import SHARED, Task, load_tasks
 from benchmarks.opponents import METHODS, factors_of
-from tune_sketch.run_directory import read_csv
 from tune_sketch.rungs import rung_epochs
 from tune_sketch.warm_start import choose_in_turn
 
@@ -98,9 +98,7 @@ def search_earlier(task: Task, others: Sequence[Task], seed: int) -> list[tuple[
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of earlier runs, numbers as numbers."""
-    if not path.exists():
-        return []
-    return [{k: v if k in TEXTS else float(v) for k, v in row.items()} for row in read_csv(path)]
+    return [{k: v if k in TEXTS else float(v) for k, v in row.items()} for row in machine.read_rows(path)]
 
 
 def run_missing(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import RandomSampler
 
 from benchmarks.curves.tasks import load_tasks
 from benchmarks.opponents import METHODS, Method
@@ -55,12 +55,13 @@ class Variant(RungSearcher):
         rungs = [rung for rung in reversed(self.rungs) if len(self.known[rung]) >= self.min_values]
         if not rungs or chance.random() < self.random_fraction:
             return self.sample_at_random(number)
-        if chance.random() < self.chosen_fraction:
-            best = max(self.known[rungs[0]], key=lambda n: value_at_rung(self.journal.trials[n], rungs[0])[0])
+        # A variant draws only for what it has, so that its searches stay the same whatever other variants there are.
+        if self.chosen_fraction and chance.random() < self.chosen_fraction:
+            parent = self.journal.trials[self.best[rungs[0]][1]]
             seed, history = derive_seed(self.seed, "sampler", number), self.histories[rungs[0]]
-            self.study.sampler = ChoosingSampler(history, seed, self.journal.trials[best].params)
+            self.study.sampler = ChoosingSampler(history, seed, parent.params)
             return self.ask(self.study, {"kind": "model", "rung": rungs[0]})
-        if chance.random() < self.changed_fraction:
+        if self.changed_fraction and chance.random() < self.changed_fraction:
             return self.change_best(number, rungs[0])
         rung = rungs[1] if len(rungs) > 1 and chance.random() < self.shallower_fraction else rungs[0]
         running = [r.params for r in self.open if r.is_unfinished and r.number not in self.known[rung]]
@@ -117,24 +118,20 @@ class ChoosingSampler(HistorySampler):
             tpe.Density.sample = original
 
 
-class PartialSampler(BaseSampler):
+class PartialSampler(RandomSampler):
     """Gives the named values and draws the others at random."""
 
     def __init__(self, values: dict[str, Any], seed: int) -> None:
-        self.values, self.uniform = values, RandomSampler(seed=seed)
-
-    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
-        return {}
-
-    def sample_relative(self, study: Any, trial: Any, search_space: dict[str, Any]) -> dict[str, Any]:
-        return {}
+        super().__init__(seed)
+        self.values = values
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
         if param_name in self.values:
             return self.values[param_name]
-        return self.uniform.sample_independent(study, trial, param_name, param_distribution)
+        return super().sample_independent(study, trial, param_name, param_distribution)
 
 
+HALF = {"changed_parameters": 0.5}
 VARIANTS: dict[str, dict[str, Any]] = {
     BASE: {},
     "running trials count as bad": {"avoids_running": True},
@@ -152,27 +149,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "kernels of twice the width": {"width_factor": 2.0},
     "all change the best": {"changed_fraction": 1.0},
     "60 % change a sixth of the best": {"changed_fraction": 0.75, "changed_parameters": 0.15},
-    "60 % change half of the best": {"changed_fraction": 0.75, "changed_parameters": 0.5},
+    "60 % change half of the best": HALF | {"changed_fraction": 0.75},
     "60 % change the best from 3 values on": {"changed_fraction": 0.75, "min_values": 3},
-    "40 % change half of the best": {"changed_fraction": 0.5, "changed_parameters": 0.5},
-    "45 % change half of the best and 10 % random": {
-        "random_fraction": 0.1,
-        "changed_fraction": 0.5,
-        "changed_parameters": 0.5,
-    },
+    "40 % change half of the best": HALF | {"changed_fraction": 0.5},
+    "45 % change half of the best and 10 % random": HALF | {"changed_fraction": 0.5, "random_fraction": 0.1},
     "60 % by choice of 24 that change half of the best": {"chosen_fraction": 0.75},
-    "30 % by choice of 24 and 30 % by chance": {
-        "chosen_fraction": 0.375,
-        "changed_fraction": 0.6,
-        "changed_parameters": 0.5,
-    },
-    "all change half of the best": {"changed_fraction": 1.0, "changed_parameters": 0.5},
+    "30 % by choice of 24 and 30 % by chance": HALF | {"chosen_fraction": 0.375, "changed_fraction": 0.6},
+    "all change half of the best": HALF | {"changed_fraction": 1.0},
     "60 % change two thirds of the best": {"changed_fraction": 0.75, "changed_parameters": 0.67},
-    "60 % change half of one of the best three": {
-        "changed_fraction": 0.75,
-        "changed_parameters": 0.5,
-        "num_parents": 3,
-    },
+    "60 % change half of one of the best three": HALF | {"changed_fraction": 0.75, "num_parents": 3},
     "20 % good and half the width": {"width_factor": 0.5, "good_fraction": 0.2},
 }
 

@@ -18,13 +18,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import describe, result_path, write_result
+from benchmarks.machine import describe, read_rows, result_path, write_result
 from tune_sketch.arguments import make_settings
 from tune_sketch.execution import Stopping, make_job, place, start_ray
 from tune_sketch.journal import Journal, Record
 from tune_sketch.preparation import prepare_inputs
 from tune_sketch.progress import Progress
-from tune_sketch.run_directory import RunDirectory, own, read_csv, write_csv
+from tune_sketch.run_directory import RunDirectory, own, write_csv
 from tune_sketch.rungs import expected_epochs, rank_trials, rung_epochs
 from tune_sketch.search import create_run, search_trials
 from tune_sketch.settings import STRATEGIES, derive_seed
@@ -172,9 +172,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, help="begin no search that would end later; the next start goes on")
     arguments = parser.parse_args()
     path = result_path("strategies_real", ".csv")
-    rows: list[dict[str, Any]] = []
-    if not arguments.quick and path.exists():
-        rows = list(read_csv(path))
+    rows = [] if arguments.quick else read_rows(path)
     done = {(row["strategy"], int(row["repetition"])) for row in rows}
     repetitions = range(1 if arguments.quick else REPETITIONS)
     missing = [(s, r) for r in repetitions for s in STRATEGIES if (s, r) not in done]

@@ -6,7 +6,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import RandomSampler
 
 from tune_sketch.job_searcher import SpaceSearcher, Suggestion
 from tune_sketch.journal import Journal, Record
@@ -77,23 +77,18 @@ class RungSearcher(SpaceSearcher):
         self.open = [record for record in records if record.is_unfinished]
 
 
-class CrossingSampler(BaseSampler):
+class CrossingSampler(RandomSampler):
     """Keeps each parameter of a configuration by chance and draws the others uniformly."""
 
     def __init__(self, params: dict[str, Any], seed: int) -> None:
-        self.params, self.random, self.uniform = params, random.Random(seed), RandomSampler(seed=seed)
-
-    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, BaseDistribution]:
-        return {}
-
-    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
-        return {}
+        super().__init__(seed)
+        self.params, self.random = params, random.Random(seed)
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: BaseDistribution) -> Any:
         keeps = self.random.random() < KEPT_FRACTION
         if keeps and param_name in self.params and holds(param_distribution, self.params[param_name]):
             return self.params[param_name]
-        return self.uniform.sample_independent(study, trial, param_name, param_distribution)
+        return super().sample_independent(study, trial, param_name, param_distribution)
 
 
 def holds(distribution: BaseDistribution, value: Any) -> bool:
