@@ -23,7 +23,7 @@ def chances_of_best(values: Mapping[int, Sequence[float]]) -> dict[int, float] |
     values: then the noise between seeds is not known.
     """
     chances = dict.fromkeys(values, 0.0)
-    known = {number: list(own) for number, own in values.items() if own}
+    known = {number: list(own) for number, own in sorted(values.items()) if own}  # whatever order they came in
     degrees = sum(len(own) - 1 for own in known.values())
     if degrees < 1:
         return None

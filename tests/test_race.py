@@ -163,6 +163,12 @@ def test_chances_are_calibrated():
     assert np.mean(came_true) == pytest.approx(np.mean(stated), abs=0.04)
 
 
+def test_chances_do_not_depend_on_the_order_of_the_finalists():
+    """The terminal lists them by trial, the report the chosen one first: both must say the same."""
+    values = {0: [0.333, 0.361], 3: [0.424, 0.413], 5: [0.38, 0.40]}
+    assert chances_of_best(values) == chances_of_best(dict(reversed(values.items())))
+
+
 def test_chances_without_noise_or_without_values():
     assert chances_of_best({0: [0.5], 1: [0.6]}) is None, "one seed each tells nothing of the noise"
     assert chances_of_best({0: [], 1: []}) is None
