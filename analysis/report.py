@@ -11,12 +11,12 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from analysis import compared_runs
-from analysis.figures import SECTIONS, write_figures
-from analysis.run_data import RunData, read_run
-from analysis.tables import STUDY_TABLE, write_tables
-from analysis.verdict import state_result, tabulate_verdict, warn
-from tune_sketch.run_directory import write_csv, write_text
+from tune_sketch.analysis import run_comparison as compared_runs
+from tune_sketch.analysis.figures.registry import SECTIONS, write_figures
+from tune_sketch.analysis.run_data import RunData, read_run
+from tune_sketch.analysis.tables.run_tables import STUDY_TABLE, write_tables
+from tune_sketch.analysis.verdict import state_result, tabulate_verdict, warn
+from tune_sketch.storage.run_directory import write_csv, write_text
 
 PAGE = Path(__file__).parent / "page"
 ALL_SECTIONS = SECTIONS | {"cost": "Cost", "settings": "Settings and versions"}

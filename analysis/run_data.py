@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from tune_sketch.best_model import BestModel, load_best
+from tune_sketch.config.settings import SearchSettings
 from tune_sketch.data import SketchData, open_data
 from tune_sketch.data.splits import Splits, read_splits
-from tune_sketch.journal import Record
-from tune_sketch.run_directory import METRICS, PLACE, RunDirectory, read_csv, read_owner
-from tune_sketch.rungs import rank_trials, rung_epochs
-from tune_sketch.settings import SearchSettings
+from tune_sketch.inference.model import BestModel, load_best
+from tune_sketch.schedulers.rungs import rank_trials, rung_epochs
+from tune_sketch.storage.journal import Record
+from tune_sketch.storage.run_directory import METRICS, PLACE, RunDirectory, read_csv, read_owner
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from analysis.finalist_tables import chances_of_finalists, tabulate_optimism
-from analysis.intervals import wilson_interval
-from analysis.run_data import RunData, interval_text, percent_text
-from analysis.tables import tabulate_costs
-from tune_sketch.progress import duration_text
+from tune_sketch.analysis.run_data import RunData, interval_text, percent_text
+from tune_sketch.analysis.tables.finalists import chances_of_finalists, tabulate_optimism
+from tune_sketch.analysis.tables.run_tables import tabulate_costs
+from tune_sketch.callbacks.progress import duration_text
+from tune_sketch.statistics.intervals import wilson_interval
 
 Rows = list[dict[str, Any]]
 SMALL_TEST = 1000

@@ -20,7 +20,7 @@ import psutil
 
 from benchmarks.limit import CONFIG
 from benchmarks.machine import busy_seconds, cpu_seconds, describe, read_rows, result_path, write_result
-from tune_sketch.run_directory import write_csv
+from tune_sketch.storage.run_directory import write_csv
 
 IMAGE_PX, NUM_CLASSES = 64, 20
 # Times the recipe's images per second, on two cores; drawings of a class and epochs, then those of --quick.
@@ -175,7 +175,7 @@ def try_num_workers(job: dict[str, Any]) -> dict[str, Any]:
     """`find_num_workers` in a process of Ray's, as the recipe is going to run."""
     import ray
 
-    from tune_sketch.execution import start_ray
+    from tune_sketch.backend.execution import start_ray
 
     start_ray(None)
     return ray.get(ray.remote(num_cpus=NUM_CORES)(find_num_workers).remote(job))
@@ -197,11 +197,11 @@ def train_one(job: dict[str, Any]) -> dict[str, float]:
     """Through Ray Tune by one way; medians over the epochs after the first."""
     from ray import tune
 
-    from tune_sketch.execution import start_ray
+    from tune_sketch.backend.execution import start_ray
 
     start_ray(None)
     if job["way"] == "ours":
-        from trainables.trial import SketchTrial
+        from tune_sketch.trainables.trial import SketchTrial
 
         trainable: Any = SketchTrial
         config = our_job(job)

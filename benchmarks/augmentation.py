@@ -16,9 +16,9 @@ from torch import Tensor
 
 from benchmarks.limit import BATCH_SIZE, CONFIG
 from benchmarks.machine import describe, result_path, write_result
-from trainables.augmentation import augment
-from trainables.devices import keep_freed_memory
-from tune_sketch.run_directory import write_csv
+from tune_sketch.storage.run_directory import write_csv
+from tune_sketch.trainables.augmentation import augment
+from tune_sketch.trainables.speed.devices import keep_freed_memory
 
 LEAST_RATIO = 1.0  # ours over the fastest other that changes each drawing in its own way
 SIZES_PX = (64, 224)

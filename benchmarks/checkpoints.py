@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from benchmarks.machine import describe, write_result
-from search_spaces import configuration_of, study_configuration
-from search_spaces.common import SpaceLimits
 from tests.killing import spread
-from trainables.architecture import build_model
-from trainables.checkpoints import read_newest_checkpoint, write_checkpoint
-from trainables.training import SplitArrays, TrainingSplits, fit
+from tune_sketch.search_spaces import configuration_of, study_configuration
+from tune_sketch.search_spaces.common import SpaceLimits
+from tune_sketch.trainables.checkpoints import read_newest_checkpoint, write_checkpoint
+from tune_sketch.trainables.networks.architecture import build_model
+from tune_sketch.trainables.training import SplitArrays, TrainingSplits, fit
 
 MODELS = ("baseline", "resnet50")
 IMAGE_PX, NUM_CLASSES = 64, 125

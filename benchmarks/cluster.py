@@ -10,11 +10,11 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from benchmarks.curves.tasks import Curve, Task
-from tune_sketch.journal import ENDINGS, Record
-from tune_sketch.rungs import rank_trials, value_at_rung
-from tune_sketch.scheduler import JournaledASHA
-from tune_sketch.settings import derive_seed
-from tune_sketch.warm_start import NUM_TAKEN
+from tune_sketch.backend.scheduler import JournaledASHA
+from tune_sketch.config.settings import derive_seed
+from tune_sketch.samplers.warm_start import NUM_TAKEN
+from tune_sketch.schedulers.rungs import rank_trials, value_at_rung
+from tune_sketch.storage.journal import ENDINGS, Record
 
 MOST_TRIALS = 2000  # of one search: some methods find trainings that cost next to nothing, and begin them for ever
 

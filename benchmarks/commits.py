@@ -20,10 +20,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FixedTrial, TrialState, create_trial
 
 from benchmarks.machine import describe, spread, write_result
-from search_spaces import SPACES, study_configuration
-from search_spaces.common import SpaceLimits
-from tune_sketch import commits
-from tune_sketch.database import open_storage
+from tune_sketch.search_spaces import SPACES, study_configuration
+from tune_sketch.search_spaces.common import SpaceLimits
+from tune_sketch.storage import commits
+from tune_sketch.storage.database import open_storage
 
 MODEL = "baseline"
 LEAST_RATIO = 2.0  # of CPU time

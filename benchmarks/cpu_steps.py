@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.limit import BATCH_SIZE, fixed_batch_step, run_steps
 from benchmarks.machine import write_result
-from trainables.devices import keep_freed_memory
+from tune_sketch.trainables.speed.devices import keep_freed_memory
 
 NUM_STEPS = 4
 # network, px, what is left out beside the choice, the least that the choice has to gain
@@ -74,9 +74,9 @@ def images_per_second(network: str, image_px: int, without: str) -> float:
         keep_freed_memory()
     device = torch.device("cpu")
     with (
-        patch("trainables.devices.use_products_for_small_maps", lambda model: None)
+        patch("tune_sketch.trainables.speed.devices.use_products_for_small_maps", lambda model: None)
         if without == "products"
-        else patch("trainables.devices.cpu_multiplies_bfloat16", lambda: without == "float32")
+        else patch("tune_sketch.trainables.speed.devices.cpu_multiplies_bfloat16", lambda: without == "float32")
     ):
         step = fixed_batch_step(network, image_px, device)
         step()

@@ -24,16 +24,16 @@ import torch
 
 from benchmarks.frozen_prefix_tables import NUM_VIEWS, Rows, describe, judge, tabulate_differences
 from benchmarks.machine import read_rows, result_path, write_result
-from search_spaces import SPACES
-from search_spaces.common import STUDY_AUGMENTATION
-from trainables.architecture import build_model
-from trainables.frozen_prefix import FrozenViews
-from trainables.training import SplitArrays, TrainingSplits, default_device, fit
+from tune_sketch.config.plan import find_git_commit
 from tune_sketch.data import DataRequest, open_data, prepare_data
 from tune_sketch.data.doodles import CATEGORIES
 from tune_sketch.data.splits import make_splits
-from tune_sketch.preparation import find_git_commit
-from tune_sketch.run_directory import write_csv
+from tune_sketch.search_spaces import SPACES
+from tune_sketch.search_spaces.common import STUDY_AUGMENTATION
+from tune_sketch.storage.run_directory import write_csv
+from tune_sketch.trainables.networks.architecture import build_model
+from tune_sketch.trainables.speed.feature_cache import FrozenViews
+from tune_sketch.trainables.training import SplitArrays, TrainingSplits, default_device, fit
 
 CONFIG = {
     "optimizer": "adam",

@@ -18,11 +18,11 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.machine import result_path, write_result
-from trainables.architecture import build_model
-from trainables.devices import autocast, default_device, keep_freed_memory, place_model
-from trainables.prediction import normalise
-from trainables.training import SplitArrays, TrainingSplits, build_optimizer, fit
-from tune_sketch.run_directory import write_csv
+from tune_sketch.storage.run_directory import write_csv
+from tune_sketch.trainables.evaluation import normalise
+from tune_sketch.trainables.networks.architecture import build_model
+from tune_sketch.trainables.speed.devices import autocast, default_device, keep_freed_memory, place_model
+from tune_sketch.trainables.training import SplitArrays, TrainingSplits, build_optimizer, fit
 
 TARGET = 0.90
 NUM_CLASSES, BATCH_SIZE = 125, 64
@@ -87,7 +87,7 @@ def measure(name: str, image_px: int, num_images: int, rounds: int, device: torc
     pairs = []
     for _ in range(rounds):
         ceiling = num_steps * BATCH_SIZE / run_steps(step, num_steps, device)
-        with patch("trainables.training.time", SimpleNamespace(perf_counter=clock(device))):
+        with patch("tune_sketch.trainables.training.time", SimpleNamespace(perf_counter=clock(device))):
             pairs.append((ceiling, next(epochs)[0]["images_per_second"]))
     ratios = [ours / ceiling for ceiling, ours in pairs]
     return {

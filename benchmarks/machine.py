@@ -9,8 +9,8 @@ from typing import Any
 
 import psutil
 
-from tune_sketch.preparation import describe_machine
-from tune_sketch.run_directory import read_csv
+from tune_sketch.config.plan import describe_machine
+from tune_sketch.storage.run_directory import read_csv
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 from ray.tune.search import Searcher
 
 from benchmarks.curves.tasks import Task
-from tune_sketch.job_searcher import SpaceSearcher, Suggestion
-from tune_sketch.journal import Record
-from tune_sketch.one_factor import OneFactorSearcher
-from tune_sketch.rungs import rung_epochs
-from tune_sketch.searcher import RungSearcher
-from tune_sketch.settings import derive_seed
-from tune_sketch.strategies import RandomSearcher
-from tune_sketch.tpe import History, HistorySampler
+from tune_sketch.config.settings import derive_seed
+from tune_sketch.samplers.base import SpaceSearcher, Suggestion
+from tune_sketch.samplers.history_tpe import History, HistorySampler
+from tune_sketch.samplers.incumbent import RungSearcher
+from tune_sketch.samplers.one_factor import OneFactorSearcher
+from tune_sketch.samplers.strategies import RandomSearcher
+from tune_sketch.schedulers.rungs import rung_epochs
+from tune_sketch.storage.journal import Record
 
 NUM_STARTUP = 10  # random suggestions of Optuna's TPE before it models
 MANY = 10**9
@@ -24,8 +24,8 @@ class LastValueTPE(SpaceSearcher):
     """Optuna's TPE with its defaults, wired as Ray's OptunaSearch does: each trial counts with its last value.
 
     A trial that ASHA stopped after one epoch is told as complete with that epoch's value; running ones count among the
-    bad (Optuna's constant liar, on by default). The arithmetic is tune_sketch.tpe's, which a test compares with
-    Optuna's: Optuna itself would take ten times as long.
+    bad (Optuna's constant liar, on by default). The arithmetic is that of `samplers/history_tpe.py`, which a test
+    compares with Optuna's: Optuna itself would take ten times as long.
     """
 
     def __init__(self, *arguments: Any, **more: Any) -> None:

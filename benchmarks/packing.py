@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from benchmarks.machine import describe, spread, write_result
-from search_spaces import configuration_of, largest_configuration, study_configuration
-from trainables.measuring import JobTrainings, choose_trials_per_device, measure_packing
-from tune_sketch.arguments import make_settings
-from tune_sketch.preparation import prepare_inputs
+from tune_sketch.config.flags import make_settings
+from tune_sketch.config.plan import prepare_inputs
+from tune_sketch.search_spaces import configuration_of, largest_configuration, study_configuration
+from tune_sketch.trainables.speed.throughput import JobTrainings, choose_trials_per_device, measure_packing
 
 MODELS, IMAGE_PX = ("baseline", "resnet50"), (32, 64)
 LEAST_RATIO = 1.0  # of the median rates: the rule of share_of_cores in tune_sketch/execution.py rests on it

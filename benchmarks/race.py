@@ -15,10 +15,10 @@ import sys
 
 import numpy as np
 
-from analysis.comparisons import chances_of_best
 from benchmarks.machine import describe, write_result
-from tune_sketch.journal import Record
-from tune_sketch.race import key_of, plan_race
+from tune_sketch.retraining.racing import key_of, plan_race
+from tune_sketch.statistics.comparisons import chances_of_best
+from tune_sketch.storage.journal import Record
 
 NOISE = 0.01
 CASES = [(3, 3, 0.01), (3, 5, 0.01), (6, 5, 0.01), (6, 5, 0.005), (11, 5, 0.01)]  # finalists, --confirm-seeds, SPREAD

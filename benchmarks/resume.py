@@ -17,7 +17,7 @@ from benchmarks.machine import describe, write_result
 from tests.killing import spread
 from tests.processes import end_family, wait_until_gone
 from tests.recorded import recorded_epochs, snapshot
-from tune_sketch.run_directory import RunDirectory
+from tune_sketch.storage.run_directory import RunDirectory
 
 ROOT = Path(__file__).parent.parent
 NUM_TRIALS = 64

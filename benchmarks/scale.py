@@ -32,20 +32,21 @@ import psutil
 import sqlalchemy
 from ray import tune
 
+import tune_sketch.trainables.trial
 from benchmarks.machine import result_path, spread, write_result
-from search_spaces import SPACES
-from search_spaces.common import SpaceLimits
-from trainables.trial import find_place
-from tune_sketch.execution import Stopping, Workers, run_trainings, start_ray
-from tune_sketch.journal import Journal, Record
-from tune_sketch.progress import Progress
-from tune_sketch.run_directory import RunDirectory, write_csv, write_json
-from tune_sketch.rungs import expected_epochs_per_trial, rung_epochs
-from tune_sketch.scheduler import JournaledASHA
-from tune_sketch.searcher import RungSearcher
-from tune_sketch.settings import SearchSettings, default_grace_epochs
-from tune_sketch.tensorboard_log import TensorBoardLog
-from tune_sketch.watching import Housekeeping
+from tune_sketch.backend.execution import Stopping, Workers, run_trainings, start_ray
+from tune_sketch.backend.scheduler import JournaledASHA
+from tune_sketch.callbacks.cleanup import Housekeeping
+from tune_sketch.callbacks.progress import Progress
+from tune_sketch.callbacks.tensorboard import TensorBoardLog
+from tune_sketch.config.settings import SearchSettings, default_grace_epochs
+from tune_sketch.samplers.incumbent import RungSearcher
+from tune_sketch.schedulers.rungs import expected_epochs_per_trial, rung_epochs
+from tune_sketch.search_spaces import SPACES
+from tune_sketch.search_spaces.common import SpaceLimits
+from tune_sketch.storage.journal import Journal, Record
+from tune_sketch.storage.run_directory import RunDirectory, write_csv, write_json
+from tune_sketch.trainables.trial import find_place
 
 MODEL, FACTOR = "baseline", 3
 RAY_EPOCHS, SIMULATED_EPOCHS = 50, 9  # of a trial at most; of the short ones most are stopped after the first
@@ -192,9 +193,8 @@ def run_on_ray(
     folder: Path, num_workers: int, paces: Sequence[float], num_windows: int, seconds: float
 ) -> list[dict[str, Any]]:
     """A search over W real actors, whose epochs last so many seconds, one pace after the other."""
-    import trainables.trial
 
-    trainables.trial.SketchTrial = SleepingTrial  # type: ignore[misc, assignment]  # what run_trainings hands to Ray
+    tune_sketch.trainables.trial.SketchTrial = SleepingTrial  # type: ignore[misc, assignment]
     start_ray(None)
     bench = Bench(folder / f"ray-{num_workers}", RAY_EPOCHS)
     bench.epoch_seconds = paces[0]

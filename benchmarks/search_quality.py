@@ -24,8 +24,8 @@ from benchmarks import machine
 from benchmarks.cluster import simulate
 from benchmarks.curves.tasks import SHARED, Task, load_tasks
 from benchmarks.opponents import METHODS, factors_of
-from tune_sketch.rungs import rung_epochs
-from tune_sketch.warm_start import choose_in_turn
+from tune_sketch.samplers.warm_start import choose_in_turn
+from tune_sketch.schedulers.rungs import rung_epochs
 
 ROWS = Path(__file__).parent / "results" / "search_quality-cpu.csv"
 TIMES = {2: (4.0, 8.0, 16.0, 32.0), 8: (1.0, 2.0, 4.0, 8.0), 25: (0.5, 1.0, 2.0, 4.0, 8.0), 200: (0.5, 1.0, 2.0)}

@@ -18,12 +18,12 @@ from benchmarks.curves.tasks import load_tasks
 from benchmarks.opponents import METHODS, Method
 from benchmarks.search_quality import read_rows, run_missing, run_one
 from benchmarks.search_quality_report import Regrets, compute_regrets, interval, machine, mean_regret, pair
-from tune_sketch import tpe
-from tune_sketch.job_searcher import Suggestion
-from tune_sketch.rungs import value_at_rung
-from tune_sketch.searcher import MIN_VALUES, RANDOM_FRACTION, RungSearcher
-from tune_sketch.settings import derive_seed
-from tune_sketch.tpe import HistorySampler
+from tune_sketch.config.settings import derive_seed
+from tune_sketch.samplers import history_tpe as tpe
+from tune_sketch.samplers.base import Suggestion
+from tune_sketch.samplers.history_tpe import HistorySampler
+from tune_sketch.samplers.incumbent import MIN_VALUES, RANDOM_FRACTION, RungSearcher
+from tune_sketch.schedulers.rungs import value_at_rung
 
 ROWS = Path(__file__).parent / "results" / "search_variants-cpu.csv"
 BASE = "no crossing"

@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import describe, read_rows, result_path, write_result
-from tune_sketch.arguments import make_settings
-from tune_sketch.execution import Stopping, make_job, place, start_ray
-from tune_sketch.journal import Journal, Record
-from tune_sketch.preparation import prepare_inputs
-from tune_sketch.progress import Progress
-from tune_sketch.run_directory import RunDirectory, own, write_csv
-from tune_sketch.rungs import expected_epochs, rank_trials, rung_epochs
+from tune_sketch.backend.execution import Stopping, make_job, place, start_ray
+from tune_sketch.callbacks.progress import Progress
+from tune_sketch.config.flags import make_settings
+from tune_sketch.config.plan import prepare_inputs
+from tune_sketch.config.settings import STRATEGIES, derive_seed
+from tune_sketch.schedulers.rungs import expected_epochs, rank_trials, rung_epochs
 from tune_sketch.search import create_run, search_trials
-from tune_sketch.settings import STRATEGIES, derive_seed
+from tune_sketch.storage.journal import Journal, Record
+from tune_sketch.storage.run_directory import RunDirectory, own, write_csv
 
 SKETCHY = Path(__file__).parents[2] / "shared" / "data" / "sketchy-125x25"
 DEFAULT, *OPPONENTS = STRATEGIES
@@ -71,10 +71,10 @@ def cut(trials: list[Record], num_epochs: int) -> list[Record]:
 
 def retrain(job: dict[str, Any]) -> tuple[float, float]:
     """(validation top-1, test top-1) of one training to its end."""
-    from trainables.training import evaluate, fit, predict_probabilities
-    from trainables.trial import open_job
     from tune_sketch.data import open_data
     from tune_sketch.data.splits import read_splits
+    from tune_sketch.trainables.training import evaluate, fit, predict_probabilities
+    from tune_sketch.trainables.trial import open_job
 
     model, splits, device = open_job(job)
     for metrics, _ in fit(model, splits, job["config"], seed=job["seed"], device=device):

@@ -15,11 +15,11 @@ from typing import Any
 
 from benchmarks.cluster import MemoryJournal
 from benchmarks.machine import describe, write_result
-from search_spaces import SPACES, study_configuration
-from search_spaces.common import SpaceLimits
-from tune_sketch.job_searcher import SpaceSearcher
-from tune_sketch.rungs import rung_epochs
-from tune_sketch.strategies import STRATEGIES
+from tune_sketch.samplers.base import SpaceSearcher
+from tune_sketch.samplers.strategies import STRATEGIES
+from tune_sketch.schedulers.rungs import rung_epochs
+from tune_sketch.search_spaces import SPACES, study_configuration
+from tune_sketch.search_spaces.common import SpaceLimits
 
 LIMITS = SpaceLimits(max_epochs=27, pretrained=False)
 RUNGS = rung_epochs(3, LIMITS.max_epochs, 3)

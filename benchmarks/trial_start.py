@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import describe, result_path, write_result
-from tune_sketch.run_directory import write_csv
+from tune_sketch.storage.run_directory import write_csv
 
 MOST_SECONDS = 0.5  # in the median, after each worker's first trial
 NUM_WORKERS = len(os.sched_getaffinity(0))  # trials at once
@@ -77,7 +77,7 @@ def main() -> int:
 
 def run_ours(num_trials: int) -> list[float]:
     """Seconds per trial in order of suggestion, from the journal of a real search."""
-    from tune_sketch.run_directory import RunDirectory
+    from tune_sketch.storage.run_directory import RunDirectory
 
     with tempfile.TemporaryDirectory() as folder:
         command = f"--model baseline --name start --runs-dir {folder} --num-samples {num_trials} --max-epochs 1"
@@ -136,8 +136,8 @@ def train_once(config: dict[str, Any], data: str) -> None:
     import torch.nn.functional as F
     from ray import tune
 
-    from trainables.architecture import build_model
     from tune_sketch.data import open_data
+    from tune_sketch.trainables.networks.architecture import build_model
 
     opened = open_data(Path(data))
     images = torch.tensor(opened.images).unsqueeze(1).expand(-1, 3, -1, -1) / 255

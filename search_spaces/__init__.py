@@ -6,8 +6,8 @@ from typing import Any
 
 from optuna.trial import BaseTrial, FixedTrial
 
-from search_spaces import baseline, densenet121, resnet50, sketch_a_net, squeezenet1_1
-from search_spaces.common import SpaceLimits, fewest_epochs
+from tune_sketch.search_spaces import baseline, densenet121, resnet50, sketch_a_net, squeezenet1_1
+from tune_sketch.search_spaces.common import SpaceLimits, fewest_epochs
 
 # Each module has `space(trial, limits) -> configuration` and `STUDY`, the study's own values.
 SPACES: dict[str, ModuleType] = {

@@ -4,7 +4,7 @@ from typing import Any
 
 from optuna.trial import BaseTrial
 
-from search_spaces import common
+from tune_sketch.search_spaces import common
 
 FREEZE_POINTS = ("none", "stem", "denseblock1", "denseblock2", "denseblock3", "head_only")
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from optuna.trial import BaseTrial
 
-from search_spaces import common
+from tune_sketch.search_spaces import common
 
 FREEZE_POINTS = ("none", "stem", "layer1", "layer2", "layer3", "head_only")
 

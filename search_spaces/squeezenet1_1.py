@@ -4,7 +4,7 @@ from typing import Any
 
 from optuna.trial import BaseTrial
 
-from search_spaces import common
+from tune_sketch.search_spaces import common
 
 FREEZE_POINTS = ("none", "stem", "fire3", "fire5", "head_only")
 

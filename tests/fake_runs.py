@@ -8,15 +8,15 @@ from unittest import mock
 import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search_spaces import SPACES
-from search_spaces.common import SpaceLimits
+from tune_sketch.config.plan import Inputs, describe_data, describe_machine
+from tune_sketch.config.settings import SearchSettings
 from tune_sketch.data import open_data, prepare_data
 from tune_sketch.data.splits import make_splits, read_splits, write_splits
-from tune_sketch.journal import Journal, Record
-from tune_sketch.preparation import Inputs, describe_data, describe_machine
-from tune_sketch.run_directory import RunDirectory, write_json, write_tables
-from tune_sketch.rungs import rung_epochs
-from tune_sketch.settings import SearchSettings
+from tune_sketch.schedulers.rungs import rung_epochs
+from tune_sketch.search_spaces import SPACES
+from tune_sketch.search_spaces.common import SpaceLimits
+from tune_sketch.storage.journal import Journal, Record
+from tune_sketch.storage.run_directory import RunDirectory, write_json, write_tables
 
 DISTRIBUTIONS = {
     "optimizer": CategoricalDistribution(("sgd", "rmsprop", "adam", "adamw")),
@@ -116,7 +116,7 @@ def add_epochs(journal: Journal, record: Record, num_epochs: int, quality: float
             "gpus": "",
         }
         free_at[worker] += metrics["epoch_seconds"]
-        with mock.patch("tune_sketch.journal.time.time", return_value=free_at[worker]):
+        with mock.patch("tune_sketch.storage.journal.time.time", return_value=free_at[worker]):
             journal.record_epoch(record, metrics)
 
 
@@ -124,9 +124,9 @@ def add_confirmation(run: RunDirectory, journal: Journal, *, seeds: int = 2) -> 
     """Retrainings of trials 0 and 1, test results, predictions and best/ with random weights of the real network."""
     import torch
 
-    from trainables.architecture import build_model
-    from trainables.prediction import evaluate
-    from tune_sketch.results import write_results
+    from tune_sketch.retraining.results import write_results
+    from tune_sketch.trainables.evaluation import evaluate
+    from tune_sketch.trainables.networks.architecture import build_model
 
     search, settings = run.read_search(), run.read_settings()
     data = open_data(Path(search["data"]["cache"]))

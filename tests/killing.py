@@ -25,8 +25,8 @@ from pathlib import Path
 from benchmarks.machine import describe
 from tests.processes import end_family, family, is_trial
 from tests.recorded import check_complete, recorded_epochs, snapshot
-from tune_sketch.run_directory import RunDirectory
 from tune_sketch.status import status_lines
+from tune_sketch.storage.run_directory import RunDirectory
 
 ROOT = Path(__file__).parent.parent
 DEADLY = ROOT / "tests" / "deadly"

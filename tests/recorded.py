@@ -6,8 +6,8 @@ import sqlite3
 import urllib.parse
 from typing import Any
 
-from tune_sketch.journal import Record
-from tune_sketch.run_directory import RunDirectory, read_csv
+from tune_sketch.storage.journal import Record
+from tune_sketch.storage.run_directory import RunDirectory, read_csv
 
 GOOD_ENDINGS = ("completed", "stopped", "diverged")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tune_sketch.arguments import build_parser, given_choices, make_settings, read_models
+from tune_sketch.config.flags import build_parser, given_choices, make_settings, read_models
+from tune_sketch.config.settings import SearchSettings, default_grace_epochs, derive_seed, parse_duration
 from tune_sketch.search import main
-from tune_sketch.settings import SearchSettings, default_grace_epochs, derive_seed, parse_duration
 
 FLAGS = """address checkpoint-epochs classes confirm-seeds confirm-top cpus-per-trial data download dry-run
 frozen-views gpu-hours gpus-per-trial grace-epochs help image-px max-concurrent max-epochs max-failures min-gain model

@@ -6,7 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from trainables.augmentation import STRENGTHS, augment, change_pen_width, largest_nearby, warp_matrices, warp_places
+from tune_sketch.trainables.augmentation import (
+    STRENGTHS,
+    augment,
+    change_pen_width,
+    largest_nearby,
+    warp_matrices,
+    warp_places,
+)
 
 NOTHING = {name: 0.0 for name in STRENGTHS} | {"flip": False}
 STRONG = {

@@ -14,7 +14,7 @@ import pytest
 import ray
 
 from tests.killing import check_complete
-from tune_sketch.run_directory import RunDirectory
+from tune_sketch.storage.run_directory import RunDirectory
 
 ROOT = Path(__file__).parent.parent
 # Namespaces of its own: Ray's pretended machines use the ports of a real cluster, and other Rays must be out of sight.

@@ -20,8 +20,8 @@ from tests.small_training import (
     train,
     without_times,
 )
-from trainables.batches import BatchSource, ask_for_rows, find_map, shuffled_batches
-from trainables.training import OutOfMemory, SplitArrays, fit
+from tune_sketch.trainables.batches import BatchSource, ask_for_rows, find_map, shuffled_batches
+from tune_sketch.trainables.training import OutOfMemory, SplitArrays, fit
 
 
 def test_shuffled_batches_hold_every_drawing_once() -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis.report import write_report
 from tests.fake_runs import add_trials, begin_run, make_finished_run
-from tune_sketch.run_directory import read_csv
-from tune_sketch.tensorboard_log import TensorBoardLog
+from tune_sketch.analysis.report import write_report
+from tune_sketch.callbacks.tensorboard import TensorBoardLog
+from tune_sketch.storage.run_directory import read_csv
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")

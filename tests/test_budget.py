@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.test_journal import make_metrics
-from tune_sketch.budget import HORIZON, Budget, forecast, training_seconds, wall_seconds
-from tune_sketch.journal import Record
+from tune_sketch.callbacks.budget import HORIZON, Budget, forecast, training_seconds, wall_seconds
+from tune_sketch.storage.journal import Record
 
 
 def make_trials(values, seconds=2.0, epochs=1):

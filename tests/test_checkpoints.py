@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from trainables.checkpoints import manifest_file, read_newest_checkpoint, sha256_of, write_checkpoint
+from tune_sketch.trainables.checkpoints import manifest_file, read_newest_checkpoint, sha256_of, write_checkpoint
 
 
 def payload(epoch: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from tune_sketch.arguments import build_parser
+from tune_sketch.config.flags import build_parser
 
 ROOT = Path(__file__).parent.parent
 LAUNCHED = ["cluster.yaml", "clusters/local.yaml", "clusters/gcp.yaml"]

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.compared_runs import (
+from tests.fake_runs import begin_run, make_finished_run
+from tune_sketch.analysis.run_comparison import (
     name_runs,
     runs_with_result,
     state_comparison,
@@ -13,8 +14,7 @@ from analysis.compared_runs import (
     tabulate_models,
     warn_comparison,
 )
-from analysis.run_data import read_run
-from tests.fake_runs import begin_run, make_finished_run
+from tune_sketch.analysis.run_data import read_run
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ import math
 
 import pytest
 
-from analysis.intervals import paired_interval, standard_deviation, t_interval, wilson_interval
 from tests.test_journal import make_metrics
 from tune_sketch.confirm import choose_finalists, choose_winner, rank_trials
-from tune_sketch.journal import Journal
-from tune_sketch.results import confirm_rows
+from tune_sketch.retraining.results import confirm_rows
+from tune_sketch.statistics.intervals import paired_interval, standard_deviation, t_interval, wilson_interval
+from tune_sketch.storage.journal import Journal
 
 
 @pytest.fixture

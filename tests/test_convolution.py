@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from trainables.architecture import build_model
-from trainables.convolution import SmallMapConv2d, convolve_as_product
-from trainables.devices import place_model
-from trainables.networks import ARCHITECTURES
+from tune_sketch.trainables.networks.architecture import build_model
+from tune_sketch.trainables.networks.registry import ARCHITECTURES
+from tune_sketch.trainables.speed.devices import place_model
+from tune_sketch.trainables.speed.small_convolutions import SmallMapConv2d, convolve_as_product
 
 
 @pytest.mark.parametrize("side", [(1, 1), (2, 2), (1, 3), (3, 2), (4, 4)])
@@ -40,7 +40,7 @@ def test_a_placed_network_computes_the_same(name: str, monkeypatch: pytest.Monke
     place_model(model, torch.device("cpu"))
     sizes = []
     monkeypatch.setattr(
-        "trainables.convolution.convolve_as_product",
+        "tune_sketch.trainables.speed.small_convolutions.convolve_as_product",
         lambda *arguments: sizes.append(arguments[0].shape) or convolve_as_product(*arguments),
     )
     assert torch.allclose(model(images), expected)

@@ -15,8 +15,8 @@ from torch import nn
 from tests.killing import family, snapshot
 from tests.real_search import Search
 from tests.small_training import AUGMENTED, SmallDevice, build, drawings, without_times
-from trainables.data_parallel import ProcessDied, Share, Team
-from trainables.training import TrainingSplits, fit
+from tune_sketch.trainables.speed.data_parallel import ProcessDied, Share, Team
+from tune_sketch.trainables.training import TrainingSplits, fit
 
 pytestmark = pytest.mark.timeout(120)
 SMOOTH = AUGMENTED | {"optimizer": "sgd", "momentum": 0.9, "label_smoothing": 0.1, "weight_decay": 1e-3, "epochs": 3}

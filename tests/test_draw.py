@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from tests.fake_runs import make_finished_run
-from tune_sketch.best_model import load_best
 from tune_sketch.data.doodles import render_doodle
 from tune_sketch.draw import frame, main, make_app
+from tune_sketch.inference.model import load_best
 
 pytest.importorskip("flask", reason="the extra `draw` is not installed")
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from search_spaces.common import SpaceLimits
 from tests.fake_runs import add_confirmation, add_trials, begin_run
 from tests.test_journal import make_metrics
 from tests.test_strategies import make_searcher, train
+from tune_sketch.backend.scheduler import JournaledASHA
 from tune_sketch.explain import explain_lines, main
-from tune_sketch.rungs import cutoff_before, rung_epochs, value_at_rung
-from tune_sketch.scheduler import JournaledASHA
+from tune_sketch.schedulers.rungs import cutoff_before, rung_epochs, value_at_rung
+from tune_sketch.search_spaces.common import SpaceLimits
 
 
 def explain(run, number):

@@ -15,19 +15,19 @@ from tests.processes import end_family, wait_until_gone
 from tests.real_search import Search, copy_program, mounted, output_of, read_only
 from tests.recorded import check_complete, count_epochs, snapshot
 from tests.test_checkpoints import RunsCode, vouch_for
-from trainables.checkpoints import checkpoint_files, read_newest_checkpoint
-from tune_sketch.execution import make_job
-from tune_sketch.run_directory import RunDirectory
+from tune_sketch.backend.execution import make_job
+from tune_sketch.storage.run_directory import RunDirectory
+from tune_sketch.trainables.checkpoints import checkpoint_files, read_newest_checkpoint
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 # Nothing is stopped at a rung, and trial 0 has 27 epochs.
 FEW = ("--num-samples", 3, "--max-epochs", 27, "--grace-epochs", 27, "--confirm-top", 0, "--cpus-per-trial", 1)
 IMPATIENT = """
 import sys
-import tune_sketch.journal
-import tune_sketch.scheduler
+import tune_sketch.storage.journal
+import tune_sketch.backend.scheduler
 import tune_sketch.search
-tune_sketch.journal.PATIENCE_SECONDS = tune_sketch.scheduler.PATIENCE_SECONDS = 6.0
+tune_sketch.storage.journal.PATIENCE_SECONDS = tune_sketch.backend.scheduler.PATIENCE_SECONDS = 6.0
 sys.exit(tune_sketch.search.main(sys.argv[1:]))
 """
 
@@ -41,7 +41,7 @@ def search(tmp_path):
 
 def train_undisturbed(run: RunDirectory, key: str, folder: Path, records: dict) -> list[dict]:
     """Metrics of a training from its first to its last epoch in this process, without Ray or checkpoints."""
-    from trainables.trial import start
+    from tune_sketch.trainables.trial import start
 
     num_threads = torch.get_num_threads()
     try:
@@ -132,7 +132,7 @@ def test_an_error_in_every_trial_ends_the_search_early(search, tmp_path):
     for record in failed:
         saved = search.run.error_file(record.key).read_text()
         assert saved.startswith("Traceback")
-        assert 'trainables/baseline.py", line' in saved
+        assert 'trainables/networks/baseline.py", line' in saved
         assert saved.endswith("KeyError: 'my mistake'\n")
 
 

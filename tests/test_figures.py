@@ -6,26 +6,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.cam import first_layer_channels, map_activations, overlay
-from analysis.curve_figures import best_quantile, expected_best, tabulate_best_so_far
-from analysis.figures import FIGURES, write_figures
-from analysis.importance import measure_importance
-from analysis.network_tables import tabulate_parameters, tabulate_votes
-from analysis.result_figures import (
+from tests.fake_runs import make_finished_run
+from tune_sketch.analysis.figures.curves import best_quantile, expected_best, tabulate_best_so_far
+from tune_sketch.analysis.figures.importance import measure_importance
+from tune_sketch.analysis.figures.registry import FIGURES, write_figures
+from tune_sketch.analysis.figures.search import axis_scale, tabulate_leaderboard, tabulate_rungs
+from tune_sketch.analysis.figures.test_results import (
     count_confusion,
     order_by_similarity,
     tabulate_calibration,
     tabulate_classes,
     tabulate_confused_pairs,
 )
-from analysis.run_data import is_logarithmic, is_numeric, read_run, value_of
-from analysis.search_figures import axis_scale, tabulate_leaderboard, tabulate_rungs
-from tests.fake_runs import make_finished_run
-from trainables.architecture import build_model
-from trainables.networks import ARCHITECTURES
-from tune_sketch.best_model import BestModel
+from tune_sketch.analysis.run_data import is_logarithmic, is_numeric, read_run, value_of
+from tune_sketch.analysis.tables.networks import tabulate_parameters, tabulate_votes
 from tune_sketch.data.doodles import render_doodle
-from tune_sketch.run_directory import read_csv
+from tune_sketch.inference.grad_cam import first_layer_channels, map_activations, overlay
+from tune_sketch.inference.model import BestModel
+from tune_sketch.storage.run_directory import read_csv
+from tune_sketch.trainables.networks.architecture import build_model
+from tune_sketch.trainables.networks.registry import ARCHITECTURES
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_every_figure_is_a_picture_with_its_numbers(run, tmp_path):
 
 
 def test_names_are_unique_and_each_csv_belongs_to_one_thing():
-    from analysis.tables import TABLES
+    from tune_sketch.analysis.tables.run_tables import TABLES
 
     names = [figure.name for figure in FIGURES] + [table.name for table in TABLES] + ["study"]
     assert len(set(names)) == len(names)

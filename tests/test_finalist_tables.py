@@ -3,23 +3,23 @@
 import numpy as np
 import pytest
 
-from analysis.curve_figures import tabulate_learning_rates, tabulate_optimizers
-from analysis.finalist_tables import (
+from tests.fake_runs import begin_run, make_finished_run
+from tests.test_strategies import make_searcher, train
+from tune_sketch.analysis.figures.curves import tabulate_learning_rates, tabulate_optimizers
+from tune_sketch.analysis.report import compare_runs
+from tune_sketch.analysis.run_data import read_run
+from tune_sketch.analysis.tables.finalists import (
     chances_of_finalists,
     tabulate_finalists,
     tabulate_mcnemar,
     tabulate_mcnemar_of_runs,
     tabulate_optimism,
 )
-from analysis.report import compare_runs
-from analysis.run_data import read_run
-from analysis.tables import write_tables as write_all
-from analysis.verdict import state_result
-from search_spaces.common import SpaceLimits
-from tests.fake_runs import begin_run, make_finished_run
-from tests.test_strategies import make_searcher, train
-from tune_sketch.results import results_lines
-from tune_sketch.run_directory import read_csv, write_tables
+from tune_sketch.analysis.tables.run_tables import write_tables as write_all
+from tune_sketch.analysis.verdict import state_result
+from tune_sketch.retraining.results import results_lines
+from tune_sketch.search_spaces.common import SpaceLimits
+from tune_sketch.storage.run_directory import read_csv, write_tables
 
 
 @pytest.fixture(scope="module")

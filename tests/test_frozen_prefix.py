@@ -20,14 +20,14 @@ from torch import nn
 from benchmarks.frozen_prefix_tables import judge, simulate_search
 from tests.fake_runs import begin_run
 from tests.small_training import AUGMENTED, CONFIG, assert_same_weights, build, drawings, train, without_times
-from trainables import activation_store
-from trainables.activation_store import open_entry, reserved_bytes
-from trainables.architecture import build_model
-from trainables.frozen_prefix import FrozenPrefix, FrozenViews, split_frozen
-from trainables.networks import ARCHITECTURES
-from trainables.training import TrainingSplits, fit
-from tune_sketch.execution import make_job
-from tune_sketch.journal import Record
+from tune_sketch.backend.execution import make_job
+from tune_sketch.storage.journal import Record
+from tune_sketch.trainables.networks.architecture import build_model
+from tune_sketch.trainables.networks.registry import ARCHITECTURES
+from tune_sketch.trainables.speed import activation_store
+from tune_sketch.trainables.speed.activation_store import open_entry, reserved_bytes
+from tune_sketch.trainables.speed.feature_cache import FrozenPrefix, FrozenViews, split_frozen
+from tune_sketch.trainables.training import TrainingSplits, fit
 
 FROZEN = {"freeze": "conv2", "epochs": 6}
 
@@ -74,8 +74,8 @@ def test_without_augmentation_it_is_ordinary_training(tmp_path: Path) -> None:
 
 
 def test_in_bfloat16_the_store_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("devices", "frozen_prefix"):
-        monkeypatch.setattr(f"trainables.{module}.uses_bfloat16", lambda model, device: True)
+    for module in ("devices", "feature_cache"):
+        monkeypatch.setattr(f"tune_sketch.trainables.speed.{module}.uses_bfloat16", lambda model, device: True)
     config = CONFIG | FROZEN | {"batch_size": 32, "epochs": 3}
     ordinary = train(build(config=config), splits(), config)
     reusing = train(build(config=config), splits(), config, frozen_views=views(tmp_path))
@@ -208,12 +208,12 @@ def test_the_key_holds_all_that_changes_activations(tmp_path: Path, monkeypatch:
     with torch.no_grad():
         model.conv2.bias[0] += 1e-3
     assert not first & keys(tmp_path, model, data, config)
-    monkeypatch.setattr("trainables.frozen_prefix.digest_code", lambda: "newer")
+    monkeypatch.setattr("tune_sketch.trainables.speed.feature_cache.digest_code", lambda: "newer")
     assert not first & keys(tmp_path, build(config=config), data, config)
 
 
 def test_a_trial_gets_the_views_of_its_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trainables.trial import start
+    from tune_sketch.trainables.trial import start
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(FrozenPrefix, "judge", lambda *arguments: None)  # by the clock, which is not what is tested
@@ -285,7 +285,7 @@ def test_a_killed_builder_leaves_nothing_that_is_seen(tmp_path: Path) -> None:
 import os, signal
 from pathlib import Path
 from tests.test_frozen_prefix import ones
-from trainables.activation_store import open_entry
+from tune_sketch.trainables.speed.activation_store import open_entry
 
 def compute():
     yield ones(1)[0]

@@ -11,8 +11,8 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy.orm import Session
 
-from tune_sketch import commits
-from tune_sketch.journal import ENDINGS, Journal, JournalError, mask_password
+from tune_sketch.storage import commits
+from tune_sketch.storage.journal import ENDINGS, Journal, JournalError, mask_password
 
 
 def make_metrics(epoch, value=0.5, **changes):
@@ -84,7 +84,7 @@ def test_a_happening_is_there_whole_or_not_at_all(url, monkeypatch):
     journal = Journal(url, "s", create=True)
     record = add_trial(journal)
     before = optuna.load_study(study_name="s", storage=url).trials
-    monkeypatch.setattr("tune_sketch.journal.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("tune_sketch.storage.journal.PATIENCE_SECONDS", 0.0)
 
     def fail(session):
         session.flush()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tune_sketch import database
-from tune_sketch.database import is_on_network, open_storage
+from tune_sketch.storage import database
+from tune_sketch.storage.database import is_on_network, open_storage
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from search_spaces import SPACES
-from trainables.architecture import build_model, check_image_px, freeze_layers, set_training_mode
-from trainables.networks import ARCHITECTURES
+from tune_sketch.search_spaces import SPACES
+from tune_sketch.trainables.networks.architecture import build_model, check_image_px, freeze_layers, set_training_mode
+from tune_sketch.trainables.networks.registry import ARCHITECTURES
 
 MODELS = list(ARCHITECTURES)
 

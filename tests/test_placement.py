@@ -6,17 +6,22 @@ import psutil
 import pytest
 import torch
 
-import tune_sketch.execution
-import tune_sketch.packing
+import tune_sketch.backend.execution
+import tune_sketch.backend.gpu_sharing
 from benchmarks.packing import make_job
-from trainables import devices
-from trainables.batches import RESIDENT_FRACTION, resident_limit_bytes
-from trainables.measuring import JobTrainings, choose_trials_per_device, fit_into_memory, measure_packing
-from trainables.trial import device_of, time_epoch
-from tune_sketch.arguments import make_settings
-from tune_sketch.execution import count_on_gpus, place
-from tune_sketch.packing import find_trials_per_gpu, placement_text
-from tune_sketch.run_directory import RunDirectory
+from tune_sketch.backend.execution import count_on_gpus, place
+from tune_sketch.backend.gpu_sharing import find_trials_per_gpu, placement_text
+from tune_sketch.config.flags import make_settings
+from tune_sketch.storage.run_directory import RunDirectory
+from tune_sketch.trainables.batches import RESIDENT_FRACTION, resident_limit_bytes
+from tune_sketch.trainables.speed import devices
+from tune_sketch.trainables.speed.throughput import (
+    JobTrainings,
+    choose_trials_per_device,
+    fit_into_memory,
+    measure_packing,
+)
+from tune_sketch.trainables.trial import device_of, time_epoch
 
 GIB = 2**30
 
@@ -27,7 +32,7 @@ def machines(monkeypatch):
 
     def have(*pairs):
         rows = [{"CPU": float(cpus), "GPU": float(gpus), "accelerator_type:T4": 1.0} for cpus, gpus in pairs]
-        for module in (tune_sketch.execution, tune_sketch.packing):
+        for module in (tune_sketch.backend.execution, tune_sketch.backend.gpu_sharing):
             monkeypatch.setattr(module, "list_machines", lambda: rows)
 
     return have
@@ -142,7 +147,7 @@ def test_a_search_measures_where_it_is_worth_it(machines, monkeypatch, tmp_path)
             "batch_size": 128,
         }
 
-    monkeypatch.setattr(tune_sketch.packing, "measure", measure)
+    monkeypatch.setattr(tune_sketch.backend.gpu_sharing, "measure", measure)
     settings = settings_of(num_samples=50, max_epochs=80)
     machines((2, 0))
     assert find(tmp_path, settings) == {"trials_per_gpu": 1, "reason": "no choice"}

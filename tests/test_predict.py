@@ -9,14 +9,14 @@ import pytest
 from PIL import Image, ImageFilter
 
 from tests.fake_runs import begin_run, make_finished_run
-from tune_sketch.best_model import best_classes, load_best
 from tune_sketch.data import open_data
 from tune_sketch.data.doodles import render_doodle
 from tune_sketch.data.splits import read_splits
-from tune_sketch.pictures import read_picture
+from tune_sketch.inference.model import best_classes, load_best
+from tune_sketch.inference.photos import read_picture
+from tune_sketch.inference.test_time_augmentation import VOTES, section_slices, vote_by_majority
 from tune_sketch.predict import main
-from tune_sketch.run_directory import read_csv
-from tune_sketch.voting import VOTES, section_slices, vote_by_majority
+from tune_sketch.storage.run_directory import read_csv
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from tests.small_training import (
     build,
     drawings,
 )
-from trainables.prediction import normalise, to_unit
-from trainables.training import evaluate, predict_probabilities
+from tune_sketch.trainables.evaluation import normalise, to_unit
+from tune_sketch.trainables.training import evaluate, predict_probabilities
 
 
 def test_predictions_do_not_depend_on_the_batch() -> None:

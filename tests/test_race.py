@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.comparisons import chances_of_best, holm, mcnemar, measure_optimism
 from tests.test_journal import make_metrics
-from tune_sketch.journal import Record
-from tune_sketch.race import RaceSearcher, key_of, plan_race, values_on_seeds
+from tune_sketch.retraining.racing import RaceSearcher, key_of, plan_race, values_on_seeds
+from tune_sketch.statistics.comparisons import chances_of_best, holm, mcnemar, measure_optimism
+from tune_sketch.storage.journal import Record
 
 
 class MemoryJournal:

@@ -15,7 +15,7 @@ import yaml
 from tests.hosts import NETWORK, Hosts, missing_tools
 from tests.recorded import GOOD_ENDINGS, check_complete, snapshot
 from tune_sketch.data import open_data
-from tune_sketch.run_directory import RunDirectory
+from tune_sketch.storage.run_directory import RunDirectory
 
 ROOT = Path(__file__).parent.parent
 NUM_GPUS = 2  # pretended, of each worker

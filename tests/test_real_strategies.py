@@ -4,7 +4,7 @@ import pytest
 
 from tests.real_search import Search
 from tune_sketch.explain import explain_lines
-from tune_sketch.run_directory import read_csv
+from tune_sketch.storage.run_directory import read_csv
 
 FLAGS = ("--strategy", "one-factor", "--max-epochs", 3, "--confirm-top", 1)
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]

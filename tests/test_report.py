@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from analysis.report import main, write_report
 from tests.fake_runs import add_trials, begin_run, make_finished_run
-from tune_sketch.progress import duration_text
-from tune_sketch.run_directory import read_csv, write_tables
+from tune_sketch.analysis.report import main, write_report
+from tune_sketch.callbacks.progress import duration_text
+from tune_sketch.storage.run_directory import read_csv, write_tables
 
 
 def check_page(path):

@@ -12,8 +12,8 @@ from PIL import Image
 from tests.fake_runs import begin_run
 from tests.real_search import Search, output_of
 from tests.recorded import check_complete, snapshot, untimed
-from tune_sketch.resuming import FIXED, change_settings, check_data
-from tune_sketch.settings import SearchSettings
+from tune_sketch.config.settings import SearchSettings
+from tune_sketch.storage.resume import FIXED, change_settings, check_data
 
 OTHER = {  # a different value for each setting that cannot change
     "model": "resnet50",

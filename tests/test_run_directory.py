@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from search_spaces import study_configuration
-from search_spaces.common import SpaceLimits
 from tests.fake_runs import add_trials, begin_run
 from tests.test_journal import make_metrics
-from tune_sketch.run_directory import (
+from tune_sketch.search_spaces import study_configuration
+from tune_sketch.search_spaces.common import SpaceLimits
+from tune_sketch.storage.run_directory import (
     METRICS,
     PLACE,
     TRIAL_COLUMNS,
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parent.parent
 OWNER = """
 import sys, time
 from pathlib import Path
-from tune_sketch.run_directory import RunDirectory, own
+from tune_sketch.storage.run_directory import RunDirectory, own
 with own(RunDirectory(Path(sys.argv[1]))):
     print("mine", flush=True)
     time.sleep(60)

@@ -11,9 +11,9 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from tests.test_journal import make_metrics
-from tune_sketch.journal import PATIENCE_SECONDS, Journal
-from tune_sketch.rungs import arrivals, expected_epochs_per_trial, rung_epochs, value_at_rung
-from tune_sketch.scheduler import JournaledASHA
+from tune_sketch.backend.scheduler import JournaledASHA
+from tune_sketch.schedulers.rungs import arrivals, expected_epochs_per_trial, rung_epochs, value_at_rung
+from tune_sketch.storage.journal import PATIENCE_SECONDS, Journal
 
 ROOT = Path(__file__).parent.parent
 

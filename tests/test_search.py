@@ -11,7 +11,7 @@ import torch
 from optuna.trial import TrialState
 
 from tests.real_search import search_once
-from tune_sketch.run_directory import read_csv
+from tune_sketch.storage.run_directory import read_csv
 
 ROOT = Path(__file__).parent.parent
 SKETCHY = ROOT.parent / "shared" / "data" / "sketchy-125x25"

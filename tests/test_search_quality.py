@@ -9,9 +9,9 @@ from benchmarks.curves.table import METRICS, TABLE, load_table, pack_rows
 from benchmarks.curves.tasks import Curve, SketchTable, Task
 from benchmarks.opponents import METHODS, factors_of
 from benchmarks.search_quality_report import compute_regrets, interval, judge, pair, rank_methods
-from search_spaces import SPACES
-from tune_sketch.rungs import rung_epochs
-from tune_sketch.searcher import RungSearcher
+from tune_sketch.samplers.incumbent import RungSearcher
+from tune_sketch.schedulers.rungs import rung_epochs
+from tune_sketch.search_spaces import SPACES
 
 
 class Hill(Task):

@@ -8,13 +8,13 @@ import pytest
 from optuna.distributions import IntDistribution
 from ray.tune.search import Searcher
 
-from search_spaces import SPACES, configuration_of, study_configuration
-from search_spaces.common import SpaceLimits
 from tests.test_journal import make_metrics
-from tune_sketch.job_searcher import JobSearcher
-from tune_sketch.journal import Journal, Record
-from tune_sketch.rungs import rung_epochs, value_at_rung
-from tune_sketch.searcher import MIN_VALUES, RungSearcher
+from tune_sketch.samplers.base import JobSearcher
+from tune_sketch.samplers.incumbent import MIN_VALUES, RungSearcher
+from tune_sketch.schedulers.rungs import rung_epochs, value_at_rung
+from tune_sketch.search_spaces import SPACES, configuration_of, study_configuration
+from tune_sketch.search_spaces.common import SpaceLimits
+from tune_sketch.storage.journal import Journal, Record
 
 RUNGS = [1, 3, 9]
 LIMITS = SpaceLimits(max_epochs=9, pretrained=False)

@@ -16,7 +16,7 @@ import ray.core.generated
 
 from tests.processes import end_family, family, kill_process, wait_until_gone
 from tests.recorded import count_epochs
-from tune_sketch.run_directory import RunDirectory
+from tune_sketch.storage.run_directory import RunDirectory
 
 ROOT = Path(__file__).parent.parent
 WRONG_TOKEN = "ab" * 32

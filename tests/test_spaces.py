@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial
 
-from search_spaces import SPACES, SpaceLimits, configuration_of, study_configuration
+from tune_sketch.search_spaces import SPACES, SpaceLimits, configuration_of, study_configuration
 
 NAMES = {
     *("optimizer", "learning_rate", "decay", "epochs", "batch_size", "weight_decay", "label_smoothing"),
@@ -33,8 +33,8 @@ def quiet_optuna() -> None:
 
 def test_spaces_import_only_optuna() -> None:
     code = (
-        "import sys, search_spaces; "
-        "heavy = {'torch', 'torchvision', 'ray', 'sklearn', 'trainables', 'tune_sketch'} & set(sys.modules); "
+        "import sys, tune_sketch.search_spaces; "
+        "heavy = {'torch', 'torchvision', 'ray', 'sklearn', 'tune_sketch.trainables', 'tune_sketch.data'} & set(sys.modules); "
         "sys.exit(', '.join(heavy) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

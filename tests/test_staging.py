@@ -288,7 +288,7 @@ def make_job(decoded: Path, tmp_path: Path) -> dict:
 
 
 def test_trials_of_a_node_read_one_copy(decoded, stored, on_node, tmp_path):
-    from trainables.trial import open_job
+    from tune_sketch.trainables.trial import open_job
 
     cache, job = on_node("node1"), make_job(decoded, tmp_path)
     for _ in range(2):
@@ -300,7 +300,7 @@ def test_trials_of_a_node_read_one_copy(decoded, stored, on_node, tmp_path):
 
 def test_a_node_that_cannot_get_the_data_gives_the_trial_back(decoded, stored, on_node, tmp_path):
     """The error leaves the trial, so that Ray ends it and the searcher hands it out again, perhaps elsewhere."""
-    from trainables.trial import SketchTrial
+    from tune_sketch.trainables.trial import SketchTrial
 
     on_node("node1")
     behave(stored, tear=1)

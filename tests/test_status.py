@@ -11,8 +11,8 @@ import pytest
 from tests.fake_runs import add_trials, begin_run, make_finished_run
 from tests.real_search import ROOT, read_only
 from tests.test_journal import make_metrics
-from tune_sketch.run_directory import RunDirectory, own
 from tune_sketch.status import main, status_lines
+from tune_sketch.storage.run_directory import RunDirectory, own
 
 
 def lines_by_name(run):

@@ -5,16 +5,16 @@ import math
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search_spaces import SPACES, configuration_of, study_configuration
-from search_spaces.common import SpaceLimits
 from tests.test_journal import make_metrics
 from tests.test_searcher import MemoryJournal
-from tune_sketch import settings
-from tune_sketch.job_searcher import JobSearcher
-from tune_sketch.journal import Journal
-from tune_sketch.one_factor import OneFactorSearcher, spread
-from tune_sketch.rungs import rung_epochs
-from tune_sketch.strategies import STRATEGIES, LastValueSearcher
+from tune_sketch.config import settings
+from tune_sketch.samplers.base import JobSearcher
+from tune_sketch.samplers.one_factor import OneFactorSearcher, spread
+from tune_sketch.samplers.strategies import STRATEGIES, LastValueSearcher
+from tune_sketch.schedulers.rungs import rung_epochs
+from tune_sketch.search_spaces import SPACES, configuration_of, study_configuration
+from tune_sketch.search_spaces.common import SpaceLimits
+from tune_sketch.storage.journal import Journal
 
 LIMITS = SpaceLimits(max_epochs=27, pretrained=False)
 SHORT = SpaceLimits(max_epochs=3, pretrained=False)

@@ -5,7 +5,7 @@ from tensorboard.backend.event_processing.event_multiplexer import EventMultiple
 from tensorboard.plugins.hparams import metadata
 
 from tests.fake_runs import add_epochs, add_trials, begin_run
-from tune_sketch.tensorboard_log import TABLE_METRICS, TensorBoardLog
+from tune_sketch.callbacks.tensorboard import TABLE_METRICS, TensorBoardLog
 
 
 @pytest.fixture

@@ -5,11 +5,17 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.run_data import epoch_of, read_run
-from analysis.timeline import count_at_once, find_pauses, measure_use, plot_timeline, tabulate_timeline
 from tests.fake_runs import make_finished_run
-from tune_sketch.journal import Record
-from tune_sketch.run_directory import METRICS, read_csv
+from tune_sketch.analysis.figures.timeline import (
+    count_at_once,
+    find_pauses,
+    measure_use,
+    plot_timeline,
+    tabulate_timeline,
+)
+from tune_sketch.analysis.run_data import epoch_of, read_run
+from tune_sketch.storage.journal import Record
+from tune_sketch.storage.run_directory import METRICS, read_csv
 
 
 @pytest.fixture(scope="module")

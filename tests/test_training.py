@@ -9,7 +9,6 @@ import optuna
 import pytest
 import torch
 
-from search_spaces import SPACES, SpaceLimits
 from tests.small_training import (
     AUGMENTED,
     CONFIG,
@@ -20,11 +19,12 @@ from tests.small_training import (
     train,
     without_times,
 )
-from trainables.architecture import build_model
-from trainables.checkpoints import read_newest_checkpoint, write_checkpoint
-from trainables.networks import ARCHITECTURES
-from trainables.prediction import normalise, to_unit
-from trainables.training import (
+from tune_sketch.search_spaces import SPACES, SpaceLimits
+from tune_sketch.trainables.checkpoints import read_newest_checkpoint, write_checkpoint
+from tune_sketch.trainables.evaluation import normalise, to_unit
+from tune_sketch.trainables.networks.architecture import build_model
+from tune_sketch.trainables.networks.registry import ARCHITECTURES
+from tune_sketch.trainables.training import (
     Diverged,
     evaluate,
     fit,
@@ -106,7 +106,7 @@ def test_resume_is_bit_for_bit(name: str, optimizer: str, num_images: int, tmp_p
 
 
 def test_resume_is_bit_for_bit_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainables.devices.uses_bfloat16", lambda model, device: True)
+    monkeypatch.setattr("tune_sketch.trainables.speed.devices.uses_bfloat16", lambda model, device: True)
     splits = splits_of(drawings(16))
     whole = list(fit(build(), splits, AUGMENTED | {"epochs": 3}, seed=5))
     resumed = list(fit(build(), splits, AUGMENTED | {"epochs": 3}, seed=5, state=whole[0][1]))

@@ -2,16 +2,16 @@
 
 import pytest
 
-from search_spaces import SPACES
-from search_spaces.common import SpaceLimits
 from tests.fake_runs import begin_run, make_finished_run
 from tests.test_searcher import MemoryJournal
-from tune_sketch.arguments import build_parser, given_choices, make_settings
-from tune_sketch.resuming import change_settings
-from tune_sketch.rungs import rank_trials
-from tune_sketch.searcher import RungSearcher
-from tune_sketch.settings import SearchSettings
-from tune_sketch.warm_start import NUM_TAKEN, adapt, choose_in_turn, origin_of, read_earlier
+from tune_sketch.config.flags import build_parser, given_choices, make_settings
+from tune_sketch.config.settings import SearchSettings
+from tune_sketch.samplers.incumbent import RungSearcher
+from tune_sketch.samplers.warm_start import NUM_TAKEN, adapt, choose_in_turn, origin_of, read_earlier
+from tune_sketch.schedulers.rungs import rank_trials
+from tune_sketch.search_spaces import SPACES
+from tune_sketch.search_spaces.common import SpaceLimits
+from tune_sketch.storage.resume import change_settings
 
 LIMITS = SpaceLimits(max_epochs=27, pretrained=False)
 

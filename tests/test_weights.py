@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from trainables import weights
-from trainables.architecture import build_model
-from trainables.networks import ARCHITECTURES
-from trainables.weights import load_weights, modern_name, resolve_weights
+from tune_sketch.trainables.networks import weights
+from tune_sketch.trainables.networks.architecture import build_model
+from tune_sketch.trainables.networks.registry import ARCHITECTURES
+from tune_sketch.trainables.networks.weights import load_weights, modern_name, resolve_weights
 
 
 @pytest.fixture

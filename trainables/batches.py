@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.devices import free_cuda_bytes
+from tune_sketch.trainables.speed.devices import free_cuda_bytes
 
 PREFETCHED_BATCHES = 3
 RESIDENT_FRACTION = 0.4  # of a GPU's free memory: the rest is for the network

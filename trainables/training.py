@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainables.architecture import LaterLayers, check_image_px, set_training_mode
-from trainables.augmentation import augment
-from trainables.batches import BatchSource, SplitArrays, TrainingSplits, shuffled_batches
-from trainables.data_parallel import Share
-from trainables.devices import (
+from tune_sketch.trainables.augmentation import augment
+from tune_sketch.trainables.batches import BatchSource, SplitArrays, TrainingSplits, shuffled_batches
+from tune_sketch.trainables.evaluation import compute_logits, evaluate, normalise, predict_probabilities, to_unit
+from tune_sketch.trainables.networks.architecture import LaterLayers, check_image_px, set_training_mode
+from tune_sketch.trainables.speed.data_parallel import Share
+from tune_sketch.trainables.speed.devices import (
     autocast,
     copy_to_cpu,
     default_device,
@@ -22,8 +23,7 @@ from trainables.devices import (
     is_out_of_memory,
     place_model,
 )
-from trainables.frozen_prefix import FrozenViews, open_frozen_prefix
-from trainables.prediction import compute_logits, evaluate, normalise, predict_probabilities, to_unit
+from tune_sketch.trainables.speed.feature_cache import FrozenViews, open_frozen_prefix
 
 __all__ = [
     "Diverged",

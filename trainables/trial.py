@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import ray.util
 from ray import tune
 
-from trainables.importing import import_ahead
+from tune_sketch.trainables.importing import import_ahead
 
 if TYPE_CHECKING:  # torch takes seconds to import; the driver, which imports this file, does without
-    from trainables.data_parallel import Share, Team
+    from tune_sketch.trainables.speed.data_parallel import Share, Team
 
 
 class SketchTrial(tune.Trainable):
     """One training, one epoch per `step`. ASHA stops it by not asking for the next.
 
-    The job (the `config` that Ray hands over) is plain JSON made by `tune_sketch.execution.make_job`: key, model,
+    The job (the `config` that Ray hands over) is plain JSON made by `make_job` (backend/execution.py): key, model,
     config, seed, paths of data, splits, weights and checkpoints. With more than one GPU the job is a team's. A step's
     result is that of `Training.step`; an error is raised only for what a retry can mend: a process that died, or a
     machine that cannot get at the data (NotStaged).
@@ -48,7 +48,7 @@ def make_trainer(num_processes: int) -> "Training | Team":
     """What trains jobs: this process, or a team of so many."""
     if num_processes == 1:
         return Training()
-    from trainables.data_parallel import Team
+    from tune_sketch.trainables.speed.data_parallel import Team
 
     return Team(num_processes, Training)
 
@@ -77,10 +77,11 @@ class Training:
 
     def step(self) -> dict[str, Any]:
         """Train one epoch, keep a checkpoint where one is due, and report."""
-        import_ahead(("trainables.training", "torch._dynamo"))  # the latter as an optimizer's first step would
-        from trainables.checkpoints import CheckpointNotWritten
-        from trainables.training import Diverged, OutOfMemory
+        # torch._dynamo, as an optimizer's first step would
+        import_ahead(("tune_sketch.trainables.training", "torch._dynamo"))
         from tune_sketch.data import NotStaged
+        from tune_sketch.trainables.checkpoints import CheckpointNotWritten
+        from tune_sketch.trainables.training import Diverged, OutOfMemory
 
         try:
             return self.train_epoch()
@@ -99,7 +100,7 @@ class Training:
 
     def train_epoch(self) -> dict[str, Any]:
         """One epoch of fit(), or once, after a checkpoint was loaded, the epoch that it was made at."""
-        from trainables.checkpoints import write_checkpoint
+        from tune_sketch.trainables.checkpoints import write_checkpoint
 
         job = self.job
         if self.epochs is None:
@@ -151,10 +152,10 @@ def start(
     job: dict[str, Any], share: "Share | None" = None
 ) -> tuple[Iterator[tuple[dict, dict]], dict[str, Any] | None]:
     """(the epochs still to train, metrics of the checkpoint's epoch or None) for a new or a resumed job."""
-    from trainables.checkpoints import read_newest_checkpoint
-    from trainables.data_parallel import Share
-    from trainables.frozen_prefix import FrozenViews
-    from trainables.training import fit
+    from tune_sketch.trainables.checkpoints import read_newest_checkpoint
+    from tune_sketch.trainables.speed.data_parallel import Share
+    from tune_sketch.trainables.speed.feature_cache import FrozenViews
+    from tune_sketch.trainables.training import fit
 
     model, splits, device = open_job(job)
     checkpoint = read_newest_checkpoint(Path(job["checkpoints"]))
@@ -182,11 +183,11 @@ def open_job(job: dict[str, Any]) -> tuple[Any, Any, str]:
     """(network, training and validation arrays, device) of a job."""
     import torch
 
-    from trainables.architecture import build_model
-    from trainables.devices import keep_freed_memory
-    from trainables.training import SplitArrays, TrainingSplits
     from tune_sketch.data import open_data, stage_data
     from tune_sketch.data.splits import read_splits
+    from tune_sketch.trainables.networks.architecture import build_model
+    from tune_sketch.trainables.speed.devices import keep_freed_memory
+    from tune_sketch.trainables.training import SplitArrays, TrainingSplits
 
     torch.set_num_threads(max(1, int(job["num_threads"]) // job["num_processes"]))
     keep_freed_memory()
@@ -218,7 +219,7 @@ def open_job(job: dict[str, Any]) -> tuple[Any, Any, str]:
 
 def device_of(job: dict[str, Any]) -> str:
     """The device that Ray gave the trial, of which it may use its fraction."""
-    from trainables.devices import default_device, limit_cuda_memory
+    from tune_sketch.trainables.speed.devices import default_device, limit_cuda_memory
 
     device = default_device()
     if device != "cuda":
@@ -252,7 +253,7 @@ def keep_weights(checkpoints: Path, path: Path) -> None:
     """Write the weights of a finished training, from its newest checkpoint, unless they are kept already."""
     import torch
 
-    from trainables.checkpoints import read_newest_checkpoint
+    from tune_sketch.trainables.checkpoints import read_newest_checkpoint
 
     if path.exists():
         return
@@ -268,10 +269,10 @@ def score_on_test(job: dict[str, Any], weights: str) -> tuple[dict[str, Any], An
     """(metrics, probabilities float32 [num_test, num_classes]) of retrained weights on the test split."""
     import torch
 
-    from trainables.architecture import build_model
-    from trainables.training import evaluate, predict_probabilities
     from tune_sketch.data import open_data, stage_data
     from tune_sketch.data.splits import read_splits
+    from tune_sketch.trainables.networks.architecture import build_model
+    from tune_sketch.trainables.training import evaluate, predict_probabilities
 
     torch.set_num_threads(job["num_threads"])
     data = open_data(stage_data(job["data_cache"]))

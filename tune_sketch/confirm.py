@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from tune_sketch.execution import Stopping, Workers, make_job, place, run_trainings, start_ray
-from tune_sketch.journal import Journal, JournalError, Record
-from tune_sketch.progress import Progress
-from tune_sketch.results import results_lines, write_results
-from tune_sketch.run_directory import RunDirectory, own, write_tables
-from tune_sketch.rungs import rank_trials, rung_epochs
-from tune_sketch.settings import SearchSettings, check_at_least
+from tune_sketch.backend.execution import Stopping, Workers, make_job, place, run_trainings, start_ray
+from tune_sketch.callbacks.progress import Progress
+from tune_sketch.config.settings import SearchSettings, check_at_least
+from tune_sketch.retraining.results import results_lines, write_results
+from tune_sketch.schedulers.rungs import rank_trials, rung_epochs
+from tune_sketch.storage.journal import Journal, JournalError, Record
+from tune_sketch.storage.run_directory import RunDirectory, own, write_tables
 
 
 def choose_finalists(trials: Sequence[Record], confirm_top: int) -> list[Record]:
@@ -34,9 +34,9 @@ def confirm(
     progress: Progress,
 ) -> None:
     """Retrain the finalists, choose on validation, then score the test split, once per retrained network."""
-    from tune_sketch.race import RaceSearcher
-    from tune_sketch.scheduler import JournaledASHA
-    from tune_sketch.watching import Housekeeping
+    from tune_sketch.backend.scheduler import JournaledASHA
+    from tune_sketch.callbacks.cleanup import Housekeeping
+    from tune_sketch.retraining.racing import RaceSearcher
 
     rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
     finalists = choose_finalists(journal.trials, settings.confirm_top)
@@ -84,7 +84,7 @@ def finish(
     """Choose on validation, then score every retrained network on the test split that has not been, and write it."""
     import ray
 
-    from trainables.trial import keep_weights, score_on_test
+    from tune_sketch.trainables.trial import keep_weights, score_on_test
 
     completed = [record for record in journal.retrainings.values() if record.status == "completed"]
     if not completed:
@@ -137,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--storage", metavar="URL", help="the study's database, if it needs a password")
     parser.add_argument("--address", metavar="A", help="a Ray cluster: auto, or its address")
     arguments = parser.parse_args(argv)
-    from tune_sketch.resuming import change_settings, check_data
+    from tune_sketch.storage.resume import change_settings, check_data
 
     run = RunDirectory(arguments.run)
     try:
@@ -167,7 +167,7 @@ def main(argv: list[str] | None = None) -> int:
             write_tables(run, journal)
             if stopping.by_signal:
                 return 130
-            from analysis.report import write_report
+            from tune_sketch.analysis.report import write_report
 
             write_report([run.path], run.report_html)
         print("\n".join(results_lines(run)))

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tune_sketch.best_model import BestModel, best_classes, load_best
 from tune_sketch.data.decode import resample_to_square
+from tune_sketch.inference.model import BestModel, best_classes, load_best
 
-PAGE = Path(__file__).parent / "page"
+PAGE = Path(__file__).parent / "inference" / "page"
 LOOPBACK = "127.0.0.1"  # the page is for the person at this machine alone
 LARGEST_BYTES = 4_000_000  # of one posted drawing
 OVERLAY_PX = 320
@@ -61,7 +61,7 @@ def recognise_ink(model: BestModel, ink: np.ndarray) -> dict[str, Any]:
 
     An empty canvas has no predictions.
     """
-    from analysis.cam import enlarge_map, map_activations, overlay
+    from tune_sketch.inference.grad_cam import enlarge_map, map_activations, overlay
 
     square = frame(ink, model.image_px)
     if square is None:

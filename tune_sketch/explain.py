@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tune_sketch.journal import Record
-from tune_sketch.progress import PHRASES, duration_text, percent
-from tune_sketch.run_directory import RunDirectory
-from tune_sketch.rungs import cutoff_before, rung_epochs, value_at_rung
-from tune_sketch.settings import SearchSettings
-from tune_sketch.telling import tell
+from tune_sketch.callbacks.progress import PHRASES, duration_text, percent
+from tune_sketch.config.settings import SearchSettings
+from tune_sketch.formatting import tell
+from tune_sketch.schedulers.rungs import cutoff_before, rung_epochs, value_at_rung
+from tune_sketch.storage.journal import Record
+from tune_sketch.storage.run_directory import RunDirectory
 
 
 def explain_lines(run: RunDirectory, number: int, storage: str | None = None) -> list[str]:

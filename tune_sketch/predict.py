@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tune_sketch.best_model import BestModel, best_classes, load_best
-from tune_sketch.pictures import find_pictures, read_picture
-from tune_sketch.voting import VOTES
+from tune_sketch.inference.model import BestModel, best_classes, load_best
+from tune_sketch.inference.photos import find_pictures, read_picture
+from tune_sketch.inference.test_time_augmentation import VOTES
 
 BATCH_SIZE = 256
 CAM_SIDE_PX = 448
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         pictures = find_pictures(arguments.images)
         model = load_best(arguments.run)
         if arguments.export:
-            from tune_sketch.export import export_onnx
+            from tune_sketch.inference.onnx import export_onnx
 
             path = arguments.run / "best" / "model.onnx"
             difference = export_onnx(model, path)
@@ -111,7 +111,7 @@ def write_overlays(
     """Write FOLDER/NAME-cam.png for each picture: what spoke for its best class, over the drawing."""
     from PIL import Image
 
-    from analysis.cam import enlarge_map, map_activations, overlay
+    from tune_sketch.inference.grad_cam import enlarge_map, map_activations, overlay
 
     folder.mkdir(parents=True, exist_ok=True)
     maps = map_activations(model, images, labels)

@@ -8,12 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from search_spaces import SPACES, configuration_of, study_configuration
-from tune_sketch.arguments import build_parser, check_combination, given_choices, make_settings, read_models
-from tune_sketch.execution import Stopping, Workers, make_job, place, run_trainings, start_ray
-from tune_sketch.journal import Journal, JournalError, Record, mask_password
-from tune_sketch.packing import find_trials_per_gpu, placement_text
-from tune_sketch.preparation import (
+from tune_sketch.backend.execution import Stopping, Workers, make_job, place, run_trainings, start_ray
+from tune_sketch.backend.gpu_sharing import find_trials_per_gpu, placement_text
+from tune_sketch.callbacks.progress import Progress
+from tune_sketch.config.flags import build_parser, check_combination, given_choices, make_settings, read_models
+from tune_sketch.config.plan import (
     Inputs,
     describe_data,
     describe_machine,
@@ -21,10 +20,11 @@ from tune_sketch.preparation import (
     plan_lines,
     prepare_inputs,
 )
-from tune_sketch.progress import Progress
-from tune_sketch.run_directory import RunDirectory, own, write_json, write_tables
-from tune_sketch.rungs import expected_epochs, rung_epochs
-from tune_sketch.settings import SearchSettings
+from tune_sketch.config.settings import SearchSettings
+from tune_sketch.schedulers.rungs import expected_epochs, rung_epochs
+from tune_sketch.search_spaces import SPACES, configuration_of, study_configuration
+from tune_sketch.storage.journal import Journal, JournalError, Record, mask_password
+from tune_sketch.storage.run_directory import RunDirectory, own, write_json, write_tables
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
             if code != 0:
                 return code
         if len(runs) > 1:
-            from analysis.report import write_report
+            from tune_sketch.analysis.report import write_report
 
             print(f"all models    {write_report([r.path for r in runs], runs[0].path.parent / 'report.html')}")
         return 0
@@ -77,7 +77,7 @@ def create_run(path: Path, settings: SearchSettings, inputs: Inputs, storage: st
     Raises ValueError when the name is taken.
     """
     from tune_sketch.data.splits import write_splits
-    from tune_sketch.warm_start import read_earlier
+    from tune_sketch.samplers.warm_start import read_earlier
 
     if path.exists():
         raise ValueError(f"{path} exists already: choose another --name, or go on with it by --resume {path}")
@@ -108,7 +108,7 @@ def create_run(path: Path, settings: SearchSettings, inputs: Inputs, storage: st
 
 def resume(run: RunDirectory, changes: dict[str, Any], storage: str | None, address: str | None) -> int:
     """Go on with a run directory, extended by the changed settings."""
-    from tune_sketch.resuming import change_settings, check_data
+    from tune_sketch.storage.resume import change_settings, check_data
 
     run.read_search()
     with own(run):
@@ -138,9 +138,9 @@ def carry_out(run: RunDirectory, address: str | None, storage: str | None = None
         progress.print_line(f"placement      {placement_text(workers, packing)}")
         search_trials(run, search, settings, journal, rungs, workers, stopping, progress)
         # Here, because the report's plotting takes a second to import, for which no trial need wait.
-        from analysis.report import write_report
+        from tune_sketch.analysis.report import write_report
         from tune_sketch.confirm import confirm
-        from tune_sketch.results import results_lines
+        from tune_sketch.retraining.results import results_lines
 
         if not stopping.by_signal:
             stopping.clear()
@@ -167,13 +167,13 @@ def search_trials(
     progress: Progress,
 ) -> None:
     """Run the search's trials to their end, or until it is time to stop."""
-    from search_spaces.common import SpaceLimits
-    from tune_sketch.budget import Budget, wall_seconds
-    from tune_sketch.scheduler import JournaledASHA
-    from tune_sketch.strategies import STRATEGIES
-    from tune_sketch.tensorboard_log import TensorBoardLog
-    from tune_sketch.warm_start import adapt, origin_of
-    from tune_sketch.watching import Housekeeping
+    from tune_sketch.backend.scheduler import JournaledASHA
+    from tune_sketch.callbacks.budget import Budget, wall_seconds
+    from tune_sketch.callbacks.cleanup import Housekeeping
+    from tune_sketch.callbacks.tensorboard import TensorBoardLog
+    from tune_sketch.samplers.strategies import STRATEGIES
+    from tune_sketch.samplers.warm_start import adapt, origin_of
+    from tune_sketch.search_spaces.common import SpaceLimits
 
     limits = SpaceLimits(max_epochs=settings.max_epochs, pretrained=search["weights"]["pretrained"])
 
@@ -230,7 +230,7 @@ def search_trials(
 
 def print_expected_hours(settings: SearchSettings, inputs: Inputs, address: str | None) -> None:
     """Time one epoch of the study's configuration and say what the plan costs."""
-    from trainables.trial import time_epoch
+    from tune_sketch.trainables.trial import time_epoch
 
     limits = inputs.limits(settings)
     config = configuration_of(settings.model, study_configuration(settings.model, limits), limits)

@@ -7,14 +7,14 @@ import textwrap
 import time
 from pathlib import Path
 
-from tune_sketch.budget import forecast
-from tune_sketch.journal import Record
-from tune_sketch.preparation import budget_texts
-from tune_sketch.progress import duration_text, name_of, percent
-from tune_sketch.run_directory import RunDirectory, read_csv, read_owner
-from tune_sketch.rungs import expected_epochs, rank_trials, rung_epochs, value_at_rung
-from tune_sketch.settings import STRATEGIES
-from tune_sketch.telling import tell
+from tune_sketch.callbacks.budget import forecast
+from tune_sketch.callbacks.progress import duration_text, name_of, percent
+from tune_sketch.config.plan import budget_texts
+from tune_sketch.config.settings import STRATEGIES
+from tune_sketch.formatting import tell
+from tune_sketch.schedulers.rungs import expected_epochs, rank_trials, rung_epochs, value_at_rung
+from tune_sketch.storage.journal import Record
+from tune_sketch.storage.run_directory import RunDirectory, read_csv, read_owner
 
 
 def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:

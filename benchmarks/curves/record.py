@@ -20,14 +20,14 @@ import optuna
 import torch
 
 from benchmarks.curves.table import METRICS, TABLE, pack_rows
-from search_spaces import SPACES
-from search_spaces.common import SpaceLimits
-from trainables.architecture import build_model
-from trainables.training import Diverged, SplitArrays, TrainingSplits, fit
+from tune_sketch.config.settings import derive_seed
 from tune_sketch.data import open_data, prepare_data
 from tune_sketch.data.request import DataRequest
 from tune_sketch.data.splits import make_splits
-from tune_sketch.settings import derive_seed
+from tune_sketch.search_spaces import SPACES
+from tune_sketch.search_spaces.common import SpaceLimits
+from tune_sketch.trainables.networks.architecture import build_model
+from tune_sketch.trainables.training import Diverged, SplitArrays, TrainingSplits, fit
 
 MAX_EPOCHS = 27
 IMAGE_PX = 28

@@ -16,10 +16,10 @@ from sklearn.ensemble import ExtraTreesRegressor
 
 from benchmarks.curves.record import MAX_EPOCHS
 from benchmarks.curves.table import load_table
-from search_spaces import SPACES, study_configuration
-from search_spaces.common import SpaceLimits, fewest_epochs
-from tune_sketch.one_factor import FixedSampler
-from tune_sketch.settings import default_grace_epochs, derive_seed
+from tune_sketch.config.settings import default_grace_epochs, derive_seed
+from tune_sketch.samplers.one_factor import FixedSampler
+from tune_sketch.search_spaces import SPACES, study_configuration
+from tune_sketch.search_spaces.common import SpaceLimits, fewest_epochs
 
 SHARED = Path(os.environ.get("SEARCH_CURVES", Path(__file__).parents[3] / "shared" / "data" / "search-curves"))
 FULL_TRAINING_SECONDS = 600.0  # of the median configuration, where only epochs are known

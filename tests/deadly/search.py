@@ -7,8 +7,8 @@ from typing import Any
 from sitecustomize import die_if_asked
 
 import tune_sketch.search
-from tune_sketch import commits
-from tune_sketch.journal import Journal
+from tune_sketch.storage import commits
+from tune_sketch.storage.journal import Journal
 
 PLACES = {  # what makes a commit -> what it commits
     (commits, "insert_trial"): "a suggestion",

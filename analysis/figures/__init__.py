@@ -1,0 +1,1 @@
+"""Figures of the report: tables of numbers, and drawings made of them."""

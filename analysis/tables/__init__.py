@@ -1,0 +1,1 @@
+"""Tables of the report, each also written as a CSV file."""

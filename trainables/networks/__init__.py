@@ -1,0 +1,1 @@
+"""Network architectures, their builders and their initial weights."""

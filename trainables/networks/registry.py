@@ -1,0 +1,15 @@
+"""Lists the networks by name: a new one is a builder and a line here."""
+
+from tune_sketch.trainables.networks import baseline, densenet121, resnet50, sketch_a_net, squeezenet1_1
+from tune_sketch.trainables.networks.architecture import Architecture
+
+ARCHITECTURES: dict[str, Architecture] = {
+    architecture.name: architecture
+    for architecture in (
+        baseline.ARCHITECTURE,
+        resnet50.ARCHITECTURE,
+        densenet121.ARCHITECTURE,
+        sketch_a_net.ARCHITECTURE,
+        squeezenet1_1.ARCHITECTURE,
+    )
+}

@@ -1,0 +1,1 @@
+"""Optimisations that leave results as they are: each can be removed."""

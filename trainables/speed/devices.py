@@ -1,0 +1,122 @@
+"""Where a network runs and in which number format; what "out of memory" looks like there."""
+
+import ctypes
+import sys
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tune_sketch.trainables.speed.small_convolutions import use_products_for_small_maps
+
+CUDA_CONTEXT_BYTES = 600 * 2**20  # about what a process takes on a GPU beside what torch's allocator holds
+
+
+def default_device() -> str:
+    """The first of "cuda", "mps" and "cpu" that this process can use."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def limit_cuda_memory(gpus: float) -> None:
+    """Hold this process to its fraction of the GPU's memory, which Ray shares out but does not guard.
+
+    Beyond it torch says "out of memory" to this process, which then halves its batches, and not to its neighbours.
+    """
+    if gpus >= 1:
+        return
+    _, of_device = torch.cuda.mem_get_info()
+    torch.cuda.set_per_process_memory_fraction(max(gpus / 2, gpus - CUDA_CONTEXT_BYTES / of_device))
+
+
+def free_cuda_bytes(device: torch.device) -> int:
+    """What this process can still have: of the GPU's free memory and of its own fraction, the smaller."""
+    free_bytes, of_device = torch.cuda.mem_get_info(device)
+    allowed = torch.cuda.get_per_process_memory_fraction() * of_device - torch.cuda.memory_reserved()
+    return max(0, min(free_bytes, int(allowed)))
+
+
+def autocast(model: nn.Module, device: torch.device) -> torch.autocast:
+    """Context in which the network's forward pass runs: bfloat16 where it is faster, else float32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bfloat16(model, device))
+
+
+def uses_bfloat16(model: nn.Module, device: torch.device) -> bool:
+    """On a GPU that computes bfloat16 itself: yes. On a CPU: if it has AMX, and the network is a large one."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        architecture = getattr(model, "architecture", None)
+        return architecture is not None and architecture.bfloat16_on_cpu and cpu_multiplies_bfloat16()
+    return False
+
+
+def cpu_multiplies_bfloat16() -> bool:
+    """Whether the processor has bfloat16 matrix instructions (AMX), which compute many times what float32 does.
+
+    AVX512-BF16 alone does not pay: see benchmarks/results/cpu_steps-cpu.md. Without either bfloat16 is far slower. On
+    AMX itself nothing was measured.
+    """
+    return getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()  # torch has no public name for it
+
+
+def place_model(model: nn.Module, device: torch.device) -> None:
+    """Move a network to a device, in place, in the form that is fast there."""
+    model.to(device).to(memory_format=memory_format(device))
+    if device.type == "cpu":
+        use_products_for_small_maps(model)
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what a training frees for the next step, for the rest of this process.
+
+    By default glibc gives large blocks back to the system, which must clear every page again when the next step asks
+    for them: see benchmarks/results/cpu_steps-cpu.md for what that costs.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    if mallopt is not None:
+        trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+        mallopt(mmap_threshold, 2**30)
+        mallopt(trim_threshold, 2**31 - 1)
+
+
+def memory_format(device: torch.device) -> torch.memory_format:
+    """Channels last where convolutions are faster so: on GPUs with tensor cores, and on CPUs.
+
+    Training steps at 64 px on one core of an AMD EPYC with AVX2, images per CPU second, contiguous against
+    channels last (torch 2.15, best of 12 or 4 interleaved steps): baseline 352 and 421, sketch_a_net 98 and
+    104, squeezenet1_1 231 and 340, resnet50 21 and 22, densenet121 28 and 32.
+    """
+    return torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device, or on a CPU the allocator, said that memory is exhausted."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    message = str(error)
+    return isinstance(error, RuntimeError) and (
+        "can't allocate memory" in message or "MPS backend out of memory" in message
+    )
+
+
+def free_cached_memory(device: torch.device) -> None:
+    """Give memory that torch keeps for reuse back to the device, before trying again with less."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def copy_to_cpu(value: Any) -> Any:
+    """The same nested dicts and lists with every tensor copied to the CPU: later epochs do not change it."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: copy_to_cpu(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [copy_to_cpu(item) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""Listeners that hear of every epoch and ending once it is recorded."""

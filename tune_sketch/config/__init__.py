@@ -1,0 +1,1 @@
+"""Settings of a search: their flags, checks and defaults, and the plan that they make."""

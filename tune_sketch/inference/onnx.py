@@ -1,0 +1,87 @@
+"""Writes a run's network as ONNX and checks that onnxruntime computes the same probabilities."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from tune_sketch.inference.model import BestModel
+
+TOLERANCE = 1e-4
+NUM_CHECKED = 8
+
+
+def export_onnx(model: BestModel, path: Path) -> float:
+    """Write the network to `path` and return the largest difference of a probability to torch's.
+
+    Its input "images" is uint8 [N, image_px, image_px] with the run's polarity, its output "probabilities" float32
+    [N, num_classes] in the order of the classes, which the file's metadata names. The file appears only when the check
+    holds. Raises ValueError when the extra `onnx` is not installed or the check fails.
+    """
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401  what torch's exporter needs
+    except ModuleNotFoundError as error:
+        raise ValueError(f"--export onnx needs {error.name}; install it with: pip install '.[onnx]'") from error
+    import torch
+    from torch import nn
+
+    from tune_sketch.trainables.evaluation import normalise, to_unit
+
+    class Classifier(nn.Module):
+        """Preprocessing, network and softmax in one."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = model.network
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:  # uint8 [N, H, W] to float32 [N, classes]
+            return self.network(normalise(to_unit(images), self.network, model.pretrained)).softmax(dim=1)
+
+    model.network.to("cpu").eval()
+    classifier = Classifier().eval()
+    images = check_images(model.image_px)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.onnx.export(
+            classifier,
+            (torch.from_numpy(images[:2]),),
+            str(temporary),
+            input_names=["images"],
+            output_names=["probabilities"],
+            dynamic_shapes={"images": {0: torch.export.Dim("N", min=1, max=65536)}},
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        onnx_model = onnx.load(str(temporary))
+        onnx.helper.set_model_props(
+            onnx_model,
+            {"class_names": "\n".join(model.class_names), "ink": "255 on 0" if model.invert else "0 on 255"},
+        )
+        onnx.checker.check_model(onnx_model)
+        onnx.save(onnx_model, str(temporary))
+        session = onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
+        (computed,) = session.run(["probabilities"], {"images": images})
+        with torch.inference_mode():
+            expected = classifier(torch.from_numpy(images)).numpy()
+        difference = float(np.abs(computed - expected).max())
+        if not difference <= TOLERANCE:
+            raise ValueError(
+                f"the exported network differs from torch's by {difference:.2g} in a probability, "
+                f"more than {TOLERANCE:g}"
+            )
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return difference
+
+
+def check_images(image_px: int) -> np.ndarray:
+    """uint8 [N, image_px, image_px]: doodles at the network's size, one each of different categories."""
+    from tune_sketch.data.doodles import CATEGORIES, render_doodle
+
+    names = sorted(CATEGORIES)[:NUM_CHECKED]
+    return np.stack([render_doodle(name, 0, seed=0, image_px=image_px) for name in names])

@@ -1,0 +1,1 @@
+"""Retrains the best configurations on fresh seeds and reads the test split."""

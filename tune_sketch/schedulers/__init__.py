@@ -1,0 +1,1 @@
+"""Early stopping: rungs and ASHA's rule, as functions of recorded trials."""

@@ -1,0 +1,1 @@
+"""Statistics of accuracies: intervals, and comparisons of networks."""
