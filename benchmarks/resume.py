@@ -15,8 +15,8 @@ from pathlib import Path
 
 from benchmarks.machine import describe, write_result
 from tests.killing import spread
-from tests.processes import end_family, wait_until_gone
-from tests.recorded import recorded_epochs, snapshot
+from tests.support.processes import end_family, wait_until_gone
+from tests.support.recorded import recorded_epochs, snapshot
 from tune_sketch.storage.run_directory import RunDirectory
 
 ROOT = Path(__file__).parent.parent

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.real_search import Search, search_once
+from tests.support.real_search import Search, search_once
 from tune_sketch.storage.run_directory import RunDirectory
 
 # One trial at a time: then the order of results is fixed, and with it everything that a search records.

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.machine import describe
-from tests.processes import end_family, family, is_trial
-from tests.recorded import check_complete, recorded_epochs, snapshot
+from tests.support.processes import end_family, family, is_trial
+from tests.support.recorded import check_complete, recorded_epochs, snapshot
 from tune_sketch.status import status_lines
 from tune_sketch.storage.run_directory import RunDirectory
 

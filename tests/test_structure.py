@@ -24,7 +24,8 @@ def roots(path):
     """The packages that a file imports; of ours in the top-level folders without the tune_sketch before their name."""
     linked = tuple(f"tune_sketch.{package}" for package in PACKAGES)
     return {
-        (name.removeprefix("tune_sketch.") if name.startswith(linked) else name).split(".")[0] for name in imported(path)
+        (name.removeprefix("tune_sketch.") if name.startswith(linked) else name).split(".")[0]
+        for name in imported(path)
     }
 
 

@@ -1,0 +1,215 @@
+"""Figures and tables: numbers checked by hand, every figure written with its numbers, every look at a drawing sane."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.fake_runs import make_finished_run
+from tune_sketch.analysis.figures.curves import best_quantile, expected_best, tabulate_best_so_far
+from tune_sketch.analysis.figures.importance import measure_importance
+from tune_sketch.analysis.figures.registry import FIGURES, write_figures
+from tune_sketch.analysis.figures.search import axis_scale, tabulate_leaderboard, tabulate_rungs
+from tune_sketch.analysis.figures.test_results import (
+    count_confusion,
+    order_by_similarity,
+    tabulate_calibration,
+    tabulate_classes,
+    tabulate_confused_pairs,
+)
+from tune_sketch.analysis.run_data import is_logarithmic, is_numeric, read_run, value_of
+from tune_sketch.analysis.tables.networks import tabulate_parameters, tabulate_votes
+from tune_sketch.data.doodles import render_doodle
+from tune_sketch.inference.grad_cam import first_layer_channels, map_activations, overlay
+from tune_sketch.inference.model import BestModel
+from tune_sketch.storage.run_directory import read_csv
+from tune_sketch.trainables.networks.architecture import build_model
+from tune_sketch.trainables.networks.registry import ARCHITECTURES
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return read_run(make_finished_run(tmp_path_factory.mktemp("figures") / "run", num_trials=14).path)
+
+
+def test_every_figure_is_a_picture_with_its_numbers(run, tmp_path):
+    shown = write_figures(run, tmp_path / "figures", tmp_path)
+    assert [item.figure.name for item in shown] == [figure.name for figure in FIGURES], "a finished run has them all"
+    for item in shown:
+        with Image.open(io.BytesIO(item.png)) as picture:
+            assert picture.width >= 600, item.figure.name
+            assert len(np.unique(np.asarray(picture.convert("L")))) > 3, f"{item.figure.name} is not blank"
+        assert read_csv(tmp_path / item.csv), item.figure.name
+        assert (tmp_path / item.csv).with_suffix(".png").read_bytes() == item.png
+
+
+def test_names_are_unique_and_each_csv_belongs_to_one_thing():
+    from tune_sketch.analysis.tables.run_tables import TABLES
+
+    names = [figure.name for figure in FIGURES] + [table.name for table in TABLES] + ["study"]
+    assert len(set(names)) == len(names)
+
+
+def test_the_run_is_read_as_it_was_written(run):
+    assert len(run.trials) == 14
+    first = run.trials[0]
+    assert isinstance(first.config["flip"], bool)
+    assert isinstance(first.config["batch_size"], int)
+    assert isinstance(first.config["learning_rate"], float)
+    assert len(run.retrainings) == 4
+    assert run.chosen == 1
+    assert run.finalists == [1, 0]
+    assert [value_of(text) for text in ("True", "12", "1e-05", "adam")] == [True, 12, 1e-5, "adam"]
+
+
+def test_leaderboard_and_rungs_agree_with_the_epochs(run):
+    board = tabulate_leaderboard(run)
+    deepest = [row["top1_at_9"] for row in board if row["top1_at_9"] is not None]
+    assert deepest == sorted(deepest, reverse=True)
+    by_number = {record.number: record for record in run.trials}
+    for row in board:
+        epochs = by_number[row["trial"]].epochs
+        assert row["top1_at_1"] == (epochs[0]["val_top1"] if epochs else None)
+    rungs = tabulate_rungs(run)
+    assert [row["rung"] for row in rungs] == [1, 3, 9]
+    assert sum(row["num_stopped"] for row in rungs) == sum(record.status == "stopped" for record in run.trials)
+    winner = by_number[board[0]["trial"]]
+    ahead = [
+        record.number
+        for record in run.trials
+        if record.status == "stopped" and len(record.epochs) == 1
+        if record.epochs[0]["val_top1"] >= winner.epochs[0]["val_top1"]
+    ]
+    assert rungs[0]["num_stopped_ahead_of_winner"] == len(ahead)
+
+
+def test_expectation_of_random_search():
+    values = [0.1, 0.2, 0.3]
+    assert expected_best(values, 1) == pytest.approx(0.2)
+    pairs = [max(a, b) for a in values for b in values]
+    assert expected_best(values, 2) == pytest.approx(sum(pairs) / 9)
+    assert best_quantile(values, 1, 0.5) == 0.2
+    assert best_quantile(values, 50, 0.1) == 0.3
+
+
+def test_best_so_far_never_falls(run):
+    best = [row["best_val_top1"] for row in tabulate_best_so_far(run)]
+    assert best == sorted(best)
+
+
+def test_importance_finds_what_matters():
+    rng = np.random.default_rng(0)
+    configs = [
+        {"learning_rate": float(10 ** rng.uniform(-5, -1)), "zoom": float(rng.uniform()), "decay": 0.0}
+        for _ in range(60)
+    ]
+    values = [1 - abs(np.log10(config["learning_rate"]) + 3) / 3 for config in configs]
+    shares = measure_importance(configs, values, ["learning_rate", "zoom", "decay"])
+    assert shares["learning_rate"] > 0.9
+    assert sum(shares.values()) == pytest.approx(1)
+    assert "decay" not in shares, "what does not vary explains nothing"
+
+
+def test_axes_of_parallel_coordinates():
+    positions, ticks = axis_scale([1e-4, 1e-3, 1e-2, 1e-2, 1e-4, 1e-4])
+    assert positions[:3] == pytest.approx([0, 0.5, 1])
+    assert axis_scale(["adam", "sgd", None])[0] == [0, 1, -0.12]
+    assert axis_scale([True, False])[1] == [(0.0, "False"), (1.0, "True")]
+    assert axis_scale([5, 5])[0] == [0, 0]
+    assert len(ticks) == 3
+    rng = np.random.default_rng(0)
+    assert is_logarithmic(list(10 ** rng.uniform(-5, -1, 30)))
+    assert not is_logarithmic(list(rng.uniform(0, 30, 30)))
+    assert not is_numeric([16, 32, 64])
+    assert is_numeric([0.1, 0.2])
+
+
+def test_confusion_and_classes_by_hand(run):
+    counts = count_confusion(run)
+    assert counts.sum() == len(run.predictions)
+    right = sum(row["true_class"] == row["class_1"] for row in run.predictions)
+    assert np.trace(counts) == right
+    pairs = tabulate_confused_pairs(run)
+    assert sum(pair["num_errors"] for pair in pairs) == len(run.predictions) - right
+    for row in tabulate_classes(run):
+        label = run.class_names.index(row["class"])
+        assert row["recall"] == pytest.approx(counts[label, label] / counts[label].sum())
+        assert row["num_drawings"] == counts[label].sum()
+    bins = tabulate_calibration(run)
+    assert sum(row["num_drawings"] for row in bins) == len(run.predictions)
+    assert sum(row["num_drawings"] * row["share_right"] for row in bins) == pytest.approx(right)
+    assert 0 <= bins[0]["expected_calibration_error"] <= 1
+
+
+def test_similar_classes_are_neighbours():
+    similarity = np.eye(6)
+    for a, b in ((0, 5), (1, 3), (2, 4)):
+        similarity[a, b] = similarity[b, a] = 0.5
+    order = list(order_by_similarity(similarity))
+    assert sorted(order) == list(range(6))
+    assert all(abs(order.index(a) - order.index(b)) == 1 for a, b in ((0, 5), (1, 3), (2, 4)))
+    assert list(order_by_similarity(np.eye(2))) == [0, 1]
+
+
+@pytest.mark.parametrize(("name", "num_classes"), [("baseline", 10), ("resnet50", 7), ("densenet121", 7)])
+def test_parameters_are_reconciled_with_the_study(run, name, num_classes):
+    from dataclasses import replace
+
+    class_names = [str(label) for label in range(num_classes)]
+    model = BestModel(build_model(name, num_classes), name, class_names, 64, True, False, "cpu")
+    other = replace(run, settings=replace(run.settings, model=name, image_px=64))
+    other.search["data"] = run.search["data"] | {"class_names": class_names}
+    other.__dict__["best_model"] = model
+    try:
+        assert tabulate_parameters(other)[-1] == {"what": "difference", "num_parameters": 0}
+    finally:
+        other.search["data"] = read_run(run.run.path).search["data"]
+
+
+def test_votes_are_measured_against_one_look(run):
+    rows = tabulate_votes(run)
+    assert [row["look"] for row in rows] == ["one", "sections", "cam", "flips"]
+    for row in rows[1:]:
+        assert row["gain"] == pytest.approx(row["top1"] - rows[0]["top1"])
+        assert row["gain_low"] <= row["gain"] <= row["gain_high"]
+
+
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+def test_activation_maps_of_every_network(name):
+    image_px = max(48, ARCHITECTURES[name].min_image_px)
+    model = BestModel(build_model(name, 4).eval(), name, list("abcd"), image_px, True, False, "cpu")
+    images = np.stack([render_doodle(kind, 1, seed=2, image_px=image_px) for kind in ("cat", "sun")])
+    maps = map_activations(model, images, np.array([0, 3]))
+    assert maps.shape == images.shape
+    assert 0 <= maps.min() <= maps.max() <= 1
+    picture = overlay(images[0], maps[0], True)
+    assert picture.shape == (image_px, image_px, 3)
+    darkest, paper = picture[images[0] == images[0].max()], picture[images[0] == 0]
+    assert darkest.mean() < 0.6 * paper.mean(), "ink stays dark"
+    channels = first_layer_channels(model, images[0])
+    assert channels.ndim == 3
+    assert channels.min() >= 0
+
+
+def test_the_map_lies_where_the_network_looks():
+    """A network whose class is ink in the upper left quarter is shown to look there."""
+    import torch
+
+    class Corner(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv4 = torch.nn.Conv2d(3, 1, 1, bias=False)
+            torch.nn.init.ones_(self.conv4.weight)
+
+        def forward(self, images):
+            corner = self.conv4(images)[:, :, :16, :16].mean(dim=(1, 2, 3))
+            return torch.stack([corner, -corner], dim=1)
+
+    model = BestModel(Corner(), "baseline", ["corner", "other"], 32, True, False, "cpu")
+    image = np.zeros((32, 32), np.uint8)
+    image[4:12, 4:12] = 255
+    image[20:28, 20:22] = 128
+    activation = map_activations(model, image[None], np.array([0]))[0]
+    assert activation[4:12, 4:12].min() == pytest.approx(1)
+    assert activation[image == 0].max() == 0

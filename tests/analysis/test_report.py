@@ -1,0 +1,137 @@
+"""The report: every state of a run gives a page, and its numbers are those of the files."""
+
+import contextlib
+import html
+import math
+import re
+
+import pytest
+
+from tests.support.fake_runs import add_trials, begin_run, make_finished_run
+from tune_sketch.analysis.report import main, write_report
+from tune_sketch.callbacks.progress import duration_text
+from tune_sketch.storage.run_directory import read_csv, write_tables
+
+
+def check_page(path):
+    """The page's text; it asks nothing of the network and is whole."""
+    page = path.read_text()
+    assert page.startswith("<!doctype html>")
+    assert page.rstrip().endswith("</html>")
+    assert not re.search(r'(src|href)="(https?:)?//', page), "the report must be self-contained"
+    for link in re.findall(r'href="([^"#]+)"', page):
+        assert (path.parent / link).is_file(), f"the page names {link}, which is not there"
+    return page
+
+
+def test_a_run_without_any_trial(tmp_path):
+    run, journal = begin_run(tmp_path / "run")
+    page = check_page(write_report([run.path], run.report_html))
+    assert "0 of 12 trials have ended" in page
+    write_tables(run, journal)  # with heads only
+    check_page(write_report([run.path], run.report_html))
+
+
+def test_one_trial_that_has_trained_one_epoch(tmp_path):
+    run, journal = begin_run(tmp_path / "run", num_samples=1)
+    add_trials(run, journal, 1, running=1)
+    write_tables(run, journal)
+    page = check_page(write_report([run.path], run.report_html))
+    assert "Best so far on validation: trial 0" in page
+
+
+def test_nothing_but_failures(tmp_path):
+    run, journal = begin_run(tmp_path / "run")
+    add_trials(run, journal, 3, failed=3)
+    write_tables(run, journal)
+    page = check_page(write_report([run.path], run.report_html))
+    assert "loss is not finite" in page
+    assert "3 of 3 trials ended badly (diverged, failed)" in page
+
+
+def test_an_interrupted_search(tmp_path):
+    run, journal = begin_run(tmp_path / "run", num_samples=20)
+    add_trials(run, journal, 12, failed=1, running=2)
+    for record in journal.trials:
+        if record.is_unfinished:
+            journal.park(record)
+    write_tables(run, journal)
+    page = check_page(write_report([run.path], run.report_html))
+    assert "has not been brought to its end: 10 of 20 trials have ended" in page
+    assert f"--resume {run.path}" in page
+    assert "Leaderboard" in page
+
+
+@pytest.mark.parametrize("num_classes", [2, 6])
+def test_a_finished_run(tmp_path, num_classes):
+    run = make_finished_run(tmp_path / "run", classes=num_classes)
+    page = check_page(write_report([run.path], run.report_html))
+    mean = next(row for row in read_csv(run.confirm_csv) if row["row"] == "mean" and row["is_chosen"] == "True")
+    assert f"recognises {100 * float(mean['test_top1']):.1f} %" in page
+    assert "made by a program" in page
+    finalists = read_csv(run.path / "figures" / "finalists.csv")
+    assert [row["trial"] for row in finalists] == ["1", "0"]
+    assert finalists[0]["test_top1"] == mean["test_top1"]
+
+
+def numbers_in(text):
+    """Numbers as they are written: "1,234", "12.5", "3e-05"."""
+    return {n.rstrip(",") for n in re.findall(r"\d[\d,]*(?:\.\d+)?(?:e-?\d+)?", text)}
+
+
+def ways_to_write(value):
+    """All numbers in the texts that the page may make of a cell: itself, percent, points, rounded, a duration."""
+    texts = [value]
+    with contextlib.suppress(ValueError):
+        number = float(value)
+        if math.isfinite(number):
+            texts += [f"{100 * within:.1f}" for within in (number, min(1.0, max(0.0, number)))]
+            texts += [
+                f"{number:,.0f}",
+                f"{100 * number:.0f}",
+                f"{number:.3f}",
+                f"{number:.3g}",
+                duration_text(max(0.0, number)),
+            ]
+    return set().union(*map(numbers_in, texts))
+
+
+def test_every_number_on_the_page_is_in_a_file(tmp_path):
+    runs = [make_finished_run(tmp_path / model, model=model, max_epochs=3) for model in ("baseline", "squeezenet1_1")]
+    page = check_page(write_report([run.path for run in runs], tmp_path / "all.html"))
+    tables = re.findall(r"<table.*?</table>.*?<a href=\"([^\"]+)\"", page, re.DOTALL)
+    bodies = re.findall(r"<tbody>(.*?)</tbody>", page, re.DOTALL)
+    assert len(tables) == len(bodies) > 12
+    for link, body in zip(tables, bodies, strict=True):
+        shown_rows, rows = re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL), read_csv(tmp_path / link)
+        assert len(shown_rows) == len(rows), link
+        for shown, row in zip(shown_rows, rows, strict=True):
+            known = set().union(*(ways_to_write(value) for value in row.values()))
+            for cell in re.findall(r"<td>(.*?)</td>", shown, re.DOTALL):
+                assert numbers_in(html.unescape(cell)) <= known, f"{link}: {cell} is not in {row}"
+    verdicts = re.findall(r'<section class="verdict">(.*?)</section>', page, re.DOTALL)
+    assert len(verdicts) == 3
+    for verdict in verdicts:
+        text, _, links = verdict.partition("Numbers and where they come from:")
+        rows = [row for link in re.findall(r'href="([^"]+)"', links) for row in read_csv(tmp_path / link)]
+        assert rows
+        known = set().union(*(ways_to_write(value) for row in rows for value in row.values()))
+        for sentence in re.findall(r"<(?:p|li)[^>]*>(.*?)</(?:p|li)>", text, re.DOTALL):
+            own = re.sub(r"95 %|trial \d+|Best of \d+|squeezenet1_1", "", html.unescape(sentence))
+            assert numbers_in(own) <= known, f"{sentence} says what is in no file"
+
+
+def test_several_runs_in_one_page(tmp_path):
+    runs = [make_finished_run(tmp_path / name, seed=seed).path for seed, name in enumerate(("a", "b"))]
+    runs.append(begin_run(tmp_path / "c")[0].path)
+    page = check_page(write_report(runs, tmp_path / "out" / "all.html"))
+    assert "Best of 3 runs on validation: baseline (" in page
+    assert "1 of 3 runs have no test result yet." in page
+    assert "do not share one" in page
+
+
+def test_a_folder_that_is_no_run_is_one_clear_line(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert "is not a run directory" in captured.err

@@ -1,0 +1,81 @@
+"""TensorBoard logs: every trial with its values, each point once, columns that grow, however trials end."""
+
+import pytest
+from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
+from tensorboard.plugins.hparams import metadata
+
+from tests.support.fake_runs import add_epochs, add_trials, begin_run
+from tune_sketch.callbacks.tensorboard import TABLE_METRICS, TensorBoardLog
+
+
+@pytest.fixture
+def started(tmp_path):
+    run, journal = begin_run(tmp_path / "run", num_samples=10)
+    add_trials(run, journal, 8, failed=1, running=2)
+    return run, journal
+
+
+def read_logs(folder):
+    multiplexer = EventMultiplexer()
+    multiplexer.AddRunsFromDirectory(str(folder))
+    multiplexer.Reload()
+    return multiplexer
+
+
+def read_columns(logs):
+    content = logs.SummaryMetadata(".", "_hparams_/experiment").plugin_data.content
+    return [info.name for info in metadata.parse_experiment_plugin_data(content).hparam_infos]
+
+
+def test_every_trial_is_there_with_its_values(started):
+    run, journal = started
+    TensorBoardLog(run.tensorboard, journal.trials)
+    logs = read_logs(run.tensorboard)
+    for record in journal.trials:
+        name = f"trial-{record.number:04d}"
+        content = logs.SummaryMetadata(name, "_hparams_/session_start_info").plugin_data.content
+        start = metadata.parse_session_start_info_plugin_data(content)
+        assert start.group_name == f"trial {record.number}"
+        assert start.hparams["learning_rate"].number_value == record.params["learning_rate"]
+        assert start.hparams["optimizer"].string_value == record.params["optimizer"]
+        assert start.hparams["flip"].bool_value == record.params["flip"]
+        if record.epochs:
+            for tag, _ in TABLE_METRICS:
+                assert [event.step for event in logs.Scalars(name, tag)] == list(range(1, len(record.epochs) + 1))
+            tops = [event.value for event in logs.Scalars(name, "validation/top1")]
+            assert tops == pytest.approx([epoch["val_top1"] for epoch in record.epochs])
+    assert set(read_columns(logs)) == {*journal.trials[0].params, "decay", "origin"}, "a column for each sampled name"
+
+
+def test_what_matters_most_is_among_the_five_columns_that_are_shown_at_first(started):
+    run, journal = started
+    TensorBoardLog(run.tensorboard, journal.trials)
+    content = read_logs(run.tensorboard).SummaryMetadata(".", "_hparams_/experiment").plugin_data.content
+    infos = metadata.parse_experiment_plugin_data(content).hparam_infos
+    shown = sorted(infos, key=lambda info: (not info.differs, info.name))[:5]  # as TensorBoard sorts them
+    assert {"optimizer", "learning_rate", "batch_size"} <= {info.name for info in shown}
+
+
+def test_a_resumed_search_writes_no_point_twice(started):
+    run, journal = started
+    TensorBoardLog(run.tensorboard, journal.trials)
+    log = TensorBoardLog(run.tensorboard, journal.trials)
+    going_on = next(record for record in journal.trials if record.is_unfinished)
+    add_epochs(journal, going_on, 2, 0.5)
+    log.on_epoch(going_on)
+    logs = read_logs(run.tensorboard)
+    name = f"trial-{going_on.number:04d}"
+    assert [event.step for event in logs.Scalars(name, "validation/top1")] == [1, 2]
+    files = list((run.tensorboard / name).iterdir())
+    assert len(files) == 1, "one file per trial"
+
+
+def test_a_new_trial_is_in_the_table_after_its_first_epoch(started):
+    run, journal = started
+    log = TensorBoardLog(run.tensorboard, journal.trials)
+    late = journal.trials[-1]
+    late.params["momentum"] = 0.5  # a conditional value that was not seen before
+    log.writers.pop(late.key, None)
+    log.writer_of(late).flush()
+    assert "momentum" in read_columns(read_logs(run.tensorboard))
+    assert len(list(run.tensorboard.glob("events*"))) == 1, "one definition of the columns"

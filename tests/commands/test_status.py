@@ -1,0 +1,156 @@
+"""What status says of a run in each state, reading only."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+from tests.storage.test_journal import make_metrics
+from tests.support.fake_runs import add_trials, begin_run, make_finished_run
+from tests.support.real_search import ROOT, read_only
+from tune_sketch.status import main, status_lines
+from tune_sketch.storage.run_directory import RunDirectory, own
+
+
+def lines_by_name(run):
+    """{what a line begins with: the rest}; the best configuration's line has no beginning of its own."""
+    return {line[:15].strip(): line[15:] for line in status_lines(run)}
+
+
+def test_an_empty_run(tmp_path):
+    run, _ = begin_run(tmp_path / "run")
+    lines = lines_by_name(run)
+    assert lines["model, data"] == "baseline, doodles"
+    assert lines["owner"] == "nobody is at work on it"
+    assert lines["trials"] == "0 of 12: none"
+    assert "best so far" not in lines
+    assert lines["rung    1"] == "0 trials came so far; 0 stopped here"
+    assert lines["test split"] == "not read yet"
+    assert "start 12 new trials, then retrain the finalists and read the test split" in lines["a resume would"]
+
+
+def test_a_running_run_has_an_owner_and_a_time_left(tmp_path):
+    run, journal = begin_run(tmp_path / "run")
+    with own(run):
+        lines = lines_by_name(run)
+        assert lines["time left"] == "not known before the first epoch"
+        add_trials(run, journal, 6, running=2)
+        lines = lines_by_name(run)
+    assert lines["owner"].startswith(f"process {os.getpid()} on {os.uname().nodename}, for ")
+    assert "2 running" in lines["trials"]
+    assert lines["time left"].startswith("about ")
+
+
+def test_an_interrupted_run_says_what_a_resume_would_do(tmp_path):
+    run, journal = begin_run(tmp_path / "run")
+    add_trials(run, journal, 6, running=2)
+    journal.park(journal.trials[4])
+    lines = lines_by_name(run)
+    best = max(epoch["val_top1"] for epoch in journal.trials[0].epochs)
+    assert lines["trials"].startswith("6 of 12: ")
+    assert "1 interrupted" in lines["trials"]
+    assert "1 waiting" in lines["trials"]
+    assert "time left" not in lines
+    assert lines["best so far"].startswith(f"trial 0: validation top-1 {100 * best:.1f} % after 9 epochs")
+    assert lines["rung    9"].startswith("1 trial came so far, best top-1")
+    assert lines["a resume would"].strip() == (
+        "continue 2 trials (4 after epoch 1, 5 after epoch 1), then start 6 new trials, "
+        "then retrain the finalists and read the test split"
+    )
+
+
+def test_retrainings_and_an_unread_test_split(tmp_path):
+    run, journal = begin_run(tmp_path / "run", num_samples=4)
+    add_trials(run, journal, 4)
+    done, begun = (journal.add_retraining(number, 1, journal.trials[number].config, seed=1) for number in (0, 1))
+    journal.record_epoch(done, make_metrics(1))
+    lines = lines_by_name(run)
+    assert lines["retrainings"] == "2: 2 interrupted"
+    assert "continue 2 retrainings, then retrain" in lines["a resume would"]
+    journal.end(done, "completed")
+    journal.end(begun, "failed", error="x")
+    assert "read the test split" in lines_by_name(run)["a resume would"]
+    journal.record_test(done, {"top1": 0.5})
+    lines = lines_by_name(run)
+    assert lines["test split"] == "read"
+    assert "find nothing to do; extend it" in lines["a resume would"]
+
+
+def test_a_finished_run(tmp_path, capsys):
+    run = make_finished_run(tmp_path / "run")
+    assert main([str(run.path)]) == 0
+    text = capsys.readouterr().out
+    assert "nobody is at work on it" in text
+    assert "test split     read" in text
+    assert "worker time" in text
+    assert f"find nothing to do; extend it: python -m tune_sketch.search --resume {run.path} --num-samples N" in text
+
+
+def test_what_is_no_run_is_an_error(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 2
+    assert f"error: {tmp_path} is not a run directory" in capsys.readouterr().err
+
+
+def files_of(run):
+    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in run.path.rglob("*")}
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+def test_it_reads_what_cannot_be_written(tmp_path, crashed):
+    """Also after a crash that left the newest values in SQLite's write-ahead file."""
+    run, journal = begin_run(tmp_path / "run")
+    add_trials(run, journal, 5)
+    if crashed:
+        copy = RunDirectory(tmp_path / "crashed")
+        shutil.copytree(run.path, copy.path)  # as a kill leaves it: the connection of `journal` is still open
+        assert (copy.path / "study.db-wal").stat().st_size > 0
+        (copy.path / "study.db-shm").touch()
+        run = copy
+    else:
+        journal.close()
+        assert not (run.path / "study.db-wal").exists()
+    before = files_of(run)
+    with read_only(run.path):
+        lines = lines_by_name(run)
+    assert lines["trials"].startswith("5 of 12: ")
+    assert files_of(run) == before
+
+
+def test_it_reads_while_another_process_writes(tmp_path):
+    run, journal = begin_run(tmp_path / "run")
+    add_trials(run, journal, 5)
+    other = sqlite3.connect(run.study_db, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        assert lines_by_name(run)["trials"].startswith("5 of 12: ")
+    finally:
+        other.close()
+
+
+def test_it_needs_neither_ray_nor_torch(tmp_path):
+    """So that it answers at once, on a machine that is busy training too."""
+    code = "import sys, tune_sketch.status; print([name for name in ('ray', 'torch') if name in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_budgets_and_what_more_search_may_bring(tmp_path):
+    run, journal = begin_run(tmp_path / "run", num_samples=40, gpu_hours=2.0, min_gain=0.002, time_budget_seconds=90.0)
+    assert "more search" not in lines_by_name(run)
+    add_trials(run, journal, 24)
+    text = "\n".join(status_lines(run))
+    assert "budget         ends after 2 min of searching" in text
+    assert "budget         ends after 2 GPU-hours of training (worker-hours without a GPU)" in text
+    assert "less than 0.2 points of top-1" in text
+    assert "10 more trials can be expected to gain at most " in lines_by_name(run)["more search"]
+
+
+def test_one_factor_is_extended_by_passes(tmp_path):
+    run, _ = begin_run(tmp_path / "run", num_samples=20, strategy="one-factor")
+    lines = lines_by_name(run)
+    assert lines["strategy"] == "one-factor: the study's own procedure"
+    assert lines["trials"].startswith("0 of at most 20")
+    assert "go on with the steps that are left" in lines["a resume would"]

@@ -1,0 +1,191 @@
+"""A training in two processes: the same as in one, on shares of every batch, and ending when one of them does."""
+
+import dataclasses
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.killing import family, snapshot
+from tests.support.real_search import Search
+from tests.support.small_training import AUGMENTED, SmallDevice, build, drawings, without_times
+from tune_sketch.trainables.speed.data_parallel import ProcessDied, Share, Team
+from tune_sketch.trainables.training import TrainingSplits, fit
+
+pytestmark = pytest.mark.timeout(120)
+SMOOTH = AUGMENTED | {"optimizer": "sgd", "momentum": 0.9, "label_smoothing": 0.1, "weight_decay": 1e-3, "epochs": 3}
+SLOW = SMOOTH | {"learning_rate": 1e-4}  # for batch norm over few drawings
+
+
+@pytest.mark.parametrize("fewest", [1, 2])
+@pytest.mark.parametrize("num_processes", [1, 2, 3, 4])
+def test_shares_are_a_partition(num_processes: int, fewest: int) -> None:
+    for num_rows in range(1, 20):
+        rows = np.arange(num_rows)
+        parts = [rows[Share(rank, num_processes).rows(num_rows, fewest)] for rank in range(num_processes)]
+        assert np.concatenate(parts).tolist() == rows.tolist()
+        sizes = [len(part) for part in parts if len(part)]
+        assert max(sizes) - min(sizes) <= 1
+        assert min(sizes) >= min(fewest, num_rows)
+
+
+def make_splits(num_train: int) -> TrainingSplits:
+    train = drawings(num_train)
+    return TrainingSplits(train, drawings(7), num_classes=4, invert=True)
+
+
+def build_exact(name: str) -> tuple[nn.Module, dict[str, Any]]:
+    """A network that computes in float32 also where bfloat16 is faster, and its configuration."""
+    config = SMOOTH if name == "baseline" else SLOW
+    model = build(name, config)
+    model.architecture = dataclasses.replace(model.architecture, bfloat16_on_cpu=False)  # type: ignore
+    return model, config
+
+
+class SmallTraining:
+    """A process of the tests' team: trains few drawings, or fails, or dies, as the job says."""
+
+    def __init__(self, share: Share) -> None:
+        torch.set_num_threads(1)
+        self.share = share
+
+    def begin(self, job: dict[str, Any]) -> None:
+        self.job, self.num_steps, self.kept = job, 0, None
+        state = torch.load(job["state"], weights_only=True) if "state" in job else None
+        model, config = build_exact(job["model"])
+        self.epochs = fit(model, make_splits(job["num_train"]), config, seed=5, state=state, share=self.share)
+
+    def step(self) -> dict[str, Any]:
+        self.num_steps += 1
+        if self.kept is not None:
+            answer, self.kept = self.kept, None
+            return answer
+        if self.num_steps == 2 and self.share.rank == 1:
+            if self.job.get("end") == "failed":
+                return {"status": "failed", "error": "process 1 alone"}
+            if self.job.get("end") == "raised":
+                raise FileNotFoundError("no data here")
+            if self.job.get("end") == "died":
+                os.kill(os.getpid(), signal.SIGKILL)
+        metrics, state = next(self.epochs)
+        if "save" in self.job and self.share.rank == 0:
+            torch.save(state, f"{self.job['save']}/{metrics['epoch']}.pt")
+        values = torch.cat([value.float().flatten() for name, value in state["model"].items() if "num_" not in name])
+        mean = self.share.sum(values) / self.share.num_processes
+        answer = {"status": "epoch", "metrics": metrics, "apart": (mean - values).abs().max().item()}
+        if self.job.get("end") == "full" and self.share.rank == 0 and self.num_steps == 2:
+            self.kept = answer
+            return {"status": "not_written", "error": "the disk is full"}
+        return answer
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def team() -> Iterator[Team]:
+    team = Team(2, SmallTraining)
+    yield team
+    team.close()
+
+
+def train_together(team: Team, num_steps: int, **job: Any) -> list[dict[str, Any]]:
+    team.begin(job)
+    answers = [team.step() for _ in range(num_steps)]
+    assert max(answer["apart"] for answer in answers) == 0, "every process holds the same network"
+    return [answer["metrics"] for answer in answers]
+
+
+@pytest.mark.parametrize("num_train", [16, 19])  # 19: batches of 8, 8 and 3, which is two drawings and one
+def test_two_processes_train_as_one(team: Team, tmp_path: Path, num_train: int) -> None:
+    together = train_together(team, 3, model="baseline", num_train=num_train, save=str(tmp_path))
+    alone = list(fit(build_exact("baseline")[0], make_splits(num_train), SMOOTH, seed=5))
+    for metrics, (expected, _) in zip(together, alone, strict=True):
+        assert metrics["micro_batch"] == 4
+        for name in ("train_loss", "train_top1", "val_loss", "val_top1", "learning_rate"):
+            assert metrics[name] == pytest.approx(expected[name], rel=1e-4), name
+    weights = torch.load(tmp_path / "3.pt", weights_only=True)["model"]
+    for name, value in alone[-1][1]["model"].items():
+        assert torch.allclose(weights[name], value, atol=1e-5), name
+
+
+@pytest.mark.parametrize("num_train", [8, 11])
+def test_batch_norm_sees_the_parts(team: Team, tmp_path: Path, num_train: int) -> None:
+    """As one process does that cuts its batches in two; of 3 drawings one process takes all."""
+    (metrics,) = train_together(team, 1, model="densenet121", num_train=num_train, save=str(tmp_path))
+    parts = SmallDevice(build_exact("densenet121")[0], 4)
+    expected, _ = next(fit(parts, make_splits(num_train), SLOW, seed=5))
+    whole, _ = next(fit(build_exact("densenet121")[0], make_splits(num_train), SLOW, seed=5))
+    assert metrics["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-4)
+    assert metrics["train_loss"] != pytest.approx(whole["train_loss"], rel=1e-4), "the difference that is documented"
+    if num_train == 8:  # batch norm over 3 drawings in maps of one pixel makes large numbers of rounding errors
+        weights = torch.load(tmp_path / "1.pt", weights_only=True)["model"]
+        for name, parameter in parts.network.named_parameters():
+            assert torch.allclose(weights[name], parameter, atol=1e-5), name
+
+
+def test_a_resumed_team_goes_on_bit_for_bit(team: Team, tmp_path: Path) -> None:
+    whole = train_together(team, 3, model="densenet121", num_train=16, save=str(tmp_path))
+    resumed = train_together(team, 2, model="densenet121", num_train=16, state=str(tmp_path / "1.pt"))
+    assert [without_times(metrics) for metrics in resumed] == [without_times(metrics) for metrics in whole[1:]]
+
+
+def test_only_the_process_that_could_not_write_tries_again(team: Team) -> None:
+    team.begin({"model": "baseline", "num_train": 16, "end": "full"})
+    answers = [team.step() for _ in range(4)]
+    assert [answer["status"] for answer in answers] == ["epoch", "not_written", "epoch", "epoch"]
+    assert [answer["metrics"]["epoch"] for answer in answers if "metrics" in answer] == [1, 2, 3]
+
+
+def test_an_ending_of_one_process_ends_all(team: Team) -> None:
+    team.begin({"model": "baseline", "num_train": 16, "end": "failed"})
+    assert team.step()["status"] == "epoch"
+    processes = team.processes
+    assert team.step() == {"status": "failed", "error": "process 1 alone"}
+    assert not any(process.is_alive() for process in processes)
+
+
+def test_what_a_process_raises_is_raised(team: Team) -> None:
+    team.begin({"model": "baseline", "num_train": 16, "end": "raised"})
+    team.step()
+    with pytest.raises(FileNotFoundError, match="no data here"):
+        team.step()
+    assert team.processes == []
+
+
+def test_a_dead_process_is_an_error_and_the_next_job_gets_new_ones(team: Team) -> None:
+    team.begin({"model": "baseline", "num_train": 16, "end": "died"})
+    team.step()
+    processes = team.processes
+    with pytest.raises(ProcessDied, match="process 1 of 2 ended with code -9"):
+        team.step()
+    assert not any(process.is_alive() for process in processes)
+
+
+@pytest.mark.real
+@pytest.mark.timeout(300)
+def test_a_search_with_two_gpus_for_each_trial_outlives_one_of_its_processes(tmp_path: Path) -> None:
+    """Ray is told of two GPUs that are not there, so the processes train on the CPU."""
+    search = Search(tmp_path, {"RAY_OVERRIDE_RESOURCES": '{"GPU": 2}'})
+    try:
+        process = search.start("--num-samples", 1, "--confirm-top", 0, "--gpus-per-trial", 2)
+        search.wait_for_epochs(process, 2, timeout=200)
+        team = [relative for relative in family(process) if "spawn_main" in " ".join(relative.cmdline())]
+        assert len(team) == 2
+        team[1].kill()
+        text = search.finish(process)
+        assert "1 trial at once, each with 2 GPU" in text
+        assert "it goes on from its checkpoint (retry 1 of 3)" in text
+        assert not any(member.is_running() for member in team)
+        records = snapshot(search.run)
+        assert [record.status for record in records.values()] == ["completed"] * 2
+        trial = records["trial-0000"]
+        assert [metrics["epoch"] for metrics in trial.epochs] == list(range(1, 10))
+        assert {metrics["micro_batch"] for metrics in trial.epochs} == {29}, "half of 58 drawings, less than a batch"
+    finally:
+        search.close()

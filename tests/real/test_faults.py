@@ -1,0 +1,243 @@
+"""Real searches on damaged checkpoints, locked, restarted and absent databases, full and read-only disks."""
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.support.postgres import PASSWORD, start_postgres
+from tests.support.processes import end_family, wait_until_gone
+from tests.support.real_search import Search, copy_program, mounted, output_of, read_only
+from tests.support.recorded import check_complete, count_epochs, snapshot
+from tests.trainables.test_checkpoints import RunsCode, vouch_for
+from tune_sketch.backend.execution import make_job
+from tune_sketch.storage.run_directory import RunDirectory
+from tune_sketch.trainables.checkpoints import checkpoint_files, read_newest_checkpoint
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+# Nothing is stopped at a rung, and trial 0 has 27 epochs.
+FEW = ("--num-samples", 3, "--max-epochs", 27, "--grace-epochs", 27, "--confirm-top", 0, "--cpus-per-trial", 1)
+IMPATIENT = """
+import sys
+import tune_sketch.storage.journal
+import tune_sketch.backend.scheduler
+import tune_sketch.search
+tune_sketch.storage.journal.PATIENCE_SECONDS = tune_sketch.backend.scheduler.PATIENCE_SECONDS = 6.0
+sys.exit(tune_sketch.search.main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def search(tmp_path):
+    search = Search(tmp_path, {})
+    yield search
+    search.close()
+
+
+def train_undisturbed(run: RunDirectory, key: str, folder: Path, records: dict) -> list[dict]:
+    """Metrics of a training from its first to its last epoch in this process, without Ray or checkpoints."""
+    from tune_sketch.trainables.trial import start
+
+    num_threads = torch.get_num_threads()
+    try:
+        job = make_job(records[key], run, run.read_search(), run.read_settings(), 1, 1.0)
+        epochs, metrics = start(job | {"checkpoints": str(folder / "none")})
+        assert metrics is None
+        return [metrics for metrics, _ in epochs]
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+def test_damaged_checkpoints_a_locked_database_and_a_second_search(search, tmp_path):
+    run = search.run
+    process = search.start(*FEW, "--max-concurrent", 1)
+    search.wait_for_epochs(process, 3)
+    end_family(process)
+    wait_until_gone(process)
+    before = snapshot(run)["trial-0000"]
+    assert before.status == "running"
+
+    # Trial 0: one bit of the newest is wrong. Trial 1: the newest is cut, the other is code. Trial 2: not its own.
+    for key in ("trial-0001", "trial-0002"):
+        shutil.copytree(run.checkpoints("trial-0000"), run.checkpoints(key))
+    flipped = checkpoint_files(run.checkpoints("trial-0000"))[0]
+    content = bytearray(flipped.read_bytes())
+    content[len(content) // 2] ^= 1
+    flipped.write_bytes(content)
+    cut, code = checkpoint_files(run.checkpoints("trial-0001"))
+    os.truncate(cut, cut.stat().st_size // 2)
+    torch.save({"state": RunsCode(tmp_path / "ran")}, code)
+    vouch_for(code)
+
+    process = search.start()
+    search.wait_for_epochs(process, len(before.epochs) + 1)
+    with contextlib.closing(sqlite3.connect(run.study_db, isolation_level=None, timeout=30)) as other_process:
+        other_process.execute("BEGIN EXCLUSIVE")
+        num_epochs = count_epochs(run)
+        text = search.finish(search.start(), expected_code=2)
+        assert f"is in use by process {process.pid} on {os.uname().nodename}" in text
+        time.sleep(2.0)
+        assert count_epochs(run) == num_epochs < 27, "it waits"
+        other_process.execute("ROLLBACK")
+    text = search.finish(process)
+    assert text.count("passing over a damaged checkpoint") == 3
+    assert "does not have the sha256 of its manifest" in text
+    assert "must have" in text
+    assert "is not a checkpoint of tensors and plain values" in text
+    assert not (tmp_path / "ran").exists()
+
+    after = snapshot(run)
+    assert after["trial-0000"].epochs[: len(before.epochs)] == before.epochs
+    for key in ("trial-0000", "trial-0001"):
+        assert after[key].status == "completed"
+        undisturbed = train_undisturbed(run, key, tmp_path, after)
+        for name in ("epoch", "train_loss", "train_top1", "val_loss", "val_top1", "val_top5"):
+            assert [e[name] for e in after[key].epochs] == [e[name] for e in undisturbed], (key, name)
+    assert after["trial-0002"].status == "failed"
+    assert "belongs to trial-0000" in after["trial-0002"].error
+    assert "Traceback" in run.error_file("trial-0002").read_text()
+
+
+def test_weights_that_are_code_are_refused_and_not_run(search, tmp_path):
+    torch.save({"conv1.weight": RunsCode(tmp_path / "ran")}, tmp_path / "weights.pt")
+    text = search.finish(search.start("--weights", tmp_path / "weights.pt"), expected_code=2)
+    assert "holds more than tensors" in text
+    assert not (tmp_path / "ran").exists()
+    assert not search.run.path.exists()
+
+
+def test_an_error_in_every_trial_ends_the_search_early(search, tmp_path):
+    program = copy_program(tmp_path / "program")
+    path = program / "trainables" / "baseline.py"
+    path.write_text(path.read_text() + "\n\ndef build(num_classes, dropout):\n    raise KeyError('my mistake')\n")
+    registry = program / "trainables" / "networks.py"
+    registry.write_text(
+        registry.read_text() + "\nimport dataclasses\nfrom trainables import baseline\n"
+        'ARCHITECTURES["baseline"] = dataclasses.replace(ARCHITECTURES["baseline"], build=baseline.build)\n'
+    )
+    search.environment["PYTHONPATH"] = str(program)
+    text = search.finish(search.start("--num-samples", 12), expected_code=2)
+    assert text.count("every trial fails for one reason, so the search ends: KeyError: 'my mistake'") == 1
+    assert "no trial trained a single epoch" in text
+    assert "Traceback" not in text
+    records = snapshot(search.run)
+    assert 3 <= len(records) <= 5
+    failed = [record for record in records.values() if record.status == "failed"]
+    assert len(failed) >= 3
+    for record in failed:
+        saved = search.run.error_file(record.key).read_text()
+        assert saved.startswith("Traceback")
+        assert 'trainables/networks/baseline.py", line' in saved
+        assert saved.endswith("KeyError: 'my mistake'\n")
+
+
+def fill_disk(path: Path) -> None:
+    """Write a file until nothing more can be written."""
+    with open(path, "wb", buffering=0) as filler:
+        for size in (1 << 20, 1 << 12):
+            with contextlib.suppress(OSError):
+                while True:
+                    filler.write(bytes(size))
+
+
+def test_a_full_disk_pauses_the_search_then_stops_it_and_room_lets_it_go_on(search, tmp_path):
+    (tmp_path / "impatient.py").write_text(IMPATIENT)
+    run, runs = search.run, search.run.path.parent
+    with mounted(runs, "-t", "tmpfs", "-o", "size=64m", "none"):
+        process = search.start(*FEW, program=(str(tmp_path / "impatient.py"),))
+        search.wait_for_epochs(process, 3)
+        fill_disk(runs / "filler")
+        wait_for_text(process, "; waiting 6 s for room")
+        (runs / "filler").unlink()
+        wait_for_text(process, "the search goes on")
+        fill_disk(runs / "filler")
+        text = search.finish(process, expected_code=2)
+        assert text.count("What was recorded is safe") == 1
+        assert "Traceback" not in text
+        assert "no space left" in text.lower() or "disk is full" in text.lower(), text
+        before = snapshot(run)
+        assert sum(len(record.epochs) for record in before.values()) >= 3
+        assert {record.status for record in before.values()} <= {"running", "waiting", "completed"}
+        for key, record in before.items():
+            if record.is_unfinished and record.epochs:
+                assert read_newest_checkpoint(run.checkpoints(key))[0] >= len(record.epochs), (
+                    "one epoch at most is lost"
+                )
+        status = search.finish(search.start_command("-m", "tune_sketch.status", run.path))
+        assert "a resume would continue" in status
+
+        (runs / "filler").unlink()
+        search.finish(search.start())
+        check_complete(run)
+        after = snapshot(run)
+        for key, record in before.items():
+            assert after[key].epochs[: len(record.epochs)] == record.epochs
+        search.close()
+
+
+def wait_for_text(process, text: str) -> None:
+    deadline = time.monotonic() + 60
+    while text not in output_of(process):
+        assert process.poll() is None, output_of(process)
+        assert time.monotonic() < deadline, output_of(process)
+        time.sleep(0.02)
+
+
+def test_a_read_only_run_directory_is_said(search):
+    search.run.path.mkdir(parents=True)
+    (search.run.path / "search.json").write_text("{}")
+    with read_only(search.run.path):
+        text = search.finish(search.start(), expected_code=2)
+    assert "error: [Errno 30] Read-only file system" in text
+    assert "Traceback" not in text
+
+
+def records_of(run: RunDirectory, url: str) -> dict:
+    journal = run.open_journal(url)
+    records = {record.key: record for record in journal.trials} | journal.retrainings
+    journal.close()
+    return records
+
+
+def test_a_search_goes_on_when_postgresql_restarts(search, tmp_path):
+    run = search.run
+    with start_postgres(tmp_path) as server:
+        process = search.start(*FEW, "--storage", server.url())
+        deadline = time.monotonic() + 120
+        while not run.path.exists() or sum(len(r.epochs) for r in records_of(run, server.url()).values()) < 4:
+            assert process.poll() is None, output_of(process)
+            assert time.monotonic() < deadline, output_of(process)
+            time.sleep(0.2)
+        before = records_of(run, server.url())
+        server.stop()
+        time.sleep(3.0)
+        assert process.poll() is None
+        server.start()
+        text = search.finish(process)
+        assert "the study's database does not answer" in text
+        after = records_of(run, server.url())
+        assert [after[f"trial-{number:04d}"].status for number in range(3)] == ["completed"] * 3
+        for key, record in after.items():
+            assert [epoch["epoch"] for epoch in record.epochs] == list(range(1, len(record.epochs) + 1))
+            if key in before:
+                assert record.epochs[: len(before[key].epochs)] == before[key].epochs
+        assert after["confirm-0000-01"].test is not None
+        undisturbed = train_undisturbed(run, "trial-0000", tmp_path, after)
+        assert [e["val_loss"] for e in after["trial-0000"].epochs] == [e["val_loss"] for e in undisturbed]
+
+        for path in run.path.rglob("*"):
+            assert not path.is_file() or PASSWORD.encode() not in path.read_bytes(), path
+        assert "needs its password" in search.finish(search.start(), expected_code=2)
+        server.stop()
+        started = time.monotonic()
+        text = search.finish(search.start("--storage", server.url()), expected_code=2)
+        assert time.monotonic() - started < 30
+        assert "error: the database postgresql://searcher:***@127.0.0.1" in text
+        assert "connection" in text
+        assert "Traceback" not in text
+        assert PASSWORD not in text

@@ -1,0 +1,37 @@
+"""Real kills of real searches at random moments: nothing that was recorded is lost, none is done twice."""
+
+import random
+
+import pytest
+
+from tests.killing import Killer, table
+from tests.support.recorded import check_complete, untimed
+
+NUM_KILLS = 14  # here, and the rest of twenty in the test below; `python -m tests.killing --long` makes 100
+
+
+@pytest.mark.real
+@pytest.mark.timeout(900)
+def test_nothing_is_lost_under_random_kills(tmp_path):
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    kills, resume_seconds, round_ = [], [], 0
+    while len(kills) < NUM_KILLS:
+        killer = Killer(tmp_path / str(round_), seed + round_)
+        killer.kill_until(NUM_KILLS - len(kills))
+        check_complete(killer.run)
+        kills += killer.kills
+        resume_seconds += killer.resume_seconds
+        round_ += 1
+    print(table(kills, resume_seconds, round_))
+
+
+@pytest.mark.real
+@pytest.mark.timeout(900)
+def test_a_search_that_was_killed_records_what_an_uninterrupted_one_does(tmp_path, straight):
+    """One trial at a time, so that the order of results is fixed: same trials, same numbers, bit for bit."""
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    killer = Killer(tmp_path / "killed", seed, flags=straight.flags)
+    killer.kill_until(6)
+    assert untimed(killer.run) == untimed(straight.run)

@@ -1,0 +1,1 @@
+"""Makers, doubles and hosts that tests share."""
