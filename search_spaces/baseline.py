@@ -1,4 +1,4 @@
-"""What may vary in a trial of baseline, and what the study did."""
+"""What may vary in a trial of baseline, and what the paper did."""
 
 from typing import Any
 
@@ -21,9 +21,9 @@ def space(trial: BaseTrial, limits: common.SpaceLimits) -> dict[str, Any]:
 
 
 # Reported: Adam, 80 epochs, batches of 128 (section on tuning). Not reported: the learning rate (the value is
-# the default of Keras), the dropout, and all that common.py says. The study trained it from scratch.
-STUDY: dict[str, Any] = {
-    **common.STUDY_DEFAULTS,
+# the default of Keras), the dropout, and all that common.py says. The paper trained it from scratch.
+PAPER: dict[str, Any] = {
+    **common.PAPER_DEFAULTS,
     "optimizer": "adam",
     "learning_rate": 1e-3,
     "epochs": 80,

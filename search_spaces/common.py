@@ -31,7 +31,7 @@ def suggest_optimizer(trial: BaseTrial, *, lowest_rate: float, highest_rate: flo
 def suggest_schedule(trial: BaseTrial, limits: SpaceLimits) -> dict[str, Any]:
     """epochs, batch_size and decay.
 
-    decay is the study's (Keras' inverse-time decay): rate / (1 + decay * t), t in optimizer steps; 0.0 is
+    decay is the paper's (Keras' inverse-time decay): rate / (1 + decay * t), t in optimizer steps; 0.0 is
     none. It does not depend on the horizon, so trials are comparable at equal epochs.
     """
     kind = trial.suggest_categorical("decay_kind", ("none", "inverse_time"))
@@ -67,7 +67,7 @@ def suggest_freeze(trial: BaseTrial, limits: SpaceLimits, freeze_points: tuple[s
 
 
 def suggest_augmentation(trial: BaseTrial) -> dict[str, Any]:
-    """Strengths of the study's six kinds of augmentation and of the pen's width; 0 is none."""
+    """Strengths of the paper's six kinds of augmentation and of the pen's width; 0 is none."""
     return {
         "rotation_degrees": trial.suggest_float("rotation_degrees", 0.0, 30.0),
         "width_shift": trial.suggest_float("width_shift", 0.0, 0.2),
@@ -79,9 +79,9 @@ def suggest_augmentation(trial: BaseTrial) -> dict[str, Any]:
     }
 
 
-# The study names its six kinds of augmentation and no strength; these are small values of each, and the
+# The paper names its six kinds of augmentation and no strength; these are small values of each, and the
 # pen's width, which is ours, is off.
-STUDY_AUGMENTATION: dict[str, Any] = {
+PAPER_AUGMENTATION: dict[str, Any] = {
     "rotation_degrees": 10.0,
     "width_shift": 0.1,
     "height_shift": 0.1,
@@ -91,10 +91,10 @@ STUDY_AUGMENTATION: dict[str, Any] = {
     "pen_width": 0.0,
 }
 
-# The study used inverse-time decay and reports no value; weight decay and label smoothing are not
+# The paper used inverse-time decay and reports no value; weight decay and label smoothing are not
 # mentioned, so they are as good as off (weight decay is searched on a log scale, which has no zero).
-STUDY_DEFAULTS: dict[str, Any] = {
-    **STUDY_AUGMENTATION,
+PAPER_DEFAULTS: dict[str, Any] = {
+    **PAPER_AUGMENTATION,
     "decay_kind": "inverse_time",
     "decay": 1e-4,
     "weight_decay": 1e-6,

@@ -1,4 +1,4 @@
-"""What may vary in a trial of densenet121, and what the study did."""
+"""What may vary in a trial of densenet121, and what the paper did."""
 
 from typing import Any
 
@@ -23,8 +23,8 @@ def space(trial: BaseTrial, limits: common.SpaceLimits) -> dict[str, Any]:
 # Reported: RMSProp with learning rate 1e-4, batches of 64 (on two K80), ImageNet weights with the first layers
 # frozen. Not reported: the depth of freezing (here two of four blocks), the epochs (here those of its
 # baseline), and all that common.py says.
-STUDY: dict[str, Any] = {
-    **common.STUDY_DEFAULTS,
+PAPER: dict[str, Any] = {
+    **common.PAPER_DEFAULTS,
     "optimizer": "rmsprop",
     "learning_rate": 1e-4,
     "epochs": 80,

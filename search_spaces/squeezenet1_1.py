@@ -1,4 +1,4 @@
-"""What may vary in a trial of squeezenet1_1, and what the study did."""
+"""What may vary in a trial of squeezenet1_1, and what the paper did."""
 
 from typing import Any
 
@@ -20,11 +20,11 @@ def space(trial: BaseTrial, limits: common.SpaceLimits) -> dict[str, Any]:
     }
 
 
-# The study names this network and did not train it. So this is what the study chose for the networks that it
+# The paper names this network and did not train it. So this is what the paper chose for the networks that it
 # trained: Adam, batches of 64, the epochs of its baseline; dropout 0.5 is that of Iandola et al. 2016; the
 # learning rate is ours.
-STUDY: dict[str, Any] = {
-    **common.STUDY_DEFAULTS,
+PAPER: dict[str, Any] = {
+    **common.PAPER_DEFAULTS,
     "optimizer": "adam",
     "learning_rate": 3e-4,
     "epochs": 80,

@@ -1,15 +1,46 @@
-"""Compares retrained finalists and networks: the chance of being best, the search's optimism, McNemar's test."""
+"""Intervals of accuracies and comparisons of networks: what lies within chance, and how sure a choice is."""
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from tune_sketch.statistics.intervals import t_interval
-
+LEVEL = 0.95  # of all intervals
 NUM_DRAWS = 10_000
+
+
+def wilson_interval(fraction: float, num_images: int) -> tuple[float, float]:
+    """Interval of a fraction of correct answers among `num_images` (Wilson 1927): chance of the images alone."""
+    if num_images < 1 or not 0 <= fraction <= 1:
+        raise ValueError(f"wilson_interval needs a fraction in [0, 1] of images, got {fraction} of {num_images}")
+    interval = stats.binomtest(round(fraction * num_images), num_images).proportion_ci(LEVEL, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Interval of the mean over seeds (Student's t): chance of training. None for fewer than two values."""
+    if len(values) < 2:
+        return None
+    mean = math.fsum(values) / len(values)
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    return mean - half, mean + half
+
+
+def paired_interval(num_gained: int, num_lost: int, num_images: int) -> tuple[float, float]:
+    """Interval of the difference of two fractions right on the same images: chance of the images alone.
+
+    num_gained are right only by the first, num_lost only by the second. Wald's interval after half an image was added
+    to each of the four cells (Agresti and Min 2005): unlike the plain one it is not empty where both always agree.
+    """
+    if num_images < 1 or min(num_gained, num_lost) < 0 or num_gained + num_lost > num_images:
+        raise ValueError(f"paired_interval needs counts within {num_images} images, got {num_gained} and {num_lost}")
+    number, gained, lost = num_images + 2, num_gained + 0.5, num_lost + 0.5
+    centre = (gained - lost) / number
+    half = float(stats.norm.ppf(0.5 + LEVEL / 2)) * math.sqrt(gained + lost - (gained - lost) ** 2 / number) / number
+    return max(-1.0, centre - half), min(1.0, centre + half)
 
 
 def chances_of_best(values: Mapping[int, Sequence[float]]) -> dict[int, float] | None:
@@ -62,17 +93,36 @@ def draw_true_means(
     return centre + kept * (means - centre) + spread, weights / weights.sum()
 
 
-def measure_optimism(search_value: float, retrained: Sequence[float]) -> dict[str, float | None]:
-    """How much better the search saw a configuration than fresh seeds do at the same epoch: {optimism, low, high}.
+@dataclass(frozen=True)
+class SelectionBias:
+    """By how much the search overestimated a configuration; the interval needs two seeds."""
+
+    bias: float
+    low: float | None
+    high: float | None
+
+
+def measure_selection_bias(search_value: float, retrained: Sequence[float]) -> SelectionBias:
+    """How much better the search saw a configuration than fresh seeds do at the same epoch.
 
     The best of many looks better than it is. The 95 % interval is that of the retrained mean (Student's t over seeds).
     """
     mean, interval = math.fsum(retrained) / len(retrained), t_interval(retrained)
     low, high = (search_value - interval[1], search_value - interval[0]) if interval else (None, None)
-    return {"optimism": search_value - mean, "optimism_low": low, "optimism_high": high}
+    return SelectionBias(search_value - mean, low, high)
 
 
-def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, Any]:
+@dataclass(frozen=True)
+class McNemar:
+    """Of the same drawings: recognised by the first network alone, by the second alone, by both; and the p value."""
+
+    only_first: int
+    only_second: int
+    both: int
+    p: float
+
+
+def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> McNemar:
     """McNemar's test, exact: do two networks differ in how many of the same drawings they recognise?
 
     right_a, right_b: bool [num_images]. Only drawings that one alone recognises tell them apart; were the networks
@@ -82,13 +132,13 @@ def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> dict[str, Any]:
         raise ValueError(f"McNemar's test needs the same drawings, got {right_a.shape} and {right_b.shape}")
     only_a, only_b = int(np.sum(right_a & ~right_b)), int(np.sum(right_b & ~right_a))
     p = float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue) if only_a + only_b else 1.0
-    return {"only_first": only_a, "only_second": only_b, "both": int(np.sum(right_a & right_b)), "p": p}
+    return McNemar(only_a, only_b, int(np.sum(right_a & right_b)), p)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """p values of several tests made at once, so adjusted that 5 % is the chance of any false alarm (Holm 1979)."""
     adjusted, highest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = highest
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
     return adjusted

@@ -1,0 +1,78 @@
+"""Starts Ray on this machine, or joins a cluster of it, behind a token."""
+
+import logging
+import os
+import secrets
+import sys
+import threading
+from typing import Any
+
+from tune_sketch.trainables.importing import import_ahead
+
+# What a search imports while Ray's processes start, for which nothing then has to wait.
+OF_A_SEARCH = tuple(f"tune_sketch.{name}" for name in ("backend.ray_tune", "callbacks.tensorboard"))
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
+ENVIRONMENT = {
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # endings carry no accuracy: none is made up for a trial that diverged
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our own files are cleaner, see storage/run_directory.py
+    "RAY_AIR_NEW_OUTPUT": "0",  # its boxes, which verbose=0 does not silence
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours keeps checkpoints, see StopSignal
+    "TUNE_MAX_PENDING_TRIALS_PG": "10000",  # how many may run or wait is decided by has_room
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+DEFAULTS = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Ray would start a process per core beforehand; Tune's trials, with an environment of their own, cannot use these.
+    "RAY_prestart_worker_first_driver": "false",
+}
+
+
+def start_ray(address: str | None) -> None:
+    """Join the cluster at `address`, or start Ray on this machine alone, behind a token that only we know.
+
+    On one machine too, since Ray listens on all of its addresses, and without a token its ports run any code that a
+    stranger sends them (CVE-2023-48022). Raises ValueError when no cluster at the address takes us.
+    """
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        return  # by the search of an earlier model
+    os.environ.update(ENVIRONMENT)
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    os.environ["RAY_AUTH_MODE"] = "token"
+    if address is None:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    import ray
+    from ray._raylet import Config  # type: ignore[attr-defined]
+
+    Config.initialize("")  # read the environment again: ray may have been imported before the token was made
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what goes wrong is said by our own recorder
+    ahead = threading.Thread(target=import_ahead, args=(OF_A_SEARCH,), daemon=True)  # while Ray's processes start
+    ahead.start()
+    if address is None:
+        ray.init(address="local", include_dashboard=False, **QUIET)  # "local": not where RAY_ADDRESS points
+    else:
+        join_cluster(address)
+    ahead.join()
+
+
+def join_cluster(address: str) -> None:
+    """Connect to a Ray that runs. Raises ValueError when none answers there, or when it does not take us."""
+    import ray
+    from ray.exceptions import AuthenticationError
+
+    try:
+        ray.init(address=address, **QUIET)
+    except ConnectionError as error:
+        raise ValueError(f"--address {address}: no Ray cluster answers there ({error})") from None
+    except AuthenticationError:
+        raise ValueError(
+            f"--address {address}: that cluster asks for its token: set RAY_AUTH_MODE=token and put the token into "
+            "~/.ray/auth_token"
+        ) from None
+
+
+def list_machines() -> list[dict[str, float]]:
+    """What each machine that Ray has now offers: {"CPU": 48.0, "GPU": 4.0, ...}."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
