@@ -32,7 +32,7 @@ def explain_lines(run: RunDirectory, number: int, storage: str | None = None) ->
     return [
         f"trial {number}  {describe_ending(trial)}",
         "",
-        *source_lines(trial, trials, known),
+        *source_lines(trial, trials, known, settings.strategy),
         *configuration_lines(trial, known.get(deepest) or known_then(trial, trials, deepest)),
         *rung_lines(trial, rungs, settings.reduction_factor, SAMPLERS[settings.strategy].stops_trials),
         *finalist_lines(trial, history),
@@ -53,40 +53,42 @@ def known_then(trial: Trial, trials: Sequence[Trial], rung: int) -> Known:
     known = [
         (epoch.val_top1, other)
         for other in trials
-        if (epoch := other.epoch_at(rung)) is not None and epoch.recorded_at < trial.started_at
+        if (epoch := other.epoch_at(rung)) is not None and epoch.recorded_at <= trial.started_at and other.number != trial.number
     ]
     return sorted(known, key=lambda pair: (-pair[0], pair[1].number))
 
 
-def source_lines(trial: Trial, trials: Sequence[Trial], known: dict[int, Known]) -> list[str]:
+def source_lines(trial: Trial, trials: Sequence[Trial], known: dict[int, Known], strategy: str) -> list[str]:
     """Where the configuration came from."""
     source = trial.source
     counts = ", ".join(f"{len(values)} at epoch {rung}" for rung, values in known.items() if values) or "none"
     if source.kind == "paper":
-        return ["source    the paper's own configuration, which is always tried first"]
+        return ["why       the paper's own configuration, which is always tried first"]
     if source.kind == "warm-start":
-        return [f"source    among the best of an earlier search: trial {source.trial} of {source.run} (--warm-start)"]
+        return [f"why       among the best of an earlier search: trial {source.trial} of {source.run} (--warm-start)"]
     if source.kind == "one-factor":
         return one_factor_lines(trial, trials)
+    if source.kind == "random" and strategy == "random":
+        return ["why       drawn at random: --strategy random looks at no value"]
     if source.kind == "random":
         return [
-            "source    drawn at random, like every trial until the strategy has enough values, and some after",
+            "why       drawn at random, like every trial until the strategy has enough values, and some after",
             f"values    known then: {counts}",
         ]
     if source.rung is None:
         return [
-            "source    TPE of each trial's last value, whatever its epoch (--strategy tpe)",
+            "why       TPE of each trial's last value, whatever its epoch (--strategy tpe)",
             f"values    {source.num_values} trials had ended then",
         ]
     if source.parent is not None:
         parent = trials[source.parent]
         kept = [name for name, value in trial.params.items() if parent.params.get(name) == value]
         lines = [
-            f"source    a mutation of trial {parent.number}, the best at epoch {source.rung} then",
+            f"why       a mutation of trial {parent.number}, the best at epoch {source.rung} then",
             f"kept      {', '.join(kept) or 'nothing'}",
         ]
     else:
-        lines = [f"source    Optuna's TPE, from the values at epoch {source.rung}"]
+        lines = [f"why       Optuna's TPE, from the values at epoch {source.rung}"]
     values = known.get(source.rung) or known_then(trial, trials, source.rung)
     if values:
         lines.append(
@@ -108,7 +110,7 @@ def one_factor_lines(trial: Trial, trials: Sequence[Trial]) -> list[str]:
     by_loss = source.compared_by == "val_loss"
     judged = "validation loss" if by_loss else "validation top-1"
     lines = [
-        f"source    {what} (step {source.step}{pass_text})",
+        f"why       {what} (step {source.step}{pass_text})",
         f"compared  by {judged} after epoch {source.num_epochs}:",
     ]
     rows = []
