@@ -67,9 +67,7 @@ def test_the_same_events_come_out(recorded):
         if proposal is None:
             return None
         trial = journal.add_trial(proposal, derive_seed(recorded["seed"], "trial", len(journal.trials)))
-        source = {
-            k: list(v) if isinstance(v, tuple) else v for k, v in vars(trial.source).items() if v is not None
-        }
+        source = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(trial.source).items() if v is not None}
         seen.events.append(
             ["suggest", round(backend.now, 6), trial.number, trial.config, trial.params, trial.seed, source]
         )

@@ -53,7 +53,9 @@ def known_then(trial: Trial, trials: Sequence[Trial], rung: int) -> Known:
     known = [
         (epoch.val_top1, other)
         for other in trials
-        if (epoch := other.epoch_at(rung)) is not None and epoch.recorded_at <= trial.started_at and other.number != trial.number
+        if (epoch := other.epoch_at(rung)) is not None
+        and epoch.recorded_at <= trial.started_at
+        and other.number != trial.number
     ]
     return sorted(known, key=lambda pair: (-pair[0], pair[1].number))
 

@@ -19,7 +19,7 @@ from tune_sketch.callbacks.progress import Progress
 from tune_sketch.config.plan import Inputs, describe_data, expected_epochs
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.config.settings import Settings
-from tune_sketch.events import Trial
+from tune_sketch.events import Source, Trial
 from tune_sketch.retraining.finalists import choose_finalists
 from tune_sketch.retraining.racing import Race
 from tune_sketch.samplers import SAMPLERS, Sampler
@@ -31,7 +31,6 @@ from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.schedulers.rungs import rung_epochs
 from tune_sketch.schedulers.stop_signal import StopSignal
 from tune_sketch.search_spaces import SpaceLimits, known_space, paper_configuration
-from tune_sketch.events import Source
 from tune_sketch.storage.database import mask_password, open_database, open_log
 from tune_sketch.storage.facts import Facts, GpuSharing, read_facts, write_facts
 from tune_sketch.storage.journal import Journal
@@ -126,9 +125,7 @@ def open_run(run: RunDirectory, backend: Backend, storage: str | None) -> OpenRu
     write_facts(run, facts)
     journal = Journal(open_storage(run, facts, storage), facts.study_name)
     settings = facts.settings
-    screen = Progress(
-        settings.num_samples, expected_epochs(settings), settings.num_retrainings * settings.max_epochs
-    )
+    screen = Progress(settings.num_samples, expected_epochs(settings), settings.num_retrainings * settings.max_epochs)
     screen.watch([*journal.trials, *journal.retrainings.values()])
     screen.print_line(f"run directory  {run.path}\nTensorBoard    tensorboard --logdir {run.tensorboard}")
     backend.start()
@@ -267,4 +264,6 @@ def finish(work: OpenRun) -> None:
     """Choose on validation, then score every retrained network on the test split that has not been, and write it."""
     from tune_sketch.retraining.testing import read_test_split
 
-    read_test_split(work.directory, work.facts, work.journal, work.backend, work.allocate(work.settings.num_retrainings))
+    read_test_split(
+        work.directory, work.facts, work.journal, work.backend, work.allocate(work.settings.num_retrainings)
+    )

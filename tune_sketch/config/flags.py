@@ -68,7 +68,8 @@ def add_settings(parser: argparse.ArgumentParser, names: typing.Iterable[str]) -
 def plain_type(hint: Any) -> type:
     """The type that a flag's text is turned into: int of `int | None`, tuple of `tuple[str, ...] | int | None`."""
     first = typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
-    return typing.get_origin(first) or first
+    kind: type = typing.get_origin(first) or first
+    return kind
 
 
 def read_models(names: list[str] | None) -> list[str]:
@@ -88,9 +89,10 @@ def given_choices(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that were given as flags, by name."""
     choices = {name: getattr(arguments, name, None) for name in FLAGS}
     for name, flag in FLAGS.items():
-        if flag.parse is not None and choices[name] is not None:
+        text = choices[name]
+        if flag.parse is not None and text is not None:
             try:
-                choices[name] = flag.parse(choices[name])
+                choices[name] = flag.parse(text)
             except ValueError as error:
                 raise ValueError(f"{flag.spelling(name)}: {error}") from None
     choices["classes"] = read_classes(choices["classes"])
@@ -114,7 +116,7 @@ def make_settings(model: str, choices: dict[str, Any]) -> Settings:
 
 
 def resolve_choices(choices: dict[str, Any]) -> dict[str, Any]:
-    """The choices of a resume with paths as settings hold them, so that the same place written otherwise is the same."""
+    """The choices of a resume with absolute paths, as settings hold them."""
     resolved = dict(choices)
     for name in ("data", "weights"):
         if name in resolved and Path(resolved[name]).expanduser().exists():

@@ -98,8 +98,8 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
         f"trials    {trials}",
         f"epochs    at most {settings.num_samples * settings.max_epochs}, "
         f"about {settings.num_samples * expected_epochs(settings):.0f} expected",
-        f"retrain   {settings.finalists + 1} finalists raced in at most {settings.num_retrainings} retrainings on fresh "
-        f"seeds, {settings.num_retrainings * settings.max_epochs} epochs",
+        f"retrain   {settings.finalists + 1} finalists raced in at most {settings.num_retrainings} retrainings on "
+        f"fresh seeds, {settings.num_retrainings * settings.max_epochs} epochs",
     ]
     if settings.warm_start:
         lines.append(f"warm      begins with the best of {', '.join(settings.warm_start)}")

@@ -73,12 +73,8 @@ class Settings:
     skip_bad_images: bool = setting(
         "go on without unreadable images, and record them", False, metavar=None, on_resume="fixed"
     )
-    download: bool = setting(
-        "with --data quickdraw: fetch the chosen classes", False, metavar=None, on_resume="fixed"
-    )
-    weights: str = setting(
-        f"initial weights: {', '.join(WEIGHTS)} or a file", "auto", metavar="W", on_resume="fixed"
-    )
+    download: bool = setting("with --data quickdraw: fetch the chosen classes", False, metavar=None, on_resume="fixed")
+    weights: str = setting(f"initial weights: {', '.join(WEIGHTS)} or a file", "auto", metavar="W", on_resume="fixed")
     strategy: str = setting(
         f"how to search: {', '.join(SAMPLERS)} (default: incumbent)",
         "incumbent",
@@ -234,9 +230,7 @@ def resolve_paths(settings: Settings) -> Settings:
         value = getattr(settings, name)
         if value not in known and Path(value).expanduser().exists():
             changes[name] = str(Path(value).expanduser().resolve())
-    changes["warm_start"] = tuple(
-        str(Path(run).expanduser().resolve()) for run in dict.fromkeys(settings.warm_start)
-    )
+    changes["warm_start"] = tuple(str(Path(run).expanduser().resolve()) for run in dict.fromkeys(settings.warm_start))
     settings = dataclasses.replace(settings, **changes)
     if settings.data not in DATASETS and not Path(settings.data).exists():
         raise ValueError(
@@ -263,9 +257,7 @@ def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
         if FLAGS[name].on_resume == "fixed" and value != getattr(settings, name)
     ]
     if refused:
-        raise ValueError(
-            f"these cannot change in a resumed search: {', '.join(refused)}. Start a new search for them."
-        )
+        raise ValueError(f"these cannot change in a resumed search: {', '.join(refused)}. Start a new search for them.")
     for name, value in changes.items():
         if FLAGS[name].on_resume == "grows" and value < getattr(settings, name):
             raise ValueError(

@@ -7,7 +7,6 @@ from tune_sketch.events import Trial
 from tune_sketch.statistics import chances_of_best
 from tune_sketch.storage.journal import Journal, retraining_key
 
-
 FIRST_SEEDS = 2  # of every finalist, before any is left behind
 LEAST_CHANCE = 0.05  # of being the best, under which a finalist gets no more seeds
 
@@ -23,7 +22,9 @@ def plan_race(finalists: Sequence[int], retrainings: Mapping[str, Trial], mean_s
     first = min(FIRST_SEEDS, mean_seeds)
     plan = [(number, index) for index in range(1, first + 1) for number in finalists]
     racing, index = list(finalists), first
-    while all(retraining_key(*pair) in retrainings and not retrainings[retraining_key(*pair)].is_unfinished for pair in plan):
+    while all(
+        retraining_key(*pair) in retrainings and not retrainings[retraining_key(*pair)].is_unfinished for pair in plan
+    ):
         values = values_on_seeds(finalists, retrainings, index)
         chances = chances_of_best(values)
         if chances is not None:

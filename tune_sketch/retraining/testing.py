@@ -31,7 +31,8 @@ def read_test_split(run: RunDirectory, facts: Facts, journal: Journal, backend: 
         # The choice is recorded before the test split is touched, and every reading of it is counted.
         journal.note("test_readings", [*readings, {"chosen": chosen, "networks": [trial.key for trial in unread]}])
         jobs = [
-            (job_of(trial, run, facts, workers), str((run.retrained / f"{trial.key}.pt").absolute())) for trial in unread
+            (job_of(trial, run, facts, workers), str((run.retrained / f"{trial.key}.pt").absolute()))
+            for trial in unread
         ]
         for key, result, probabilities in backend.score_on_test(jobs, workers):
             np.savez_compressed(run.test_probabilities(key), probabilities=probabilities)

@@ -10,8 +10,8 @@ from optuna.samplers import RandomSampler
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Config, Proposal, Source, Trial
 from tune_sketch.samplers.base import Sampler, SearchTask, ask, propose_at_random
-from tune_sketch.samplers.history_tpe import HistorySampler
 from tune_sketch.samplers.history_tpe import History as RungHistory
+from tune_sketch.samplers.history_tpe import HistorySampler
 from tune_sketch.storage.history import History
 
 MIN_VALUES = 8  # a rung with fewer values is not used

@@ -5,7 +5,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tune_sketch.callbacks.base import Callback
-from tune_sketch.events import DeathReport, Ending, EndingReport, Epoch, EpochReport, NotWrittenReport, Report, Trial, Verdict
+from tune_sketch.events import (
+    DeathReport,
+    Ending,
+    EndingReport,
+    Epoch,
+    EpochReport,
+    NotWrittenReport,
+    Report,
+    Trial,
+    Verdict,
+)
 from tune_sketch.schedulers.asha import ASHA
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.storage.journal import PATIENCE_SECONDS, Journal

@@ -15,8 +15,12 @@ VALUES = {("strategy", "rung-tpe"): "incumbent", ("protocol", "study"): "paper"}
 
 def upgrade_search(old: dict[str, Any]) -> dict[str, Any]:
     """search.json of version 0.1 in the present format."""
-    settings = {SETTINGS.get(name, name): VALUES.get((name, str(value)), value) for name, value in old["settings"].items()}
-    data = {name: value for name, value in old["data"].items() if name not in ("num_classes", "num_skipped", "stand_in")}
+    settings = {
+        SETTINGS.get(name, name): VALUES.get((name, str(value)), value) for name, value in old["settings"].items()
+    }
+    data = {
+        name: value for name, value in old["data"].items() if name not in ("num_classes", "num_skipped", "stand_in")
+    }
     sessions = []
     for sitting in old["sittings"]:
         session = dict(sitting)
