@@ -50,9 +50,7 @@ def prepare_inputs(settings: SearchSettings) -> Inputs:
         seed=settings.seed,
         class_names=data.class_names,
     )
-    from tune_sketch.trainables.networks.weights import (
-        resolve_weights,  # imports torch: after the data, whose errors come fast
-    )
+    from tune_sketch.trainables.networks.find_weights import resolve_weights
 
     weights = resolve_weights(settings.model, settings.weights)
     check_model_fits(settings)

@@ -60,7 +60,7 @@ class SearchSettings:
     seed: int = 0
     confirm_top: int = 2
     confirm_seeds: int = 3
-    frozen_views: int = 0  # augmented views to reuse, see FrozenViews; 0: only where nothing is augmented
+    frozen_views: int = 0  # augmented views to reuse, see CachePolicy; 0: only where nothing is augmented
     checkpoint_epochs: int = 1
     max_failures: int = 3
 
