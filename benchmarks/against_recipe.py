@@ -20,6 +20,7 @@ import psutil
 
 from benchmarks.limit import CONFIG
 from benchmarks.machine import busy_seconds, cpu_seconds, describe, read_rows, result_path, write_result
+from tune_sketch.events import Job
 from tune_sketch.storage.run_directory import write_csv
 
 IMAGE_PX, NUM_CLASSES = 64, 20
@@ -204,7 +205,7 @@ def train_one(job: dict[str, Any]) -> dict[str, float]:
         from tune_sketch.trainables.trial import SketchTrial
 
         trainable: Any = SketchTrial
-        config = our_job(job)
+        config: dict[str, Any] = {"job": our_job(job)}
     else:
         from benchmarks.recipe import train_by_recipe
 
@@ -213,7 +214,9 @@ def train_one(job: dict[str, Any]) -> dict[str, float]:
 
     class Clock(tune.Callback):
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
-            arrived.append((time.perf_counter(), result | result.get("metrics", {})))
+            if job["way"] == "ours":
+                result = {"epoch": result["report"].number, **result["report"].metrics}
+            arrived.append((time.perf_counter(), result))
 
     start = time.perf_counter()
     tune.Tuner(
@@ -236,23 +239,28 @@ def train_one(job: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def our_job(job: dict[str, Any]) -> dict[str, Any]:
+def our_job(job: dict[str, Any]) -> Job:
     """The job that a search would make."""
-    key = f"{job['model']}-{job['seed']}"
     folder = tempfile.mkdtemp(dir=job["results"], prefix="checkpoints-")  # a repeated round begins anew, too
-    return {name: job[name] for name in ("model", "config", "seed", "splits", "num_threads", "gpus")} | {
-        "key": key,
-        "data_cache": job["cache"],
-        "checkpoints": folder,
-        "checkpoint_epochs": 1,
-        "stop_file": f"{folder}/stop",
-        "weights_path": None,
-        "pretrained": False,
-        "frozen_views": 0,
-        "views_seed": 0,
-        "invert": True,
-        "num_processes": 1,
-    }
+    return Job(
+        key=f"{job['model']}-{job['seed']}",
+        model=job["model"],
+        config=job["config"],
+        seed=job["seed"],
+        data=job["cache"],
+        splits=job["splits"],
+        checkpoints=folder,
+        checkpoint_epochs=1,
+        stop_file=f"{folder}/stop",
+        weights=None,
+        pretrained=False,
+        invert=True,
+        frozen_views=0,
+        views_seed=0,
+        num_threads=job["num_threads"],
+        num_processes=1,
+        gpus=job["gpus"],
+    )
 
 
 def report(rows: list[dict[str, Any]]) -> tuple[list[str], int]:

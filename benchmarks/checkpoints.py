@@ -18,9 +18,10 @@ from benchmarks.machine import describe, write_result
 from tests.killing import spread
 from tune_sketch.search_spaces import configuration_of, study_configuration
 from tune_sketch.search_spaces.common import SpaceLimits
+from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
 from tune_sketch.trainables.checkpoints import read_newest_checkpoint, write_checkpoint
-from tune_sketch.trainables.networks.architecture import build_model
-from tune_sketch.trainables.training import SplitArrays, TrainingSplits, fit
+from tune_sketch.trainables.networks.build import build_model
+from tune_sketch.trainables.training import fit
 
 MODELS = ("baseline", "resnet50")
 IMAGE_PX, NUM_CLASSES = 64, 125

@@ -31,9 +31,11 @@ from tune_sketch.data.splits import make_splits
 from tune_sketch.search_spaces import SPACES
 from tune_sketch.search_spaces.common import STUDY_AUGMENTATION
 from tune_sketch.storage.run_directory import write_csv
-from tune_sketch.trainables.networks.architecture import build_model
-from tune_sketch.trainables.speed.feature_cache import FrozenViews
-from tune_sketch.trainables.training import SplitArrays, TrainingSplits, default_device, fit
+from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
+from tune_sketch.trainables.networks.build import build_model
+from tune_sketch.trainables.speed.devices import default_device
+from tune_sketch.trainables.speed.feature_cache import CachePolicy
+from tune_sketch.trainables.training import fit
 
 CONFIG = {
     "optimizer": "adam",
@@ -121,14 +123,14 @@ def begin(
     weights: Path | None,
     seed: int,
     config: dict[str, Any],
-    views: FrozenViews | None,
+    views: CachePolicy | None,
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """The epochs of one training of a network with frozen layers."""
     torch.manual_seed(seed)
     path = None if weights is None else str(weights)
     network = build_model(model, splits.num_classes, freeze=config["freeze"], weights_path=path)
     device = default_device()
-    return fit(network, splits, config, seed=seed, device=device, pretrained=True, frozen_views=views)
+    return fit(network, splits, config, seed=seed, device=device, pretrained=True, cache_policy=views)
 
 
 def measure_speed(
@@ -143,7 +145,7 @@ def measure_speed(
         config = CONFIG | {"epochs": 3 + repeats, "freeze": freeze}
         folder = root / f"speed-{model}-{freeze}"
         ordinary = begin(model, splits, None, 0, config, None)
-        reusing = begin(model, splits, None, 0, config, FrozenViews(1, 0, least_speedup=0.0, root=folder))
+        reusing = begin(model, splits, None, 0, config, CachePolicy(1, 0, least_speedup=0.0, root=folder))
         next(ordinary)  # both begin with an ordinary epoch, which warms up
         next(reusing)
         filling = next(reusing)[0]["epoch_seconds"]
@@ -166,7 +168,7 @@ def measure_accuracy(model: str, plan: Transfer, request: DataRequest, root: Pat
         splits = load(request, seed, (12, 8))
         config = CONFIG | {"freeze": freeze, "epochs": plan.epochs, "learning_rate": plan.learning_rate}
         for num_views in (0, *NUM_VIEWS):
-            views = FrozenViews(num_views, seed, least_speedup=0.0, root=root / "views")
+            views = CachePolicy(num_views, seed, least_speedup=0.0, root=root / "views")
             start = time.perf_counter()
             *_, (metrics, _) = begin(model, splits, weights, seed, config, views)
             assert metrics["frozen_views"] == num_views

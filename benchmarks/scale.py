@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,7 +47,7 @@ from tune_sketch.search_spaces import SPACES
 from tune_sketch.search_spaces.common import SpaceLimits
 from tune_sketch.storage.journal import Journal, Record
 from tune_sketch.storage.run_directory import RunDirectory, write_csv, write_json
-from tune_sketch.trainables.trial import find_place
+from tune_sketch.trainables.trial import this_worker
 
 MODEL, FACTOR = "baseline", 3
 RAY_EPOCHS, SIMULATED_EPOCHS = 50, 9  # of a trial at most; of the short ones most are stopped after the first
@@ -72,7 +73,7 @@ class SleepingTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         time.sleep(json.loads(Path(self.job["pace"]).read_text()))
         self.epoch += 1
-        return pretended_result(self.job, self.epoch, find_place())
+        return pretended_result(self.job, self.epoch, asdict(this_worker()))
 
 
 def pretended_result(job: dict[str, Any], epoch: int, place: dict[str, Any]) -> dict[str, Any]:

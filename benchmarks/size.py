@@ -157,8 +157,9 @@ def train(path: Path, num_images: int, num_epochs: int) -> dict[str, Any]:
     from torch import nn
 
     from benchmarks.limit import CONFIG
+    from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
     from tune_sketch.trainables.speed.devices import keep_freed_memory
-    from tune_sketch.trainables.training import SplitArrays, TrainingSplits, fit
+    from tune_sketch.trainables.training import fit
 
     keep_freed_memory()
     torch.set_num_threads(1)

@@ -24,6 +24,7 @@ from tune_sketch.callbacks.progress import Progress
 from tune_sketch.config.flags import make_settings
 from tune_sketch.config.plan import prepare_inputs
 from tune_sketch.config.settings import STRATEGIES, derive_seed
+from tune_sketch.events import Job
 from tune_sketch.schedulers.rungs import expected_epochs, rank_trials, rung_epochs
 from tune_sketch.search import create_run, search_trials
 from tune_sketch.storage.journal import Journal, Record
@@ -69,21 +70,20 @@ def cut(trials: list[Record], num_epochs: int) -> list[Record]:
     return earlier
 
 
-def retrain(job: dict[str, Any]) -> tuple[float, float]:
+def retrain(job: Job) -> tuple[float, float]:
     """(validation top-1, test top-1) of one training to its end."""
     from tune_sketch.data import open_data
     from tune_sketch.data.splits import read_splits
-    from tune_sketch.trainables.training import evaluate, fit, predict_probabilities
-    from tune_sketch.trainables.trial import open_job
+    from tune_sketch.trainables.evaluation import evaluate, predict_probabilities
+    from tune_sketch.trainables.job import open_job
+    from tune_sketch.trainables.training import fit
 
     model, splits, device = open_job(job)
-    for metrics, _ in fit(model, splits, job["config"], seed=job["seed"], device=device):
+    for metrics, _ in fit(model, splits, job.config, seed=job.seed, device=device):
         value = metrics["val_top1"]
-    data = open_data(Path(job["data_cache"]))
-    test = read_splits(Path(job["splits"]), data).test
-    probabilities = predict_probabilities(
-        model, data.images[test], device=device, invert=job["invert"], pretrained=False
-    )
+    data = open_data(Path(job.data))
+    test = read_splits(Path(job.splits), data).test
+    probabilities = predict_probabilities(model, data.images[test], device=device, invert=job.invert, pretrained=False)
     return value, evaluate(probabilities, data.labels[test])["top1"]
 
 

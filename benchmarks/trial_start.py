@@ -137,7 +137,7 @@ def train_once(config: dict[str, Any], data: str) -> None:
     from ray import tune
 
     from tune_sketch.data import open_data
-    from tune_sketch.trainables.networks.architecture import build_model
+    from tune_sketch.trainables.networks.build import build_model
 
     opened = open_data(Path(data))
     images = torch.tensor(opened.images).unsqueeze(1).expand(-1, 3, -1, -1) / 255

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.curves import NUM_EPOCHS, make_curve
-from tests.support.jobs import make_job
+from tests.support.untrained import make_job
 from tune_sketch.backend.simulated import SimulatedBackend
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Epoch, Source, Trial

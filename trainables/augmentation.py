@@ -29,7 +29,7 @@ def augment(images: Tensor, config: Mapping[str, Any], generator: torch.Generato
     ink = images if invert else 1 - images  # from here on what is not drawn is 0, also outside the paper
     if warps:
         matrices = warp_matrices(draws, config).to(images.device, images.dtype)
-        places = warp_places(matrices, ink.shape[-2], ink.shape[-1])
+        places = sampling_grid(matrices, ink.shape[-2], ink.shape[-1])
         ink = F.grid_sample(ink, places, mode="bilinear", padding_mode="zeros", align_corners=False)
     if config["pen_width"]:
         ink = change_pen_width(ink, (2 * draws[:, 7] - 1) * config["pen_width"])
@@ -58,7 +58,7 @@ def warp_matrices(draws: Tensor, config: Mapping[str, Any]) -> Tensor:
     return torch.stack([upper, lower], dim=1)
 
 
-def warp_places(matrices: Tensor, height_px: int, width_px: int) -> Tensor:
+def sampling_grid(matrices: Tensor, height_px: int, width_px: int) -> Tensor:
     """Where each new pixel's ink comes from, [B, H, W, 2] as (x, y), for affine maps [B, 2, 3].
 
     The same as `F.affine_grid(align_corners=False)`, ten times faster on a CPU: a place is a sum of one

@@ -5,13 +5,14 @@ import torch
 from torch import Tensor, nn
 
 from tune_sketch.trainables.batches import BatchSource, SplitArrays, ordered_batches
-from tune_sketch.trainables.networks.architecture import LaterLayers, check_image_px
+from tune_sketch.trainables.networks.architecture import architecture_of, check_image_px
+from tune_sketch.trainables.networks.freezing import TrainableTail
 from tune_sketch.trainables.speed.devices import (
     autocast,
     free_cached_memory,
     is_out_of_memory,
     memory_format,
-    place_model,
+    move_to_device,
 )
 
 # torchvision's ImageNet statistics of red, green and blue, for weights that were trained with them.
@@ -35,9 +36,9 @@ def normalise(images: Tensor, model: nn.Module, pretrained: bool) -> Tensor:
     weights of a network that has ImageNet weights, else divided by a constant. Whether ink is bright or
     dark is kept. Stored activations come from normalised drawings and are given back as they are.
     """
-    if isinstance(model, LaterLayers):
+    if isinstance(model, TrainableTail):
         return images
-    architecture = getattr(model, "architecture", None)
+    architecture = architecture_of(model)
     layout = memory_format(images.device)
     if pretrained and (architecture is None or architecture.imagenet is not None):
         mean = images.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
@@ -86,7 +87,7 @@ def predict_probabilities(
     """
     check_image_px(model, min(images.shape[1:]))
     device = torch.device(device)
-    place_model(model, device)
+    move_to_device(model, device)
     labels = np.zeros(len(images), dtype=np.int64)
     source = BatchSource(SplitArrays(images, labels), device)
     logits = compute_logits(model, source, pretrained=pretrained, batch_size=batch_size)

@@ -1,4 +1,4 @@
-"""Explains why a configuration was tried and why it was stopped, reading only: python -m tune_sketch.explain RUN TRIAL."""
+"""Explains why a trial was tried and why it was stopped, reading only: python -m tune_sketch.explain RUN TRIAL."""
 
 import argparse
 import math

@@ -1,4 +1,4 @@
-"""Carries out a search, from a run directory that holds its settings to one that holds its results: the straight line."""
+"""Carries out a search: from a run directory that holds its settings to one that holds its results."""
 
 import datetime
 import os

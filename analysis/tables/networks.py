@@ -25,7 +25,7 @@ def tabulate_parameters(run: RunData) -> Rows:
     """Parameters of the chosen network, counted in its weights, and the way from them to the study's number."""
     if run.best_model is None:
         return []
-    from tune_sketch.trainables.networks.architecture import known_architecture
+    from tune_sketch.trainables.networks.registry import known_architecture
 
     network, trainable = run.best_model.network, count_parameters(run)
     assert trainable is not None

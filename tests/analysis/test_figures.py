@@ -24,7 +24,7 @@ from tune_sketch.data.doodles import render_doodle
 from tune_sketch.inference.grad_cam import first_layer_channels, map_activations, overlay
 from tune_sketch.inference.model import BestModel
 from tune_sketch.storage.run_directory import read_csv
-from tune_sketch.trainables.networks.architecture import build_model
+from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.networks.registry import ARCHITECTURES
 
 

@@ -1,6 +1,7 @@
 """Which cores, threads and GPUs a trial gets, and how many trials share a GPU; no machine here has one."""
 
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -21,7 +22,7 @@ from tune_sketch.trainables.speed.throughput import (
     fit_into_memory,
     measure_packing,
 )
-from tune_sketch.trainables.trial import device_of, time_epoch
+from tune_sketch.trainables.trial import time_epoch
 
 GIB = 2**30
 
@@ -178,10 +179,10 @@ def test_a_trial_is_held_to_its_fraction_of_the_memory(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device=None: (10 * GIB, 16 * GIB))
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", fractions.append)
     monkeypatch.setattr(devices, "default_device", lambda: "cuda")
-    assert device_of({"gpus": 1.0}) == device_of({"gpus": 2.0}) == "cuda"
+    assert devices.device_of(1.0) == devices.device_of(2.0) == "cuda"
     assert fractions == []
-    assert device_of({"gpus": 0.0}) == "cpu"
-    assert device_of({"gpus": 0.25}) == "cuda"
+    assert devices.device_of(0.0) == "cpu"
+    assert devices.device_of(0.25) == "cuda"
     (fraction,) = fractions
     assert 4 * (fraction * 16 * GIB + devices.CUDA_CONTEXT_BYTES) == pytest.approx(16 * GIB), "four fit"
     monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda: fraction)
@@ -194,7 +195,7 @@ def test_a_dry_run_times_an_epoch_or_says_why_it_cannot():
     job = make_job("baseline", 32, num_threads=1)
     assert time_epoch(job) > 0
     with pytest.raises(ValueError, match="cannot be trained: ValueError: unknown optimizer 'adm'"):
-        time_epoch(job | {"config": job["config"] | {"optimizer": "adm"}})
+        time_epoch(replace(job, config=job.config | {"optimizer": "adm"}))
 
 
 @pytest.mark.slow

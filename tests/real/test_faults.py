@@ -5,16 +5,17 @@ import os
 import shutil
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.support.damage import RunsCode, vouch_for
 from tests.support.postgres import PASSWORD, start_postgres
 from tests.support.processes import end_family, wait_until_gone
 from tests.support.real_search import Search, copy_program, mounted, output_of, read_only
 from tests.support.recorded import check_complete, count_epochs, snapshot
-from tests.trainables.test_checkpoints import RunsCode, vouch_for
 from tune_sketch.backend.execution import make_job
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.trainables.checkpoints import checkpoint_files, read_newest_checkpoint
@@ -41,12 +42,12 @@ def search(tmp_path):
 
 def train_undisturbed(run: RunDirectory, key: str, folder: Path, records: dict) -> list[dict]:
     """Metrics of a training from its first to its last epoch in this process, without Ray or checkpoints."""
-    from tune_sketch.trainables.trial import start
+    from tune_sketch.trainables.job import start
 
     num_threads = torch.get_num_threads()
     try:
         job = make_job(records[key], run, run.read_search(), run.read_settings(), 1, 1.0)
-        epochs, metrics = start(job | {"checkpoints": str(folder / "none")})
+        epochs, metrics = start(replace(job, checkpoints=str(folder / "none")))
         assert metrics is None
         return [metrics for metrics, _ in epochs]
     finally:
@@ -113,12 +114,10 @@ def test_weights_that_are_code_are_refused_and_not_run(search, tmp_path):
 
 def test_an_error_in_every_trial_ends_the_search_early(search, tmp_path):
     program = copy_program(tmp_path / "program")
-    path = program / "trainables" / "baseline.py"
-    path.write_text(path.read_text() + "\n\ndef build(num_classes, dropout):\n    raise KeyError('my mistake')\n")
-    registry = program / "trainables" / "networks.py"
-    registry.write_text(
-        registry.read_text() + "\nimport dataclasses\nfrom trainables import baseline\n"
-        'ARCHITECTURES["baseline"] = dataclasses.replace(ARCHITECTURES["baseline"], build=baseline.build)\n'
+    path = program / "trainables" / "networks" / "baseline.py"
+    path.write_text(
+        path.read_text() + "\n\ndef build(num_classes, dropout):\n    raise KeyError('my mistake')\n\n\n"
+        "import dataclasses\nARCHITECTURE = dataclasses.replace(ARCHITECTURE, build=build)\n"
     )
     search.environment["PYTHONPATH"] = str(program)
     text = search.finish(search.start("--num-samples", 12), expected_code=2)

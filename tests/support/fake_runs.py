@@ -126,7 +126,7 @@ def add_confirmation(run: RunDirectory, journal: Journal, *, seeds: int = 2) -> 
 
     from tune_sketch.retraining.results import write_results
     from tune_sketch.trainables.evaluation import evaluate
-    from tune_sketch.trainables.networks.architecture import build_model
+    from tune_sketch.trainables.networks.build import build_model
 
     search, settings = run.read_search(), run.read_settings()
     data = open_data(Path(search["data"]["cache"]))

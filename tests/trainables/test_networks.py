@@ -1,4 +1,4 @@
-"""Contract of every network: shapes, names, freeze points, and the study's parameter counts."""
+"""Contract of every network: shapes, names, freeze points, and the paper's parameter counts."""
 
 import itertools
 
@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from tune_sketch.search_spaces import SPACES
-from tune_sketch.trainables.networks.architecture import build_model, check_image_px, freeze_layers, set_training_mode
+from tune_sketch.trainables.networks.architecture import check_image_px
+from tune_sketch.trainables.networks.build import build_model
+from tune_sketch.trainables.networks.freezing import freeze_layers, set_training_mode
 from tune_sketch.trainables.networks.registry import ARCHITECTURES
 
 MODELS = list(ARCHITECTURES)
@@ -31,12 +33,12 @@ def count_convolution_outputs(model: nn.Module) -> int:
     return sum(module.out_channels for module in model.modules() if isinstance(module, nn.Conv2d))
 
 
-def test_study_table_1_baseline() -> None:
+def test_paper_table_1_baseline() -> None:
     assert count_parameters(build_shapes("baseline", 133)) == 231_717
     assert count_parameters(build_shapes("baseline", 125)) == 227_613
 
 
-def test_study_table_1_resnet50() -> None:
+def test_paper_table_1_resnet50() -> None:
     model = build_shapes("resnet50", 125)
     assert count_parameters(model) == 23_764_157
     assert count_running_statistics(model) == 53_120
@@ -46,7 +48,7 @@ def test_study_table_1_resnet50() -> None:
     assert 23_764_157 + 53_120 + 26_560 == 23_843_837
 
 
-def test_study_table_1_densenet121() -> None:
+def test_paper_table_1_densenet121() -> None:
     model = build_shapes("densenet121", 125)
     assert count_parameters(model) == 7_081_981
     assert count_running_statistics(model) == 83_648

@@ -21,15 +21,10 @@ from tests.support.small_training import (
 )
 from tune_sketch.search_spaces import SPACES, SpaceLimits
 from tune_sketch.trainables.checkpoints import read_newest_checkpoint, write_checkpoint
-from tune_sketch.trainables.evaluation import normalise, to_unit
-from tune_sketch.trainables.networks.architecture import build_model
+from tune_sketch.trainables.evaluation import evaluate, normalise, predict_probabilities, to_unit
+from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.networks.registry import ARCHITECTURES
-from tune_sketch.trainables.training import (
-    Diverged,
-    evaluate,
-    fit,
-    predict_probabilities,
-)
+from tune_sketch.trainables.training import DivergedError, fit
 
 
 class ReadRecord(dict):
@@ -215,6 +210,6 @@ def test_too_few_or_too_small_drawings() -> None:
 
 def test_divergence_is_an_ending_with_its_epoch() -> None:
     config = CONFIG | {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 1e12, "epochs": 5}
-    with pytest.raises(Diverged, match="not finite in epoch 1") as caught:
+    with pytest.raises(DivergedError, match="not finite in epoch 1") as caught:
         train(build(), splits_of(drawings()), config)
     assert caught.value.epoch == 1

@@ -39,7 +39,8 @@ class Entry:
                     os.replace(part, file)
                 finally:
                     part.unlink(missing_ok=True)
-        return np.load(file, mmap_mode="r", allow_pickle=False)
+        array: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+        return array
 
     def discard(self) -> None:
         """Let go of the entry, and remove it unless another process has it open."""

@@ -18,7 +18,7 @@ class SmallMapConv2d(nn.Conv2d):
     def forward(self, images: Tensor) -> Tensor:
         """Float [B, C, H, W] to [B, C', H', W']."""
         padding = tuple(map(int, self.padding))
-        height, width = map(count_places, images.shape[2:], self.kernel_size, self.stride, padding)
+        height, width = map(output_size, images.shape[2:], self.kernel_size, self.stride, padding)
         if images.device.type != "cpu" or height * width > SMALL_MAP_CELLS:
             return super().forward(images)
         return convolve_as_product(images, self.weight, self.bias, self.stride, padding)
@@ -43,7 +43,7 @@ def convolve_as_product(
     taps, pads = [], []
     for axis in (0, 1):
         side, size = images.shape[2 + axis], weight.shape[2 + axis]
-        num_places = count_places(side, size, stride[axis], padding[axis])
+        num_places = output_size(side, size, stride[axis], padding[axis])
         reach = (num_places - 1) * stride[axis]
         used = [tap for tap in range(size) if tap - padding[axis] < side and tap - padding[axis] + reach >= 0]
         before = padding[axis] - used[0]
@@ -59,6 +59,6 @@ def convolve_as_product(
     return F.linear(inputs, kernels, bias).permute(0, 3, 1, 2)
 
 
-def count_places(side: int, size: int, stride: int, padding: int) -> int:
+def output_size(side: int, size: int, stride: int, padding: int) -> int:
     """How many places a kernel of `size` takes along a side."""
     return (side + 2 * padding - size) // stride + 1

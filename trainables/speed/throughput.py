@@ -3,17 +3,19 @@
 import multiprocessing
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
 
+from tune_sketch.events import Job
 from tune_sketch.trainables.augmentation import augment
 from tune_sketch.trainables.batches import BatchSource, shuffled_batches
 from tune_sketch.trainables.evaluation import to_unit
-from tune_sketch.trainables.networks.architecture import set_training_mode
+from tune_sketch.trainables.job import open_job
+from tune_sketch.trainables.networks.freezing import set_training_mode
 from tune_sketch.trainables.speed.data_parallel import end_with_parent
-from tune_sketch.trainables.speed.devices import place_model
+from tune_sketch.trainables.speed.devices import move_to_device
 from tune_sketch.trainables.training import accumulate_gradients, build_optimizer, seed_epoch
 
 FEWEST_STEPS = 3  # of each training in a measurement
@@ -74,7 +76,7 @@ def choose_trials_per_device(images_per_second: list[float]) -> int:
 class JobTrainings:
     """Processes of this machine that train a job for ever, without validation or checkpoints, when told to run."""
 
-    def __init__(self, job: dict[str, Any], seconds: float = 2.0) -> None:
+    def __init__(self, job: Job, seconds: float = 2.0) -> None:
         self.job, self.seconds = job, seconds
         self.context = multiprocessing.get_context("spawn")
         self.members: list[Member] = []
@@ -115,7 +117,7 @@ class JobTrainings:
         return (used, of_device) if of_device else None
 
 
-def measure_job(job: dict[str, Any], most: int) -> dict[str, Any]:
+def measure_job(job: Job, most: int) -> dict[str, Any]:
     """`measure_packing` with a job on the device that this process was given, and the device's name."""
     with JobTrainings(job) as trainings:
         measured = measure_packing(trainings, most)
@@ -125,7 +127,7 @@ def measure_job(job: dict[str, Any], most: int) -> dict[str, Any]:
 class Member:
     """One process of JobTrainings, and what it says of itself."""
 
-    def __init__(self, context: Any, job: dict[str, Any]) -> None:
+    def __init__(self, context: Any, job: Job) -> None:
         self.running = context.Event()
         self.progress = context.Array("d", 3)  # steps, images, time of the last step
         self.memory = context.Array("q", 2)  # bytes in use on the device, bytes of the device
@@ -146,7 +148,7 @@ class Member:
             time.sleep(0.005)
 
 
-def train_for_ever(job: dict[str, Any], running: Any, progress: Any, memory: Any) -> None:
+def train_for_ever(job: Job, running: Any, progress: Any, memory: Any) -> None:
     """Train a job step by step, the first one at once and each further one only while `running` is set."""
     threading.Thread(target=end_with_parent, daemon=True).start()
     for num_images in train_steps(job):
@@ -159,24 +161,23 @@ def train_for_ever(job: dict[str, Any], running: Any, progress: Any, memory: Any
         running.wait()
 
 
-def train_steps(job: dict[str, Any]) -> Iterator[int]:
+def train_steps(job: Job) -> Iterator[int]:
     """The steps of `fit` without the rest of an epoch; yields the number of drawings of each."""
-    from tune_sketch.trainables.trial import open_job
-
     model, splits, name = open_job(job)
-    device, config = torch.device(name), job["config"]
-    place_model(model, device)
+    device = torch.device(name)
+    config: Mapping[str, Any] = job.config
+    move_to_device(model, device)
     set_training_mode(model)
     optimizer = build_optimizer(model, config, device)
     train = BatchSource(splits.train, device)
     micro_batch, epoch = config["batch_size"], 0
     while True:
         epoch += 1
-        generator = seed_epoch(job["seed"], epoch)
+        generator = seed_epoch(job.seed, epoch)
         for images, labels in train.iterate(shuffled_batches(len(splits.train), config["batch_size"], generator)):
             inputs = augment(to_unit(images), config, generator, splits.invert)
             _, micro_batch = accumulate_gradients(
-                model, inputs, labels, len(labels), config["label_smoothing"], job["pretrained"], micro_batch
+                model, inputs, labels, len(labels), config["label_smoothing"], job.pretrained, micro_batch
             )
             optimizer.step()
             optimizer.zero_grad()

@@ -75,4 +75,4 @@ def list_machines() -> list[dict[str, float]]:
     """What each machine that Ray has now offers: {"CPU": 48.0, "GPU": 4.0, ...}."""
     import ray
 
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]

@@ -71,7 +71,7 @@ class ReportScheduler(FIFOScheduler):
     """Passes on every report, and does what it is told; a process that becomes free is for the newest trial."""
 
     def __init__(self, on_report: OnReport, errors: Errors) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.on_report, self.errors = on_report, errors
 
     def __getstate__(self) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Progress:
         best, config = trial.best_epoch, trial.config
         self.print_line(
             f"{name_of(trial)}  {PHRASES[trial.status]:<15} after {len(trial.epochs)}/{config['epochs']} epochs  "
-            f"best top-1 {percent(best and best.val_top1)}  {config['optimizer']} lr {config['learning_rate']:.2g} "
+            f"best top-1 {percent(best.val_top1 if best else None)}  {config['optimizer']} lr {config['learning_rate']:.2g} "
             f"batch {config['batch_size']}" + (f"  ({trial.error})" if trial.error else "")
         )
 

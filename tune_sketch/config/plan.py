@@ -13,6 +13,8 @@ from tune_sketch.samplers import SAMPLERS
 from tune_sketch.schedulers.rungs import rung_epochs
 from tune_sketch.search_spaces import SpaceLimits
 from tune_sketch.storage.facts import DataFacts, SkippedFile, WeightsFacts
+from tune_sketch.trainables.networks.find_weights import resolve_weights
+from tune_sketch.trainables.networks.registry import known_architecture
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,6 @@ class Inputs:
 
 def prepare_inputs(settings: Settings) -> Inputs:
     """Decode (or reuse) the data, split it, find the weights. Raises ValueError for anything that is wrong."""
-    from tune_sketch.trainables.networks.find_weights import check_image_px, resolve_weights
-
     cache = prepare_data(settings.data_request())
     data = open_data(cache)
     splits = make_splits(
@@ -45,7 +45,9 @@ def prepare_inputs(settings: Settings) -> Inputs:
         class_names=data.class_names,
     )
     weights = resolve_weights(settings.model, settings.weights)
-    check_image_px(settings.model, settings.image_px)
+    least_px = known_architecture(settings.model).min_image_px
+    if settings.image_px < least_px:
+        raise ValueError(f"--image-px must be at least {least_px} for {settings.model}, got {settings.image_px}")
     facts = WeightsFacts(weights.path, weights.description, weights.pretrained)
     return Inputs(cache, publish_data(cache), data, splits, facts)
 

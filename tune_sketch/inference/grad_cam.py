@@ -41,7 +41,7 @@ def first_layer_channels(model: "BestModel", image: np.ndarray) -> np.ndarray:
     from captum.attr import LayerActivation
 
     from tune_sketch.trainables.evaluation import normalise, to_unit
-    from tune_sketch.trainables.networks.architecture import known_architecture
+    from tune_sketch.trainables.networks.registry import known_architecture
 
     network = model.network.to(model.device).eval()
     layer = network.get_submodule(known_architecture(model.architecture).first_layer)

@@ -41,7 +41,7 @@ class BestModel:
     @cached_property
     def cam_layer(self) -> str:
         """The module whose output is mapped back onto the paper: the deepest with enough cells, or else the finest."""
-        from tune_sketch.trainables.networks.architecture import known_architecture
+        from tune_sketch.trainables.networks.registry import known_architecture
 
         layers = known_architecture(self.architecture).cam_layers
         for name in layers:
@@ -72,7 +72,7 @@ def load_best(path: Path) -> BestModel:
     info: dict[str, Any] = json.loads(model_file.read_text())
     import torch
 
-    from tune_sketch.trainables.networks.architecture import build_model
+    from tune_sketch.trainables.networks.build import build_model
     from tune_sketch.trainables.speed.devices import default_device
 
     network = build_model(info["architecture"], len(info["class_names"]), dropout=info["dropout"])

@@ -22,9 +22,7 @@ def plan_race(finalists: Sequence[int], retrainings: Mapping[str, Trial], mean_s
     first = min(FIRST_SEEDS, mean_seeds)
     plan = [(number, index) for index in range(1, first + 1) for number in finalists]
     racing, index = list(finalists), first
-    while all(
-        retraining_key(*pair) in retrainings and not retrainings[retraining_key(*pair)].is_unfinished for pair in plan
-    ):
+    while all(has_ended(retrainings.get(retraining_key(*pair))) for pair in plan):
         values = values_on_seeds(finalists, retrainings, index)
         chances = chances_of_best(values)
         if chances is not None:
@@ -36,6 +34,10 @@ def plan_race(finalists: Sequence[int], retrainings: Mapping[str, Trial], mean_s
         index += 1
         plan += [(number, index) for number in racing[:left]]
     return plan
+
+
+def has_ended(trial: Trial | None) -> bool:
+    return trial is not None and not trial.is_unfinished
 
 
 def values_on_seeds(

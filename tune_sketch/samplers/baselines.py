@@ -40,8 +40,8 @@ class LastValueSampler(Sampler):
     def propose(self, number: int, history: History) -> Proposal:
         self.learn(history)
         self.study.sampler = TPESampler(seed=derive_seed(self.task.seed, "sampler", number))  # Optuna's own defaults
-        kind = "tpe" if len(self.told) >= NUM_STARTUP else "random"
-        return ask(self.task, self.study, Source(kind, num_values=len(self.told)))
+        source = Source("tpe" if len(self.told) >= NUM_STARTUP else "random", num_values=len(self.told))
+        return ask(self.task, self.study, source)
 
     def learn(self, history: History) -> None:
         """Tell the study what ended since, in the order of the last epochs."""

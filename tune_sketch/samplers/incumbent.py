@@ -99,4 +99,4 @@ def holds(distribution: BaseDistribution, value: Any) -> bool:
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    return distribution.low <= value <= distribution.high
+    return bool(distribution.low <= value <= distribution.high)

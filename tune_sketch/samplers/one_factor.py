@@ -35,8 +35,8 @@ class Step:
 
 
 class OneFactorSampler(Sampler):
-    """Optimizer by 6-epoch loss curves at fixed learning rate and decay (the paper's Fig. 4), then the learning rate by the
-    same curves (Fig. 5), then decay and the number of epochs by full trainings; `passes` times.
+    """Optimizer by 6-epoch loss curves at fixed learning rate and decay (the paper's Fig. 4), then the learning rate by
+    the same curves (Fig. 5), then decay and the number of epochs by full trainings; `passes` times.
 
     A step is decided when all of its trainings have got that far: the lowest validation loss at the curves' end, the
     highest validation top-1 of full trainings. The trainings of a step run at once; none is stopped at a rung. What

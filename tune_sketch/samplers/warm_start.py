@@ -46,7 +46,7 @@ def adapt(earlier: EarlierTrial, model: str, limits: SpaceLimits) -> Config:
     """
     space, params = known_space(model), dict(earlier.params)
     if "epochs" in params:
-        params["epochs"] = round(params["epochs"] * limits.max_epochs / earlier.max_epochs)
+        params["epochs"] = round(int(params["epochs"]) * limits.max_epochs / earlier.max_epochs)
     study = optuna.create_study(sampler=NearestSampler({**space.PAPER, **params}))
     trial = study.ask()
     space.space(trial, limits)

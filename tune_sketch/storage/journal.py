@@ -1,4 +1,4 @@
-"""Records what happens to a search, when it happens: every proposal, epoch and ending is written before it is acted on."""
+"""Records what happens to a search: every proposal, epoch and ending is written before it is acted on."""
 
 import itertools
 import math
@@ -34,8 +34,8 @@ class Journal(History):
     """The history of a search, and the only way to add to it. Exactly one process may write it.
 
     The storage holds two Optuna studies: the search's trials, which dashboards show, and the retrainings. An epoch is
-    one user attribute "epoch_0003" and one intermediate value (validation top-1, what optuna-dashboard draws), an ending
-    one user attribute and a state. What was written twice, after a write whose answer got lost, is there once.
+    one user attribute "epoch_0003" and one intermediate value (validation top-1, what optuna-dashboard draws); an
+    ending is one user attribute and a state. What was written twice, after a write whose answer got lost, is there once.
     """
 
     def __init__(

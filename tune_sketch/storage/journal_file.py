@@ -13,6 +13,9 @@ class NoLock(JournalFileOpenLock):
     Optuna's own locks are files, which a killed process leaves behind.
     """
 
+    def __init__(self) -> None:
+        pass
+
     def acquire(self) -> bool:
         return True
 

@@ -21,7 +21,7 @@ def describe_session(address: str | None) -> Session:
         started_at=time.time(),
         time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         command=(Path(sys.argv[0]).name, *map(hide_password, sys.argv[1:])),
-        versions={"python": platform.python_version()} | {name: find_version(name) for name in PACKAGES},
+        versions={"python": platform.python_version(), **{name: find_version(name) for name in PACKAGES}},
         git_commit=find_git_commit(),
         host=Host(platform.system(), platform.machine(), os.cpu_count()),
         address=address,

@@ -15,9 +15,7 @@ VALUES = {("strategy", "rung-tpe"): "incumbent", ("protocol", "study"): "paper"}
 
 def upgrade_search(old: dict[str, Any]) -> dict[str, Any]:
     """search.json of version 0.1 in the present format."""
-    settings = {
-        SETTINGS.get(name, name): VALUES.get((name, str(value)), value) for name, value in old["settings"].items()
-    }
+    settings = {SETTINGS.get(k, k): VALUES.get((k, str(value)), value) for k, value in old["settings"].items()}
     data = {
         name: value for name, value in old["data"].items() if name not in ("num_classes", "num_skipped", "stand_in")
     }
