@@ -24,7 +24,7 @@ class SketchTrial(tune.Trainable):
     The job (the `config` that Ray hands over) is plain JSON made by `make_job` (backend/execution.py): key, model,
     config, seed, paths of data, splits, weights and checkpoints. With more than one GPU the job is a team's. A step's
     result is that of `Training.step`; an error is raised only for what a retry can mend: a process that died, or a
-    machine that cannot get at the data (NotStaged).
+    machine that cannot get at the data (NotStagedError).
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -79,7 +79,7 @@ class Training:
         """Train one epoch, keep a checkpoint where one is due, and report."""
         # torch._dynamo, as an optimizer's first step would
         import_ahead(("tune_sketch.trainables.training", "torch._dynamo"))
-        from tune_sketch.data import NotStaged
+        from tune_sketch.data import NotStagedError
         from tune_sketch.trainables.checkpoints import CheckpointNotWritten
         from tune_sketch.trainables.training import Diverged, OutOfMemory
 
@@ -92,7 +92,7 @@ class Training:
         except CheckpointNotWritten as error:  # no fault of the trial: there may be room in a while
             time.sleep(1.0)
             ending, text = "not_written", str(error)
-        except NotStaged:  # perhaps this machine alone cannot reach the data: to be tried again, on another
+        except NotStagedError:  # perhaps this machine alone cannot reach the data: to be tried again, on another
             raise
         except Exception:  # an error in the code or the machine is a failed trial with its traceback
             ending, text = "failed", traceback.format_exc()

@@ -61,7 +61,7 @@ def test_folder_becomes_ink_on_zero(tmp_path):
     assert data.names[0] == "cat/0.png"
     assert data.original_px == (40, 40)
     assert len(set(data.groups)) == 8
-    assert not data.stand_in
+    assert not data.synthetic
     assert not data.has_photos
     assert data.images[0, 10, 10] > 240  # on the line
     assert data.images[0, 10, 17] == 0  # paper
@@ -127,8 +127,8 @@ def test_light_on_dark_is_found_for_the_whole_set(tmp_path):
             draw(number + first, ink=255, paper=0).save(tmp_path / "dark" / name / f"{number}.png")
     data = prepare(tmp_path / "dark")
     assert np.abs(data.images.astype(int) - expected.images).max() <= 1  # rounding
-    assert data.details["light_on_dark"]
-    assert not expected.details["light_on_dark"]
+    assert data.light_on_dark
+    assert not expected.light_on_dark
 
 
 def break_in_every_way(root: Path) -> dict[str, str]:
@@ -384,7 +384,7 @@ def test_svg_needs_its_extra_or_is_drawn(tmp_path):
 
 def test_doodles_are_marked_as_a_stand_in():
     data = prepare("doodles", 32, classes=3, per_class=5)
-    assert data.stand_in
+    assert data.synthetic
     assert data.images.shape == (15, 32, 32)
     assert data.original_px is None
     assert data.names[0] == f"doodles/{data.class_names[0]}/0"

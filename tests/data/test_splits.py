@@ -126,11 +126,10 @@ def make_data(names: list[str], labels: list[int], has_photos: bool) -> SketchDa
         names=names,
         groups=np.arange(len(names)),
         fingerprint="",
-        stand_in=False,
+        synthetic=False,
         has_photos=has_photos,
         skipped=[],
         original_px=None,
-        details={},
     )
 
 

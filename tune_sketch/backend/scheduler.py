@@ -167,5 +167,5 @@ def describe_death(trial: Trial) -> str:
     """That a trial's process died, on which machine where that is known, and what it could still say."""
     address = getattr(trial, "node_ip", None)
     said = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).exists() else ""
-    reason = said.strip().rpartition("NotStaged: ")[2] if "NotStaged: " in said else ""
+    reason = said.strip().rpartition("NotStagedError: ")[2] if "NotStagedError: " in said else ""
     return "its process died" + (f" on {address}" if address else "") + (f" ({reason})" if reason else "")

@@ -75,7 +75,7 @@ def describe_data(settings: SearchSettings, inputs: Inputs) -> dict[str, Any]:
         "fingerprint": data.fingerprint,
         "cache": str(inputs.cache),
         "published": inputs.published,
-        "stand_in": data.stand_in,
+        "stand_in": data.synthetic,
         "num_images": len(data.labels),
         "num_classes": len(data.class_names),
         "class_names": data.class_names,
@@ -133,7 +133,7 @@ def plan_lines(settings: SearchSettings, inputs: Inputs) -> list[str]:
     rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
     expected = expected_epochs(settings)
     finalists, retrainings = settings.confirm_top + 1, (settings.confirm_top + 1) * settings.confirm_seeds
-    stand_in = "  (generated drawings: a stand-in for real data)" if data.stand_in else ""
+    stand_in = "  (generated drawings: a stand-in for real data)" if data.synthetic else ""
     split = f"by {settings.split_by}" if data.has_photos else "no photos known"
     lines = [
         f"model     {settings.model}, {inputs.weights_description}",

@@ -26,14 +26,14 @@ def describe_data(data: SketchData, splits: Splits, split_by: str, protocol: str
     totals = counts.sum(axis=0)
     side_px = data.images.shape[1]
     lines = [f"{totals[0]:,} drawings in {len(counts)} classes, decoded to {side_px} x {side_px} px"]
-    if data.stand_in:
+    if data.synthetic:
         lines.append("A stand-in: a program drew them, so results on them say nothing about people's drawings.")
     if data.original_px:
         smallest, largest = data.original_px
         lines.append(f"original longer side: {f'{smallest} to {largest}' if smallest < largest else smallest} px")
         if side_px > smallest:
             lines.append(f"note: --image-px {side_px} is more than the smallest original has; it is scaled up")
-    if data.details.get("light_on_dark"):
+    if data.light_on_dark:
         lines.append("the files show light ink on dark paper; taken as ink all the same")
     per_class = counts[:, 0]
     lines.append(f"drawings per class: min {per_class.min()}, median {np.median(per_class):g}, max {per_class.max()}")
@@ -43,9 +43,8 @@ def describe_data(data: SketchData, splits: Splits, split_by: str, protocol: str
             f"{len(np.unique(data.groups)):,} photos behind the drawings; per class: min {min(num_photos)}, "
             f"median {np.median(num_photos):g}, max {max(num_photos)}"
         )
-    num_doubles = data.details.get("num_doubles_within_class", 0)
-    if num_doubles:
-        lines.append(f"note: {num_doubles:,} drawings are copies of another one of their class")
+    if data.num_doubles_within_class:
+        lines.append(f"note: {data.num_doubles_within_class:,} drawings are copies of another one of their class")
     lines.append(
         f"splits by {split_by}, protocol {protocol}: "
         + ", ".join(f"{name} {n:,} ({n / totals[0]:.1%})" for name, n in zip(SPLIT_NAMES, totals[1:], strict=True))
@@ -111,7 +110,7 @@ def plot_samples(path: Path, data: SketchData, *, seed: int = 0) -> None:
         axis.imshow(strip, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
         axis.set_title(data.class_names[label], fontsize=9, pad=2)
     title = f"{num_shown} of {num_classes} classes, {num_samples} of their drawings each"
-    figure.suptitle(title + (" (stand-in, drawn by a program)" if data.stand_in else ""), fontsize=11)
+    figure.suptitle(title + (" (stand-in, drawn by a program)" if data.synthetic else ""), fontsize=11)
     figure.savefig(path, dpi=100)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tune_sketch.data.decode import BadDrawing, DecodeSettings, measure_border, open_gray, read_bytes
+from tune_sketch.data.decode import BadDrawingError, DecodeSettings, measure_border, open_gray, read_bytes
 from tune_sketch.data.locks import hold_lock
 from tune_sketch.data.progress import Progress
 from tune_sketch.data.request import DataError, DataRequest, Problem, default_cache_dir
@@ -192,7 +192,7 @@ def _build(
         "class_names": class_names,
         "names": [drawings[index].name for index in kept],
         "fingerprint": fingerprint,
-        "stand_in": source.stand_in,
+        "synthetic": source.synthetic,
         "has_photos": has_photos,
         "skipped": [problem.to_json() for problem in problems],
         "original_px": original_px,
@@ -216,7 +216,7 @@ def _is_light_on_dark(drawings: Sequence[Drawing]) -> bool:
     for drawing in pictures[:: max(1, len(pictures) // _NUM_SAMPLED)]:
         try:
             borders.append(measure_border(open_gray(drawing)))
-        except BadDrawing:
+        except BadDrawingError:
             continue  # decoding meets it again and reports it
     return bool(borders) and float(np.median(borders)) < 128
 

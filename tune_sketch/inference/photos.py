@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from scipy import ndimage
 
-from tune_sketch.data.decode import BadDrawing, open_gray, resample_to_square
+from tune_sketch.data.decode import BadDrawingError, open_gray, resample_to_square
 from tune_sketch.data.sources import IMAGE_SUFFIXES, Drawing
 
 CLEAN_DEVIATION = 6  # grey values by which the paper of a clean file may vary
@@ -37,7 +37,7 @@ def read_picture(path: Path, image_px: int, invert: bool) -> np.ndarray:
     """uint8 [image_px, image_px] of any image file. Raises ValueError with the path and the reason."""
     try:
         return square_of(open_picture(path), image_px, invert)
-    except BadDrawing as error:
+    except BadDrawingError as error:
         raise ValueError(f"{path}: {error}") from error
     except ModuleNotFoundError as error:
         raise ValueError(f"{path}: reading .svg needs {error.name}; install it with: pip install '.[svg]'") from error
@@ -91,14 +91,14 @@ def find_ink(picture: Image.Image) -> np.ndarray:
 
     The paper is what most of the surroundings look like, so that shadows and vignettes go; what is no stronger than
     its grain is dropped, and so is a table behind the paper; the ink is dark or light, whichever looks more like a
-    drawing. Raises BadDrawing when nothing is left.
+    drawing. Raises BadDrawingError when nothing is left.
     """
     picture = picture.copy()
     picture.thumbnail((PHOTO_SIDE_PX, PHOTO_SIDE_PX))
     grey = ndimage.gaussian_filter(np.asarray(picture, np.float32), 0.8)  # less grain, lines as they are
     ink, least, strokes = max((find_strokes(grey, is_dark) for is_dark in (True, False)), key=likeness)
     if not strokes.any():
-        raise BadDrawing("no drawing is to be seen on it")
+        raise BadDrawingError("no drawing is to be seen on it")
     full = max(least + 1, float(np.percentile(ink[strokes], 75)))
     ink = np.where(
         ndimage.binary_dilation(strokes, iterations=2), np.clip((ink - least / 2) / (full - least / 2), 0, 1), 0
