@@ -13,7 +13,7 @@ import numpy as np
 from tune_sketch.config.settings import SearchSettings
 from tune_sketch.data import SketchData, open_data
 from tune_sketch.data.splits import Splits, read_splits
-from tune_sketch.inference.model import BestModel, load_best
+from tune_sketch.inference.model import Classifier, load_classifier
 from tune_sketch.schedulers.rungs import rank_trials, rung_epochs
 from tune_sketch.storage.journal import Record
 from tune_sketch.storage.run_directory import METRICS, PLACE, RunDirectory, read_csv, read_owner
@@ -99,10 +99,10 @@ class RunData:
             return file["probabilities"]
 
     @cached_property
-    def best_model(self) -> BestModel | None:
+    def best_model(self) -> Classifier | None:
         """The chosen network, or None before there is one."""
         has_weights = self.model is not None and (self.run.best / "weights.pt").is_file()
-        return load_best(self.run.path) if has_weights else None
+        return load_classifier(self.run.path) if has_weights else None
 
     def confirm_row(self, trial: int, row: str) -> dict[str, str]:
         """The row "mean", "interval_low", ... of one finalist."""

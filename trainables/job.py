@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import tune_sketch.events as events
-from tune_sketch.data import NotStaged, open_data, stage_data
+from tune_sketch.data import NotStagedError, open_data, stage_data
 from tune_sketch.data.splits import read_splits
 from tune_sketch.events import EndingReport, EpochReport, Job, NotWrittenReport, TestResult
 from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
@@ -61,7 +61,7 @@ class LocalWorker:
         self.warning = ""
 
     def step(self) -> StepReport:
-        """Train one epoch, keep a checkpoint where one is due, and report. Raises NotStaged."""
+        """Train one epoch, keep a checkpoint where one is due, and report. Raises NotStagedError."""
         try:
             return self.train_epoch()
         except DivergedError as error:
@@ -71,7 +71,7 @@ class LocalWorker:
         except CheckpointNotWrittenError as error:  # no fault of the trial: there may be room in a while
             time.sleep(1.0)
             return NotWrittenReport(str(error))
-        except NotStaged:  # perhaps this machine alone cannot reach the data: to be tried again, on another
+        except NotStagedError:  # perhaps this machine alone cannot reach the data: to be tried again, on another
             raise
         except Exception:  # an error in the code or the machine is a failed trial with its traceback
             return EndingReport("failed", traceback.format_exc())

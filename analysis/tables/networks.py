@@ -75,7 +75,7 @@ def tabulate_votes(run: RunData) -> Rows:
     model = run.best_model
     order = np.sort(np.random.default_rng(2).permutation(run.splits.test)[: count_affordable(run)])
     images, labels = np.asarray(run.data.images[order]), run.data.labels[order]
-    plain = model.predict(images).argmax(axis=1) == labels
+    plain = model.compute_probabilities(images).argmax(axis=1) == labels
     rows: Rows = [{"look": "one", "num_drawings": len(order), "top1": float(plain.mean())}]
     by_section = predict_sections(model, images)
     for name, vote in VOTES.items():
@@ -106,7 +106,7 @@ def count_affordable(run: RunData) -> int:
     for number in (8, 32, 256):  # the first pass is slower, and a small batch costs more for each drawing
         some = np.asarray(run.data.images[run.splits.test[:number]])
         begun = time.perf_counter()
-        run.best_model.predict(some)
+        run.best_model.compute_probabilities(some)
         seconds = time.perf_counter() - begun
         seconds_per_drawing = seconds / len(some)
         if number > 8 and seconds > 0.5:

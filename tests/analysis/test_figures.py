@@ -22,7 +22,7 @@ from tune_sketch.analysis.run_data import is_logarithmic, is_numeric, read_run, 
 from tune_sketch.analysis.tables.networks import tabulate_parameters, tabulate_votes
 from tune_sketch.data.doodles import render_doodle
 from tune_sketch.inference.grad_cam import first_layer_channels, map_activations, overlay
-from tune_sketch.inference.model import BestModel
+from tune_sketch.inference.model import Classifier
 from tune_sketch.storage.run_directory import read_csv
 from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.networks.registry import ARCHITECTURES
@@ -157,7 +157,7 @@ def test_parameters_are_reconciled_with_the_study(run, name, num_classes):
     from dataclasses import replace
 
     class_names = [str(label) for label in range(num_classes)]
-    model = BestModel(build_model(name, num_classes), name, class_names, 64, True, False, "cpu")
+    model = Classifier(build_model(name, num_classes), name, class_names, 64, True, False, "cpu")
     other = replace(run, settings=replace(run.settings, model=name, image_px=64))
     other.search["data"] = run.search["data"] | {"class_names": class_names}
     other.__dict__["best_model"] = model
@@ -178,7 +178,7 @@ def test_votes_are_measured_against_one_look(run):
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
 def test_activation_maps_of_every_network(name):
     image_px = max(48, ARCHITECTURES[name].min_image_px)
-    model = BestModel(build_model(name, 4).eval(), name, list("abcd"), image_px, True, False, "cpu")
+    model = Classifier(build_model(name, 4).eval(), name, list("abcd"), image_px, True, False, "cpu")
     images = np.stack([render_doodle(kind, 1, seed=2, image_px=image_px) for kind in ("cat", "sun")])
     maps = map_activations(model, images, np.array([0, 3]))
     assert maps.shape == images.shape
@@ -206,7 +206,7 @@ def test_the_map_lies_where_the_network_looks():
             corner = self.conv4(images)[:, :, :16, :16].mean(dim=(1, 2, 3))
             return torch.stack([corner, -corner], dim=1)
 
-    model = BestModel(Corner(), "baseline", ["corner", "other"], 32, True, False, "cpu")
+    model = Classifier(Corner(), "baseline", ["corner", "other"], 32, True, False, "cpu")
     image = np.zeros((32, 32), np.uint8)
     image[4:12, 4:12] = 255
     image[20:28, 20:22] = 128

@@ -70,7 +70,7 @@ def test_defaults_suit_the_data(tmp_path):
         ("--model baseline --strategy one-facter", "did you mean 'one-factor'"),
         ("--model baseline --passes 2", "--passes is only for --strategy one-factor"),
         ("--model baseline --strategy one-factor --passes 0", "--passes must be at least 1, got 0"),
-        ("--model baseline --protocol mine", "--protocol must be one of standard, study, small"),
+        ("--model baseline --protocol mine", "--protocol must be one of standard, paper, small, study"),
         ("--model baseline --split-by day", "--split-by must be one of photo, file"),
         ("--model baseline --weights nonesuch.pt", "--weights must be a weights file or one of auto, imagenet, none"),
         ("--model baseline --download", "--download is only for --data quickdraw"),

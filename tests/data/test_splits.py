@@ -24,9 +24,9 @@ def check_partition(splits: Splits, num_images: int) -> None:
         assert (np.diff(indices) > 0).all()
 
 
-def test_study_arithmetic_is_exact():
+def test_the_papers_arithmetic_is_exact():
     labels = label_evenly(125, 160)
-    splits = make_splits(labels, np.arange(20_000), protocol="study", split_by="file", seed=3)
+    splits = make_splits(labels, np.arange(20_000), protocol="paper", split_by="file", seed=3)
     check_partition(splits, 20_000)
     assert count(splits) == (18_001, 999, 1_000)
     assert set(np.bincount(labels[splits.test])) == {8}
@@ -41,7 +41,7 @@ def test_study_arithmetic_is_exact():
         ("standard", 3, (10, 10, 10)),
         ("small", 10, (60, 20, 20)),
         ("small", 25, (150, 50, 50)),
-        ("study", 10, (80, 10, 10)),
+        ("paper", 10, (80, 10, 10)),
     ],
 )
 def test_sizes_of_protocols(protocol, per_class, expected):
@@ -112,7 +112,7 @@ def test_errors_name_the_class_and_the_known_names():
         make_splits(labels, np.arange(5), protocol="small", split_by="file", seed=0, class_names=["cat", "dog"])
     with pytest.raises(ValueError, match=r"three photos.*class 0 \(2\).*--split-by file"):
         make_splits(np.zeros(9, np.int64), np.arange(9) // 5, protocol="small", split_by="photo", seed=0)
-    with pytest.raises(ValueError, match="protocol must be one of standard, study, small, got 'studdy'"):
+    with pytest.raises(ValueError, match="protocol must be one of standard, paper, small, study, got 'studdy'"):
         make_splits(labels, np.arange(5), protocol="studdy", split_by="file", seed=0)
     with pytest.raises(ValueError, match="split_by must be one of photo, file, got 'class'"):
         make_splits(labels, np.arange(5), protocol="small", split_by="class", seed=0)
@@ -126,11 +126,10 @@ def make_data(names: list[str], labels: list[int], has_photos: bool) -> SketchDa
         names=names,
         groups=np.arange(len(names)),
         fingerprint="",
-        stand_in=False,
+        synthetic=False,
         has_photos=has_photos,
         skipped=[],
         original_px=None,
-        details={},
     )
 
 

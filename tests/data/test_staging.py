@@ -16,7 +16,7 @@ import tests.support.bad_storage  # noqa: F401  # registers bad://
 from tests.support.jobs import make_job
 from tests.support.postgres import free_port
 from tests.support.small_training import CONFIG
-from tune_sketch.data import DataRequest, NotStaged, open_data, prepare_data, publish_data, stage_data, staging
+from tune_sketch.data import DataRequest, NotStagedError, open_data, prepare_data, publish_data, stage_data, staging
 from tune_sketch.events import Job
 
 PIECE_BYTES = 4096
@@ -130,7 +130,7 @@ def test_damage_in_the_storage_is_never_seen(stored, on_node):
     images = bytearray((stored / "images.npy").read_bytes())
     images[-1] ^= 1
     (stored / "images.npy").write_bytes(images)
-    with pytest.raises(NotStaged, match=rf"bad://{stored}/images.npy has SHA-256 \w+, what was decoded \w+"):
+    with pytest.raises(NotStagedError, match=rf"bad://{stored}/images.npy has SHA-256 \w+, what was decoded \w+"):
         stage_data(f"bad://{stored}")
     assert [path.name for path in (cache / "decoded").glob("[!.]*")] == [f"{stored.name}.lock"]
 
@@ -138,21 +138,21 @@ def test_damage_in_the_storage_is_never_seen(stored, on_node):
 def test_a_storage_without_the_data_is_named(stored, on_node):
     on_node("node1")
     (stored / "labels.npy").unlink()
-    with pytest.raises(NotStaged, match=r"labels.npy could not be read in \d tries: FileNotFoundError"):
+    with pytest.raises(NotStagedError, match=r"labels.npy could not be read in \d tries: FileNotFoundError"):
         stage_data(f"bad://{stored}")
 
 
 def test_another_data_set_under_the_same_key_is_refused(stored, on_node, tmp_path):
     on_node("node1")
     other = stored.rename(stored.with_name("0" * 32))
-    with pytest.raises(NotStaged, match="holds another data set, of fingerprint"):
+    with pytest.raises(NotStagedError, match="holds another data set, of fingerprint"):
         stage_data(f"bad://{other}")
 
 
 def test_a_full_disk_is_said_before_anything_is_copied(stored, on_node, monkeypatch):
     on_node("node1")
     monkeypatch.setattr(staging.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
-    with pytest.raises(NotStaged, match=r"bytes in .*, where 1 are free"):
+    with pytest.raises(NotStagedError, match=r"bytes in .*, where 1 are free"):
         stage_data(f"bad://{stored}")
     assert not reads(stored)
 
@@ -302,5 +302,5 @@ def test_a_node_that_cannot_get_the_data_gives_the_trial_back(decoded, stored, o
     behave(stored, tear=1)
     trial = object.__new__(SketchTrial)
     trial.setup({"job": make_staged_job(decoded, tmp_path)})
-    with pytest.raises(NotStaged, match="the line is torn"):
+    with pytest.raises(NotStagedError, match="the line is torn"):
         trial.step()

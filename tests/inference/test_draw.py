@@ -8,8 +8,9 @@ from PIL import Image
 
 from tests.support.fake_runs import make_finished_run
 from tune_sketch.data.doodles import render_doodle
-from tune_sketch.draw import frame, main, make_app
-from tune_sketch.inference.model import load_best
+from tune_sketch.draw import main
+from tune_sketch.inference.drawing_page import frame, make_app
+from tune_sketch.inference.model import load_classifier
 
 pytest.importorskip("flask", reason="the extra `draw` is not installed")
 
@@ -17,7 +18,7 @@ pytest.importorskip("flask", reason="the extra `draw` is not installed")
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
     run = make_finished_run(tmp_path_factory.mktemp("draw") / "run", num_trials=3, failed=0)
-    return make_app(load_best(run.path)).test_client()
+    return make_app(load_classifier(run.path)).test_client()
 
 
 def post(client, ink, **options):

@@ -1,4 +1,4 @@
-"""Decode a data set once into the cache, or find it there; report everything that is wrong with it at once."""
+"""Decodes a data set once into the cache, or finds it there; reports all its problems at once."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tune_sketch.data.decode import BadDrawing, DecodeSettings, measure_border, open_gray, read_bytes
+from tune_sketch.data.decode import BadDrawingError, DecodeSettings, measure_border, open_gray, read_bytes
 from tune_sketch.data.locks import hold_lock
 from tune_sketch.data.progress import Progress
 from tune_sketch.data.request import DataError, DataRequest, Problem, default_cache_dir
@@ -23,23 +23,23 @@ from tune_sketch.data.staging import describe_files
 from tune_sketch.data.workers import decode_all
 
 FORMAT_VERSION = 1  # raise it when the same files would give other pixels
-LEAST_PER_CLASS = 3  # one for each of train, validation and test
-_NUM_SAMPLED = 64  # drawings looked at to tell the paper's shade
+MIN_PER_CLASS = 3  # one for each of train, validation and test
+_NUM_SAMPLED = 64  # drawings from which the shade of the paper is measured
 
 
 def prepare_data(request: DataRequest, *, cache_dir: Path | None = None, progress: bool = True) -> Path:
     """Decode the drawings of a request, unless the cache has them; returns the folder for `open_data`.
 
     cache_dir: None is `default_cache_dir()`. progress: bars on stderr.
-    The cache is keyed by content and settings, written to a temporary folder and renamed; when several processes want
-    the same data, one builds it and the others wait.
-    Raises DataError, a ValueError, that lists all that is wrong; ValueError for an impossible request.
+    The cache is keyed by content and settings. A folder is built under a temporary name and renamed; if several
+    processes want the same data, one builds it and the others wait.
+    Raises DataError, a ValueError that lists all problems; ValueError for an impossible request.
     """
     cache = Path(cache_dir or default_cache_dir()).expanduser().resolve()
     decoded = cache / "decoded"
     decoded.mkdir(parents=True, exist_ok=True)
     source = find_source(request, cache, progress)
-    # File names, sizes and times stand for the content here, so that a second call need not read the files.
+    # File names, sizes and times represent the content here, so that a second call need not read the files.
     quick_key = _quick_key(source, request)
     remembered = cache / "seen" / f"{quick_key}.txt"
     if remembered.exists():
@@ -167,10 +167,10 @@ def _build(
     counts = Counter(drawings[index].class_name for index in kept)
     listed_as_empty = {problem.name for problem in problems}
     for class_name, files in source.files.items():
-        if counts[class_name] < LEAST_PER_CLASS and not listed_as_empty & {class_name, *files}:
+        if counts[class_name] < MIN_PER_CLASS and not listed_as_empty & {class_name, *files}:
             reason = f"{counts[class_name]} usable drawings, but train, validation and test need one each"
             problems.append(Problem(class_name, reason))
-    class_names = sorted(name for name in counts if counts[name] >= LEAST_PER_CLASS)
+    class_names = sorted(name for name in counts if counts[name] >= MIN_PER_CLASS)
     if len(source.files) < 2:
         problems.append(Problem(", ".join(source.files), "one class only, nothing to tell apart", fatal=True))
     elif request.skip_bad_images and len(class_names) < 2:
@@ -192,7 +192,7 @@ def _build(
         "class_names": class_names,
         "names": [drawings[index].name for index in kept],
         "fingerprint": fingerprint,
-        "stand_in": source.stand_in,
+        "synthetic": source.synthetic,
         "has_photos": has_photos,
         "skipped": [problem.to_json() for problem in problems],
         "original_px": original_px,
@@ -216,7 +216,7 @@ def _is_light_on_dark(drawings: Sequence[Drawing]) -> bool:
     for drawing in pictures[:: max(1, len(pictures) // _NUM_SAMPLED)]:
         try:
             borders.append(measure_border(open_gray(drawing)))
-        except BadDrawing:
+        except BadDrawingError:
             continue  # decoding meets it again and reports it
     return bool(borders) and float(np.median(borders)) < 128
 

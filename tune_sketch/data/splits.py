@@ -1,4 +1,4 @@
-"""Divide drawings into train, validation and test, by class and without sharing a photo, and keep the division."""
+"""Divides drawings into train, validation and test, stratified and without sharing a photo, and keeps the division."""
 
 import csv
 import os
@@ -33,6 +33,7 @@ PROTOCOLS: dict[str, Callable[[int], tuple[float, float]]] = {
     "standard": _count_standard,  # 0.9 / 0.05 / 0.05
     "paper": _count_paper,
     "small": _count_small,  # 0.6 / 0.2 / 0.2, for sets of which 5 % is a handful
+    "study": _count_paper,  # the former name of "paper"
 }
 SPLIT_BY = ("photo", "file")
 
@@ -58,7 +59,7 @@ def make_splits(
     """Divide drawings; stratified, the same for the same seed.
 
     labels, groups: int64 [N]. split_by "photo" keeps the drawings of one group together; "file" ignores the groups,
-    as the study did, which puts drawings of one photo on both sides.
+    as in the paper, which puts drawings of one photo on both sides.
     Every class gets at least one group in each split. Beyond that, each class gets its share of the wanted number,
     and what rounding leaves over is carried to the next class, so that the totals come out.
     Raises ValueError that names the classes with fewer than three groups.
