@@ -4,10 +4,10 @@ import time
 from typing import Any
 
 import numpy as np
+from tune_sketch.statistics.intervals import paired_interval
 
 from tune_sketch.analysis import paper as study
 from tune_sketch.analysis.run_data import RunData, percent_text, signed_interval_text
-from tune_sketch.statistics.intervals import paired_interval
 
 Rows = list[dict[str, Any]]
 VOTE_SHARE, LEAST_VOTE_SECONDS, MOST_VOTE_SECONDS = 0.02, 5.0, 120.0  # of the run's training time, for measuring votes

@@ -35,7 +35,8 @@ class Journal(History):
 
     The storage holds two Optuna studies: the search's trials, which dashboards show, and the retrainings. An epoch is
     one user attribute "epoch_0003" and one intermediate value (validation top-1, what optuna-dashboard draws); an
-    ending is one user attribute and a state. What was written twice, after a write whose answer got lost, is there once.
+    ending is one user attribute and a state. What is written twice, after a write whose answer got lost, is there
+    once.
     """
 
     def __init__(
