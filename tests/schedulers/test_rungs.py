@@ -1,5 +1,7 @@
 """Rungs: whole numbers of epochs, the values that trials have there, and the order of trials."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,8 +34,8 @@ def test_rungs_rise_by_the_factor_from_grace_to_the_full_budget(data):
     rungs = rung_epochs(grace, most, factor)
     assert rungs[0] == grace or rungs == [most]
     assert rungs[-1] == most
-    assert all(low < high for low, high in zip(rungs, rungs[1:], strict=False))
-    assert all(low * factor == high for low, high in zip(rungs[:-1], rungs[1:-1], strict=False))
+    assert all(low < high for low, high in itertools.pairwise(rungs))
+    assert all(low * factor == high for low, high in itertools.pairwise(rungs[:-1]))
     assert rungs[-2:-1] == [] or rungs[-2] * factor >= most, "no rung is missing before the last"
     assert rungs[0] <= expected_epochs_per_trial(rungs, factor) <= most
 
