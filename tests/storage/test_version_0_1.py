@@ -169,11 +169,21 @@ def test_it_is_read_where_nothing_may_be_written(run, tmp_path, crashed):
         ({"kind": "model", "rung": None, "num_values": 12}, Source("tpe", num_values=12)),
         ({"kind": "warm-start", "rung": None, "run": "a", "trial": 2}, Source("warm-start", run="a", trial=2)),
         (
-            {"kind": "one-factor", "rung": None, "step": "decay", "pass": 2, "num_epochs": 6, "by": "val_loss", "beside": [0]},
-            Source("one-factor", step="decay", number_of_pass=2, num_epochs=6, compared_by="val_loss", compared_with=(0,)),
+            {
+                "kind": "one-factor",
+                "rung": None,
+                "step": "decay",
+                "pass": 2,
+                "num_epochs": 6,
+                "by": "val_loss",
+                "beside": [0],
+            },
+            Source(
+                "one-factor", step="decay", number_of_pass=2, num_epochs=6, compared_by="val_loss", compared_with=(0,)
+            ),
         ),
     ],
-)  # fmt: skip
+)
 def test_its_origins_are_the_present_sources(origin, source):
     assert source_of(origin) == source
 
@@ -189,9 +199,14 @@ def test_old_values_have_their_present_names():
     }
     new = upgrade_search(search)
     assert new["settings"] == {
-        "strategy": "incumbent", "protocol": "paper", "finalists": 3, "retraining_seeds": 4, "seed": 1
-    }  # fmt: skip
+        "strategy": "incumbent",
+        "protocol": "paper",
+        "finalists": 3,
+        "retraining_seeds": 4,
+        "seed": 1,
+    }
     assert new["data"] == {"cache": "c", "synthetic": False}
     assert [session["gpu_sharing"] for session in new["sessions"]] == [
-        None, {"trials_per_gpu": 3, "most": 8, "reason": ""}
-    ]  # fmt: skip
+        None,
+        {"trials_per_gpu": 3, "most": 8, "reason": ""},
+    ]
