@@ -156,13 +156,12 @@ def test_a_value_that_is_no_longer_in_the_range_is_drawn_anew():
     assert not holds(FloatDistribution(0.1, 1.0), 0.05)
     assert holds(CategoricalDistribution(("a", "b")), "b")
     assert not holds(CategoricalDistribution(("a", "b")), "c")
-    drawn = {
-        MutationSampler({"n": 50}, s).sample_independent(None, None, "n", IntDistribution(3, 9)) for s in range(50)
-    }
-    assert drawn <= set(range(3, 10))
-    kept = [
-        MutationSampler({"n": 5}, s).sample_independent(None, None, "n", IntDistribution(1, 10**9)) for s in range(90)
-    ]
+
+    def draw(params, distribution, seed):
+        return MutationSampler(params, seed).sample_independent(None, None, "n", distribution)
+
+    assert {draw({"n": 50}, IntDistribution(3, 9), seed) for seed in range(50)} <= set(range(3, 10))
+    kept = [draw({"n": 5}, IntDistribution(1, 10**9), seed) for seed in range(90)]
     assert 30 < kept.count(5) < 60
 
 
@@ -208,13 +207,13 @@ def test_what_was_learned_is_not_looked_at_again(journal):
     running = suggest(sampler, journal)
     sampler.learn(journal)
 
-    class Watched(list):
-        looked_at = []
+    looked_at = []
 
+    class Watched(list):
         def __getitem__(self, index):
             found = super().__getitem__(index)
-            self.looked_at += [found.number] if isinstance(found, Trial) else [trial.number for trial in found]
+            looked_at.extend([found.number] if isinstance(found, Trial) else [trial.number for trial in found])
             return found
 
     sampler.learn(History(Watched(journal.trials)))
-    assert Watched.looked_at == [running.number]
+    assert looked_at == [running.number]
