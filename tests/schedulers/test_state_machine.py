@@ -69,15 +69,15 @@ class SearchMachine(RuleBasedStateMachine):
     def propose(self) -> Trial | None:
         return add_trial(self.journal, epochs=6) if len(self.journal.trials) < NUM_SAMPLES else None
 
-    @rule()
-    def start_a_training(self) -> None:
-        """A process is free: it takes the next job, and begins at the checkpoint of its last recorded epoch."""
+    @rule(num_lost=st.integers(1, 3))
+    def start_a_training(self, num_lost: int) -> None:
+        """A process is free: it takes the next job, and trains the last recorded epochs again, or reports them."""
         job = next(self.queue, None)
         self.num_trials = len(self.journal.trials)
         if job is not None:
             assert job.key not in self.training, "one process for each training"
             assert job.key not in self.endings, "what has ended is not trained again"
-            self.training[job.key] = max(0, len(self.journal.find(job.key).epochs) - 1)
+            self.training[job.key] = max(0, len(self.journal.find(job.key).epochs) - num_lost)
 
     @precondition(lambda self: self.training)
     @rule(data=st.data(), value=VALUES)
