@@ -33,7 +33,7 @@ def start_ray(address: str | None) -> None:
     On one machine too, since Ray listens on all of its addresses, and without a token its ports run any code that a
     stranger sends them (CVE-2023-48022). Raises ValueError when no cluster at the address takes us.
     """
-    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+    if is_started():
         return  # by the search of an earlier model
     os.environ.update(ENVIRONMENT)
     for name, value in DEFAULTS.items():
@@ -53,6 +53,17 @@ def start_ray(address: str | None) -> None:
     else:
         join_cluster(address)
     ahead.join()
+
+
+def is_started() -> bool:
+    """Whether this process has Ray already."""
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
+
+
+def stop_ray() -> None:
+    """Leave Ray, and end it where this process started it."""
+    if is_started():
+        sys.modules["ray"].shutdown()
 
 
 def join_cluster(address: str) -> None:

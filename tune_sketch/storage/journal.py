@@ -15,8 +15,8 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from tune_sketch.events import Config, Ending, Epoch, Proposal, Source, TestResult, Trial
-from tune_sketch.storage.database import JournalError, close_storage, reason_of
-from tune_sketch.storage.history import History
+from tune_sketch.storage.database import close_storage, reason_of
+from tune_sketch.storage.history import History, JournalError
 from tune_sketch.storage.reading import RETRAINING_SUFFIX, find_studies, load
 
 STATES: dict[Ending, TrialState] = {  # the state in which Optuna and its dashboard show an ending
