@@ -1,6 +1,6 @@
 """The nouns of a search: what is proposed, trained, reported, decided and recorded, as frozen dataclasses.
 
-Neither Ray, torch nor Optuna is imported here: drivers, training processes and readers of a finished run share these types.
+Neither Ray, torch nor Optuna is imported here: drivers, training processes and readers of a finished run share them.
 """
 
 from collections.abc import Mapping
