@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from tune_sketch.api import Run, open_run, search
     from tune_sketch.config.settings import Settings
 
+if sys.platform == "win32":
+    raise ImportError("tune_sketch runs on Linux and macOS, not on Windows: use the Windows Subsystem for Linux")
+
 __version__ = "0.2.0"
 __all__ = ["Run", "Settings", "__version__", "open_run", "search"]
 

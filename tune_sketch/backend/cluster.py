@@ -6,6 +6,7 @@ import secrets
 import sys
 import threading
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,7 @@ def start_ray(address: str | None) -> None:
         os.environ.setdefault(name, value)
     os.environ["RAY_AUTH_MODE"] = "token"
     if address is None:
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        os.environ["RAY_AUTH_TOKEN"] = own_token()
     import ray
     from ray._raylet import Config  # type: ignore[attr-defined]
     from ray.job_config import JobConfig
@@ -71,6 +72,12 @@ def start_ray(address: str | None) -> None:
     else:
         join_cluster(address, job)
     ahead.join()
+
+
+@lru_cache(maxsize=1)
+def own_token() -> str:
+    """The token of Rays that this process starts: one, since Ray reads it once."""
+    return secrets.token_hex(32)
 
 
 def is_started() -> bool:
