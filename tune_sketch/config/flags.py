@@ -3,7 +3,6 @@
 import argparse
 import types
 import typing
-from pathlib import Path
 from typing import Any, NoReturn
 
 from tune_sketch.config.checks import check_known, check_run_name, did_you_mean
@@ -113,17 +112,6 @@ def read_classes(names: list[str] | None) -> tuple[str, ...] | int | None:
 def make_settings(model: str, choices: dict[str, Any]) -> Settings:
     """The settings of one model's search, with its paths checked."""
     return resolve_paths(Settings(model=model, **choices))
-
-
-def resolve_choices(choices: dict[str, Any]) -> dict[str, Any]:
-    """The choices of a resume with absolute paths, as settings hold them."""
-    resolved = dict(choices)
-    for name in ("data", "weights"):
-        if name in resolved and Path(resolved[name]).expanduser().exists():
-            resolved[name] = str(Path(resolved[name]).expanduser().resolve())
-    if "warm_start" in resolved:
-        resolved["warm_start"] = tuple(str(Path(run).expanduser().resolve()) for run in resolved["warm_start"])
-    return resolved
 
 
 def check_combination(arguments: argparse.Namespace) -> None:
