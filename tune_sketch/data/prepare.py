@@ -153,7 +153,7 @@ def _build(
         raise ValueError(
             f"the decoded drawings need {num_bytes:,} bytes in {building.parent}, where {free_bytes:,} are free"
         )
-    light_on_dark = _is_light_on_dark(drawings)
+    light_on_dark = is_light_on_dark(drawings)
     settings = DecodeSettings(request.image_px, request.invert, request.pen_width_px, request.seed, light_on_dark)
     bar = Progress(f"decoding {request.data} at {request.image_px} px", len(drawings), progress)
     bad, original_px = decode_all(drawings, settings, building, bar.show)
@@ -209,7 +209,7 @@ def _build(
         print(f"left out {len(problems):,} bad drawings or classes, as --skip-bad-images says", file=sys.stderr)
 
 
-def _is_light_on_dark(drawings: Sequence[Drawing]) -> bool:
+def is_light_on_dark(drawings: Sequence[Drawing]) -> bool:
     """Whether the paper of the whole set is dark, by the median border value of drawings spread over it."""
     borders = []
     pictures = [drawing for drawing in drawings if drawing.kind in ("images", "bitmaps")]
