@@ -20,11 +20,11 @@ _IDLE_SECONDS = 10  # after this time an idle worker gives its memory back
 
 @dataclass(frozen=True)
 class DecodedChunk:
-    """What is known of a chunk beside its pixels. Sides are original longer sides, without those that are unknown."""
+    """The findings about a chunk besides its pixels."""
 
     num_drawings: int
     bad: dict[int, str]  # index -> reason
-    sides_px: tuple[int, ...]  # distinct
+    sides_px: tuple[int, ...]  # the distinct original longer sides, where there are any
 
 
 def count_cores() -> int:
