@@ -1,6 +1,7 @@
 """Runs trainings as a Ray Tune trainable; job.py does the work, and imports torch, which the driver does without."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,8 @@ class SketchTrial(tune.Trainable):
 def this_worker() -> Worker:
     """This process: its machine's address in Ray's cluster, its id there, and the GPUs that it sees ("0 1")."""
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    node: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-    return Worker(node, os.getpid(), gpus.replace(",", " "))
+    address: Callable[[], str] = ray.util.get_node_ip_address
+    return Worker(address(), os.getpid(), gpus.replace(",", " "))
 
 
 # For ray.remote, which pickles them by name: the functions that they call, without torch in the driver.
