@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray.util
@@ -11,6 +11,9 @@ from ray import tune
 
 from tune_sketch.events import Job, TestResult, Worker
 from tune_sketch.trainables.importing import import_ahead
+
+if TYPE_CHECKING:
+    from tune_sketch.trainables.speed.throughput import Throughput
 
 
 class SketchTrial(tune.Trainable):
@@ -69,7 +72,7 @@ def score_on_test(job: Job, weights: str) -> tuple[TestResult, np.ndarray]:
     return training.score_on_test(job, weights)
 
 
-def measure_job(job: Job, most: int) -> dict[str, Any]:
+def measure_job(job: Job, most: int) -> "Throughput":
     from tune_sketch.trainables.speed import throughput
 
     return throughput.measure_job(job, most)

@@ -8,6 +8,7 @@ import multiprocessing
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -40,7 +41,16 @@ class Trainings(Protocol):
         """(bytes in use with all that were started, bytes of the device), or None where that is not known."""
 
 
-def measure_packing(trainings: Trainings, most: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Throughput:
+    """What was measured of trainings beside each other, and how many to run."""
+
+    images_per_second: tuple[float, ...]  # of 1, 2, ... trainings, all together
+    memory_bytes: tuple[int, int] | None  # of one training, of the device
+    trials_per_device: int
+
+
+def measure_packing(trainings: Trainings, most: int) -> Throughput:
     """Start one training, then one more beside it, and so on, while memory holds them and they gain by it.
 
     Returns images_per_second of 1, 2, ... trainings all together, memory_bytes of one and of the device (or None), and
@@ -54,11 +64,7 @@ def measure_packing(trainings: Trainings, most: int) -> dict[str, Any]:
         trainings.start(most)
     while len(rates) < most and choose_trials_per_device(rates) == len(rates):
         rates.append(trainings.images_per_second(len(rates) + 1))
-    return {
-        "images_per_second": rates,
-        "memory_bytes": memory,
-        "trials_per_device": choose_trials_per_device(rates),
-    }
+    return Throughput(tuple(rates), memory, choose_trials_per_device(rates))
 
 
 def fit_into_memory(memory: tuple[int, int] | None, most: int) -> int:
@@ -121,11 +127,10 @@ class JobTrainings:
         return (used, of_device) if of_device else None
 
 
-def measure_job(job: Job, most: int) -> dict[str, Any]:
-    """`measure_packing` with a job on the device that this process was given, and the device's name."""
+def measure_job(job: Job, most: int) -> Throughput:
+    """`measure_packing` with a job on the device that this process was given."""
     with JobTrainings(job) as trainings:
-        measured = measure_packing(trainings, most)
-    return measured | {"device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"}
+        return measure_packing(trainings, most)
 
 
 class Member:

@@ -1,6 +1,7 @@
 """Turns command lines into settings: the flags are generated from the fields of Settings."""
 
 import argparse
+import sys
 import types
 import typing
 from typing import Any, NoReturn
@@ -61,7 +62,17 @@ def add_settings(parser: argparse.ArgumentParser, names: typing.Iterable[str]) -
             how["type"] = kind
         parser.add_argument(*spellings, **how)
         if flag.old_name is not None:
-            parser.add_argument(flag.old_name, **(how | {"help": argparse.SUPPRESS}))
+            parser.add_argument(flag.old_name, **(how | {"help": argparse.SUPPRESS, "action": OldName}))
+
+
+class OldName(argparse.Action):
+    """A flag by the name that it had in the version before: it works, and its new name is said."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        print(f"note: {option} is now called {FLAGS[self.dest].spelling(self.dest)}", file=sys.stderr)
+        setattr(namespace, self.dest, values)
 
 
 def plain_type(hint: Any) -> type:
