@@ -107,7 +107,7 @@ def run_search(run: RunDirectory, backend: Backend, storage: str | None = None) 
     with lock(run):
         work = open_run(run, backend, storage)
         search_trials(work)
-        return retrain_and_report(work)
+        return retrain_and_report(work, storage)
 
 
 def confirm_run(run: RunDirectory, backend: Backend, storage: str | None = None) -> bool:
@@ -116,7 +116,7 @@ def confirm_run(run: RunDirectory, backend: Backend, storage: str | None = None)
         work = open_run(run, backend, storage)
         if not any(trial.epochs for trial in work.journal.trials):
             raise ValueError(f"{run.path} has no trained trial to confirm: go on with search --resume {run.path}")
-        return retrain_and_report(work)
+        return retrain_and_report(work, storage)
 
 
 def open_run(run: RunDirectory, backend: Backend, storage: str | None) -> OpenRun:
@@ -225,7 +225,7 @@ def run_trainings(
     write_tables(run, journal)
 
 
-def retrain_and_report(work: OpenRun) -> bool:
+def retrain_and_report(work: OpenRun, storage: str | None) -> bool:
     """Retrain the finalists, read the test split, write tables and report. False: interrupted."""
     # Here, because the report's plotting takes a second to import, for which no trial need wait.
     from tune_sketch.analysis.report import write_report
@@ -238,7 +238,7 @@ def retrain_and_report(work: OpenRun) -> bool:
     if not stop.by_signal:
         finish(work)
     work.screen.show_live("")
-    write_report([run.path], run.report_html)
+    write_report([run.path], run.report_html, storage)
     if stop.by_signal:
         work.screen.print_line(f"stopped. Resume with:  python -m tune_sketch.search --resume {run.path}")
         return False

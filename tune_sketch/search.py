@@ -58,7 +58,8 @@ def search_models(arguments: argparse.Namespace) -> int:
     if len(runs) > 1:
         from tune_sketch.analysis.report import write_report
 
-        print(f"all models    {write_report([r.path for r in runs], runs[0].path.parent / 'report.html')}")
+        report = runs[0].path.parent / "report.html"
+        print(f"all models    {write_report([r.path for r in runs], report, arguments.storage)}")
     return 0
 
 

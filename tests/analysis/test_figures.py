@@ -5,11 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-
-from tests.support.fake_runs import make_finished_run
 from tune_sketch.analysis.figures.curves import best_quantile, expected_best, tabulate_best_so_far
-from tune_sketch.analysis.figures.importance import measure_importance
-from tune_sketch.analysis.figures.registry import FIGURES, write_figures
 from tune_sketch.analysis.figures.search import axis_scale, tabulate_leaderboard, tabulate_rungs
 from tune_sketch.analysis.figures.test_results import (
     count_confusion,
@@ -18,8 +14,12 @@ from tune_sketch.analysis.figures.test_results import (
     tabulate_classes,
     tabulate_confused_pairs,
 )
-from tune_sketch.analysis.run_data import is_logarithmic, is_numeric, read_run, value_of
 from tune_sketch.analysis.tables.networks import tabulate_parameters, tabulate_votes
+
+from tests.support.fake_runs import make_finished_run
+from tune_sketch.analysis.figures.importance import measure_importance
+from tune_sketch.analysis.figures.registry import FIGURES, write_figures
+from tune_sketch.analysis.run_data import is_logarithmic, is_numeric, read_run, value_of
 from tune_sketch.data.doodles import render_doodle
 from tune_sketch.inference.grad_cam import first_layer_channels, map_activations, overlay
 from tune_sketch.inference.model import Classifier

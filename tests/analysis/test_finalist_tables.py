@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from tune_sketch.analysis.figures.curves import tabulate_learning_rates, tabulate_optimizers
+from tune_sketch.analysis.tables.run_tables import write_tables as write_all
 
 from tests.samplers.test_one_factor_and_baselines import make_searcher, train
 from tests.support.fake_runs import begin_run, make_finished_run
-from tune_sketch.analysis.figures.curves import tabulate_learning_rates, tabulate_optimizers
 from tune_sketch.analysis.report import compare_runs
 from tune_sketch.analysis.run_data import read_run
 from tune_sketch.analysis.tables.finalists import (
@@ -15,7 +16,6 @@ from tune_sketch.analysis.tables.finalists import (
     tabulate_mcnemar_of_runs,
     tabulate_optimism,
 )
-from tune_sketch.analysis.tables.run_tables import write_tables as write_all
 from tune_sketch.analysis.verdict import state_result
 from tune_sketch.retraining.results import results_lines
 from tune_sketch.search_spaces.common import SpaceLimits

@@ -3,8 +3,6 @@
 from dataclasses import replace
 
 import pytest
-
-from tests.support.fake_runs import begin_run, make_finished_run
 from tune_sketch.analysis.run_comparison import (
     name_runs,
     runs_with_result,
@@ -14,6 +12,8 @@ from tune_sketch.analysis.run_comparison import (
     tabulate_models,
     warn_comparison,
 )
+
+from tests.support.fake_runs import begin_run, make_finished_run
 from tune_sketch.analysis.run_data import read_run
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from tune_sketch.inference.photos import Picture, read_picture
+from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def load_classifier(run_path: str | Path) -> Classifier:
     Raises ValueError when the path is not a run, has no finished network yet, or has files that do not fit together.
     """
     run = RunDirectory(Path(run_path))
-    run.read_search()
+    read_facts(run)
     model_file, weights_file = run.best / "model.json", run.best / "weights.pt"
     if not (model_file.is_file() and weights_file.is_file()):
         raise ValueError(
