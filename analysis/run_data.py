@@ -1,4 +1,4 @@
-"""Reads one run, whatever state it is in, into what tables and figures need: its journal and the files of its results."""
+"""Reads one run in any state, its journal and the files of its results, into what tables and figures need."""
 
 import json
 from collections.abc import Sequence

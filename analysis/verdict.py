@@ -105,8 +105,9 @@ def state_result(run: RunData) -> list[str]:
         )
     if "gain_over_baseline" in its:
         sentences.append(
-            f"The paper's configuration, retrained in the same way, reaches {percent_text(its['baseline_test_top1'])} %: "
-            f"a difference of {points_text(its['gain_over_baseline'])} points."
+            "The paper's configuration, retrained in the same way, reaches "
+            f"{percent_text(its['baseline_test_top1'])} %: a difference of "
+            f"{points_text(its['gain_over_baseline'])} points."
         )
     if "search_num_trainings" in its:
         sentences.append(
@@ -141,7 +142,8 @@ def warn(run: RunData) -> list[str]:
     warnings = []
     if data.synthetic:
         warnings.append(
-            "The drawings are synthetic, made by a program: nothing here says how well people's drawings are recognised."
+            "The drawings are synthetic, made by a program: nothing here says how well people's drawings are "
+            "recognised."
         )
     if not run.facts.weights.pretrained:
         warnings.append(f"{run.facts.weights.description}.")
@@ -160,7 +162,8 @@ def warn(run: RunData) -> list[str]:
     if its["num_compared"] > 1 and its.get("selection_bias", 0.0) > SELECTION_MARGIN:
         warnings.append(
             f"Selection bias: trial {its['selected_trial']}, number {its['selected_place']} of {its['num_compared']}, "
-            f"looked {100 * its['selection_bias']:.1f} points better in the search than on fresh seeds after the same epoch."
+            f"looked {100 * its['selection_bias']:.1f} points better in the search than on fresh seeds after the same "
+            "epoch."
         )
     if its["num_failed"]:
         bad = {trial.status.replace("_", " ") for trial in run.trials}

@@ -71,8 +71,8 @@ ACTIVATION_MAPS = Figure(
     "look",
     "Class activation maps (paper: Figs. 11, 12, 20)",
     "Grad-CAM on test drawings chosen by a fixed seed; red: evidence for the class. First two rows: right predictions. "
-    "Below: wrong ones, with the evidence for the predicted class and for the true one; plain: there was none. Taken at "
-    "the deepest layer that has at least 4 x 4 cells left (named in the CSV file).",
+    "Below: wrong ones, with the evidence for the predicted class and for the true one; plain: there was none. Taken "
+    "at the deepest layer that has at least 4 x 4 cells left (named in the CSV file).",
     tabulate_activation_maps,
     plot_activation_maps,
     is_picture=True,

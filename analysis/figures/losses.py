@@ -108,7 +108,7 @@ def plot_losses_by_group(rows: Rows, run: RunData) -> Drawing:
 
 
 def tabulate_rate_points(run: RunData) -> Rows:
-    """Every trial at the first rung: optimizer, learning rate and validation loss there (the question of the paper's Fig. 5)."""
+    """Every trial at the first rung: optimizer, learning rate and validation loss (as asked by the paper's Fig. 5)."""
     rung = run.rungs[0]
     return [
         {

@@ -1,4 +1,4 @@
-"""Parallel coordinates: every trial as a line, as a PNG and as an interactive SVG of our own, small and self-contained."""
+"""Parallel coordinates: every trial as a line, as a PNG and as an interactive SVG of our own, which is small."""
 
 import numpy as np
 from markupsafe import Markup, escape

@@ -97,9 +97,9 @@ VOTES_TABLE = Table(
     "votes",
     "look",
     "Several looks at one drawing (the paper's future work)",
-    "On test drawings, after the choice was made: these numbers chose nothing. Gain over one look at the same drawings; "
-    "an interval that holds 0 shows no difference. A large network after a short search is measured on part of the "
-    "split.",
+    "On test drawings, after the choice was made: these numbers chose nothing. Gain over one look at the same "
+    "drawings; an interval that holds 0 shows no difference. A large network after a short search is measured on "
+    "part of the split.",
     tabulate_votes,
     show_votes,
 )
