@@ -175,7 +175,6 @@ def trial_bytes(pid: int) -> int:
 def try_num_workers(job: dict[str, Any]) -> dict[str, Any]:
     """`find_num_workers` in a process of Ray's, as the recipe is going to run."""
     import ray
-
     from tune_sketch.backend.execution import start_ray
 
     start_ray(None)
@@ -197,7 +196,6 @@ def find_num_workers(job: dict[str, Any]) -> dict[str, Any]:
 def train_one(job: dict[str, Any]) -> dict[str, float]:
     """Through Ray Tune by one way; medians over the epochs after the first."""
     from ray import tune
-
     from tune_sketch.backend.execution import start_ray
 
     start_ray(None)

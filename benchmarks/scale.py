@@ -32,11 +32,11 @@ from typing import Any
 import psutil
 import sqlalchemy
 from ray import tune
+from tune_sketch.backend.execution import Stopping, Workers, run_trainings, start_ray
+from tune_sketch.backend.scheduler import JournaledASHA
 
 import tune_sketch.trainables.trial
 from benchmarks.machine import result_path, spread, write_result
-from tune_sketch.backend.execution import Stopping, Workers, run_trainings, start_ray
-from tune_sketch.backend.scheduler import JournaledASHA
 from tune_sketch.callbacks.cleanup import Housekeeping
 from tune_sketch.callbacks.progress import Progress
 from tune_sketch.callbacks.tensorboard import TensorBoardLog

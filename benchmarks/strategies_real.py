@@ -18,8 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import describe, read_rows, result_path, write_result
 from tune_sketch.backend.execution import Stopping, make_job, place, start_ray
+
+from benchmarks.machine import describe, read_rows, result_path, write_result
 from tune_sketch.callbacks.progress import Progress
 from tune_sketch.config.flags import make_settings
 from tune_sketch.config.plan import prepare_inputs

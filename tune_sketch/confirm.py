@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from tune_sketch.config.flags import Parser, add_settings, given_choices
-from tune_sketch.storage.database import JournalError
 from tune_sketch.storage.facts import read_facts
+from tune_sketch.storage.history import JournalError
 from tune_sketch.storage.lock import lock
 from tune_sketch.storage.run_directory import RunDirectory
 

@@ -1,10 +1,11 @@
 """Carries out a search: from a run directory that holds its settings to one that holds its results."""
 
+import contextlib
 import datetime
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -104,22 +105,21 @@ def create_run(path: Path, settings: Settings, inputs: Inputs, storage: str | No
 
 def run_search(run: RunDirectory, backend: Backend, storage: str | None = None) -> bool:
     """Search, retrain the best, read the test split, report. False: interrupted, to be resumed."""
-    with lock(run):
-        work = open_run(run, backend, storage)
+    with lock(run), open_run(run, backend, storage) as work:
         search_trials(work)
         return retrain_and_report(work, storage)
 
 
 def confirm_run(run: RunDirectory, backend: Backend, storage: str | None = None) -> bool:
     """Retrain the best of a search again, with more finalists or seeds, and report. False: interrupted."""
-    with lock(run):
-        work = open_run(run, backend, storage)
+    with lock(run), open_run(run, backend, storage) as work:
         if not any(trial.epochs for trial in work.journal.trials):
             raise ValueError(f"{run.path} has no trained trial to confirm: go on with search --resume {run.path}")
         return retrain_and_report(work, storage)
 
 
-def open_run(run: RunDirectory, backend: Backend, storage: str | None) -> OpenRun:
+@contextlib.contextmanager
+def open_run(run: RunDirectory, backend: Backend, storage: str | None) -> Iterator[OpenRun]:
     """Begin a session: open the record, start the backend, listen for signals."""
     facts = read_facts(run).with_session(describe_session(getattr(backend, "address", None)))
     write_facts(run, facts)
@@ -133,7 +133,11 @@ def open_run(run: RunDirectory, backend: Backend, storage: str | None) -> OpenRu
     session = replace(facts.sessions[-1], gpu_sharing=backend.share_gpus(run, facts))
     facts = replace(facts, sessions=(*facts.sessions[:-1], session))
     write_facts(run, facts)
-    return OpenRun(run, facts, journal, backend, stop, screen)
+    try:
+        yield OpenRun(run, facts, journal, backend, stop, screen)
+    finally:
+        stop.close()
+        journal.close()
 
 
 def search_trials(work: OpenRun) -> None:

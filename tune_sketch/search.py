@@ -1,9 +1,9 @@
 """Finds the best way to train: python -m tune_sketch.search --model resnet50."""
 
 import argparse
-import datetime
 import sys
 import tempfile
+import types
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from tune_sketch.config.flags import (
     resolve_choices,
 )
 from tune_sketch.config.settings import Settings
-from tune_sketch.storage.database import JournalError
+from tune_sketch.storage.history import JournalError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def search_models(arguments: argparse.Namespace) -> int:
     """A search of each model, and a joint report of several."""
+    from tune_sketch.api import default_name
     from tune_sketch.backend.ray_backend import RayBackend
     from tune_sketch.config.plan import plan_lines, prepare_inputs
     from tune_sketch.run import create_run, run_search
@@ -50,7 +51,7 @@ def search_models(arguments: argparse.Namespace) -> int:
         if arguments.dry_run:
             print_expected_hours(settings, inputs, backend)
             continue
-        name = choose_name(arguments.name, settings, several)
+        name = default_name(settings) if arguments.name is None else arguments.name + f"-{model}" * several
         run = create_run(Path(arguments.runs_dir or "runs") / name, settings, inputs, arguments.storage)
         runs.append(run)
         if not run_search(run, backend, arguments.storage):
@@ -61,14 +62,6 @@ def search_models(arguments: argparse.Namespace) -> int:
         report = runs[0].path.parent / "report.html"
         print(f"all models    {write_report([r.path for r in runs], report, arguments.storage)}")
     return 0
-
-
-def choose_name(given: str | None, settings: Settings, several: bool) -> str:
-    """The run directory's name: given (with the model when there are several), or model, data and time."""
-    if given is not None:
-        return f"{given}-{settings.model}" if several else given
-    data = "".join(c if c.isalnum() or c in "._" else "-" for c in Path(settings.data).name)[:40].strip("-.") or "data"
-    return f"{settings.model}-{data}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 
 def resume(arguments: argparse.Namespace) -> int:
@@ -109,6 +102,17 @@ def print_expected_hours(settings: Settings, inputs: Any, backend: Any) -> None:
         seconds = backend.time_epoch(job_of(Trial("timing", 0, config, settings.seed), run, facts, workers), workers)
     print("\n".join(expected_hours_lines(settings, seconds, workers.num_workers)), file=sys.stderr)
 
+
+class CallableModule(types.ModuleType):
+    """This module as `from tune_sketch import search` finds it once it is imported: the function of that name."""
+
+    def __call__(self, *arguments: Any, **more: Any) -> Any:
+        from tune_sketch.api import search
+
+        return search(*arguments, **more)
+
+
+sys.modules[__name__].__class__ = CallableModule
 
 if __name__ == "__main__":
     sys.exit(main())

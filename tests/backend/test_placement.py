@@ -6,11 +6,11 @@ from dataclasses import replace
 import psutil
 import pytest
 import torch
-
 import tune_sketch.backend.execution
+from tune_sketch.backend.execution import count_on_gpus, place
+
 import tune_sketch.backend.gpu_sharing
 from benchmarks.packing import make_job
-from tune_sketch.backend.execution import count_on_gpus, place
 from tune_sketch.backend.gpu_sharing import find_trials_per_gpu, placement_text
 from tune_sketch.config.flags import make_settings
 from tune_sketch.storage.run_directory import RunDirectory

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from tune_sketch.backend.execution import make_job
 
 from tests.support.damage import RunsCode, vouch_for
 from tests.support.postgres import PASSWORD, start_postgres
 from tests.support.processes import end_family, wait_until_gone
 from tests.support.real_search import Search, copy_program, mounted, output_of, read_only
 from tests.support.recorded import check_complete, count_epochs, snapshot
-from tune_sketch.backend.execution import make_job
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.trainables.checkpoints import checkpoint_files, read_newest_checkpoint
 

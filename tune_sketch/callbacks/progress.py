@@ -58,8 +58,9 @@ class Progress:
         best, config = trial.best_epoch, trial.config
         self.print_line(
             f"{name_of(trial)}  {PHRASES[trial.status]:<15} after {len(trial.epochs)}/{config['epochs']} epochs  "
-            f"best top-1 {percent(best.val_top1 if best else None)}  {config['optimizer']} lr {config['learning_rate']:.2g} "
-            f"batch {config['batch_size']}" + (f"  ({trial.error})" if trial.error else "")
+            f"best top-1 {percent(best.val_top1 if best else None)}  "
+            f"{config['optimizer']} lr {config['learning_rate']:.2g} batch {config['batch_size']}"
+            + (f"  ({trial.error})" if trial.error else "")
         )
 
     def print_line(self, line: str) -> None:

@@ -15,8 +15,8 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from tune_sketch.events import Config, Ending, Epoch, Proposal, Source, TestResult, Trial
-from tune_sketch.storage.database import JournalError, close_storage, reason_of
-from tune_sketch.storage.history import History
+from tune_sketch.storage.database import close_storage, reason_of
+from tune_sketch.storage.history import History, JournalError
 from tune_sketch.storage.reading import RETRAINING_SUFFIX, find_studies, load
 
 STATES: dict[Ending, TrialState] = {  # the state in which Optuna and its dashboard show an ending
@@ -35,7 +35,8 @@ class Journal(History):
 
     The storage holds two Optuna studies: the search's trials, which dashboards show, and the retrainings. An epoch is
     one user attribute "epoch_0003" and one intermediate value (validation top-1, what optuna-dashboard draws); an
-    ending is one user attribute and a state. What was written twice, after a write whose answer got lost, is there once.
+    ending is one user attribute and a state. What is written twice, after a write whose answer got lost, is there
+    once.
     """
 
     def __init__(
