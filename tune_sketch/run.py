@@ -114,7 +114,7 @@ def run_search(run: RunDirectory, backend: Backend, storage: str | None = None) 
     """Search, retrain the best, read the test split, report. False: interrupted, to be resumed."""
     with lock(run), open_run(run, backend, storage) as work:
         search_trials(work)
-        return retrain_and_report(work)
+        return retrain_and_report(work, storage)
 
 
 def confirm_run(run: RunDirectory, backend: Backend, storage: str | None = None) -> bool:
@@ -122,7 +122,7 @@ def confirm_run(run: RunDirectory, backend: Backend, storage: str | None = None)
     with lock(run), open_run(run, backend, storage) as work:
         if not any(trial.epochs for trial in work.journal.trials):
             raise ValueError(f"{run.path} has no trained trial to confirm: go on with search --resume {run.path}")
-        return retrain_and_report(work)
+        return retrain_and_report(work, storage)
 
 
 @contextlib.contextmanager
@@ -236,7 +236,7 @@ def run_trainings(
     write_tables(run, journal)
 
 
-def retrain_and_report(work: OpenRun) -> bool:
+def retrain_and_report(work: OpenRun, storage: str | None) -> bool:
     """Retrain the finalists, read the test split, write tables and report. False: interrupted."""
     # Here, because the report's plotting takes a second to import, for which no trial need wait.
     from tune_sketch.analysis.report import write_report
@@ -248,7 +248,7 @@ def retrain_and_report(work: OpenRun) -> bool:
     if not stop.by_signal:
         finish(work)
     work.screen.show_live("")
-    write_report([run.path], run.report_html)
+    write_report([run.path], run.report_html, storage)
     if stop.by_signal:
         work.screen.print_line(f"stopped. Resume with:  python -m tune_sketch.search --resume {run.path}")
         return False
@@ -279,11 +279,11 @@ def finish(work: OpenRun) -> None:
     )
 
 
-def report_together(runs: Sequence[RunDirectory]) -> Path:
+def report_together(runs: Sequence[RunDirectory], storage: str | None = None) -> Path:
     """Write one report of several runs beside them."""
     from tune_sketch.analysis.report import write_report
 
-    return write_report([run.path for run in runs], runs[0].path.parent / "report.html")
+    return write_report([run.path for run in runs], runs[0].path.parent / "report.html", storage)
 
 
 def estimate_lines(settings: Settings, inputs: Inputs, backend: RayBackend) -> list[str]:

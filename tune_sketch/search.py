@@ -47,7 +47,7 @@ def search_models(arguments: argparse.Namespace) -> int:
         if not run_search(runs[-1], backend, arguments.storage):
             return 130
     if len(runs) > 1:
-        print(f"all models    {report_together(runs)}")
+        print(f"all models    {report_together(runs, arguments.storage)}")
     return 0
 
 
