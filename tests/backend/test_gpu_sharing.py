@@ -21,6 +21,7 @@ from tune_sketch.trainables.batches import RESIDENT_FRACTION, resident_limit_byt
 from tune_sketch.trainables.speed import devices
 from tune_sketch.trainables.speed.throughput import (
     JobTrainings,
+    Throughput,
     choose_trials_per_device,
     fit_into_memory,
     measure_packing,
@@ -66,8 +67,7 @@ class FakeTrainings:
 )
 def test_trials_per_gpu_by_memory_and_rate(rates, memory, most, number, num_measured):
     seen = measure_packing(FakeTrainings(rates, memory), most)
-    assert list(seen.images_per_second) == rates[:num_measured]
-    assert (seen.memory_bytes, seen.trials_per_device) == (memory, number)
+    assert seen == Throughput(tuple(rates[:num_measured]), memory, number)
 
 
 def test_choices():

@@ -69,14 +69,14 @@ def test_a_rung_holds_the_values_of_its_own_epoch_alone(journal):
     sampler = make_sampler("incumbent")
     run_trials(journal, sampler, [1, 3, 9, 1, 3, 9, 2, 5, 9])
     sampler.learn(journal)
-    for rung, history in sampler.values.items():
+    for rung, study in sampler.studies.items():
         expected = []
         for trial in journal.trials:
             if len(trial.epochs) >= rung:
                 expected.append(trial.epochs[rung - 1].val_top1)
             elif trial.status == "completed":
                 expected.append(trial.epochs[-1].val_top1)  # it ended by itself before this rung
-        assert sorted(history.values) == sorted(expected)
+        assert sorted(trial.value for trial in study.get_trials(deepcopy=False)) == sorted(expected)
     short = [trial for trial in journal.trials if trial.status == "completed" and len(trial.epochs) < 9]
     assert short, "the case of a trial that ended by itself must be part of this test"
 

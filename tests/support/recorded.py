@@ -6,8 +6,9 @@ import sqlite3
 import urllib.parse
 from typing import Any
 
-from tune_sketch.storage.journal import Record
-from tune_sketch.storage.run_directory import RunDirectory, read_csv
+from tune_sketch.events import Trial as Record
+from tune_sketch.storage.files import read_csv
+from tune_sketch.storage.run_directory import RunDirectory
 
 GOOD_ENDINGS = ("completed", "stopped", "diverged")
 
