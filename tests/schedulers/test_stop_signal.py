@@ -14,13 +14,13 @@ from tune_sketch.storage.run_directory import RunDirectory
 
 @pytest.fixture
 def stop(tmp_path):
-    before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     said = []
     stop = StopSignal(RunDirectory(tmp_path), said.append)
     stop.said = said
     yield stop
-    for number, handler in before:
-        signal.signal(number, handler)
+    stop.close()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -79,7 +79,7 @@ def test_a_full_disk_does_not_keep_a_search_from_winding_up(stop):
 
 def test_the_stop_file_of_an_earlier_session_is_removed(stop, tmp_path):
     RunDirectory(tmp_path).stop_file.touch()
-    StopSignal(RunDirectory(tmp_path), lambda text: None)
+    StopSignal(RunDirectory(tmp_path), lambda text: None).close()
     assert not (tmp_path / "stop").exists()
 
 
