@@ -157,8 +157,8 @@ class Settings:
             )
         if self.time_budget_seconds is not None and not self.time_budget_seconds > 0:
             raise ValueError(f"--time-budget must be positive, got {self.time_budget_seconds:g} s")
-        if self.gpu_hours is not None and not self.gpu_hours > 0:
-            raise ValueError(f"--gpu-hours must be positive, got {self.gpu_hours:g}")
+        if self.gpu_hours is not None and not 0 < self.gpu_hours < math.inf:
+            raise ValueError(f"--gpu-hours must be positive and finite, got {self.gpu_hours:g}")
         if self.min_gain is not None and not 0 <= self.min_gain < 1:
             raise ValueError(f"--min-gain must be a fraction of at least 0 and under 1, got {self.min_gain:g}")
         if self.cpus_per_trial is not None and not 0 < self.cpus_per_trial < math.inf:
