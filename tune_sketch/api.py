@@ -1,21 +1,27 @@
 """The Python interface: search, and open a run's results as tables and as a classifier."""
 
-import datetime
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tune_sketch.backend.cluster import is_started, stop_ray
+from tune_sketch.backend.ray_backend import RayBackend
 from tune_sketch.config.checks import check_run_name
+from tune_sketch.config.plan import prepare_inputs
 from tune_sketch.config.settings import Settings, resolve_paths
+from tune_sketch.inference.model import Classifier, load_classifier
+from tune_sketch.retraining.finalists import find_finalists
+from tune_sketch.retraining.results import FINALIST_COLUMNS, finalist_row
+from tune_sketch.run import create_run, default_name, run_search
 from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.history import History
+from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.run_directory import RunDirectory
+from tune_sketch.storage.tables import EPOCH_COLUMNS, TRIAL_COLUMNS, epoch_row, trial_row
 
-if TYPE_CHECKING:  # pandas and the network take seconds to import
+if TYPE_CHECKING:  # takes half a second to import, which a search need not wait for
     import pandas as pd
-
-    from tune_sketch.inference.model import Classifier
 
 
 @dataclass(frozen=True)
@@ -31,16 +37,12 @@ class Run:
 
     def read_history(self) -> History:
         """Every trial and retraining, as it is recorded now."""
-        from tune_sketch.storage.reading import read_history
-
         return read_history(RunDirectory(self.path), self.storage)
 
     @property
     def trials(self) -> "pd.DataFrame":
         """One row for each trial, with the columns of trials.csv."""
         import pandas as pd
-
-        from tune_sketch.storage.tables import TRIAL_COLUMNS, trial_row
 
         trials = self.read_history().trials
         names = sorted({f"config/{name}" for trial in trials for name in trial.config})
@@ -51,8 +53,6 @@ class Run:
         """One row for each epoch of each trial, with the columns of epochs.csv."""
         import pandas as pd
 
-        from tune_sketch.storage.tables import EPOCH_COLUMNS, epoch_row
-
         trials = self.read_history().trials
         rows = [{"trial": trial.number} | epoch_row(epoch) for trial in trials for epoch in trial.epochs]
         return pd.DataFrame(rows, columns=["trial", *EPOCH_COLUMNS])
@@ -62,16 +62,11 @@ class Run:
         """One row for each finalist, with the columns of finalists.csv: means and 95 % intervals over seeds."""
         import pandas as pd
 
-        from tune_sketch.retraining.finalists import find_finalists
-        from tune_sketch.retraining.results import FINALIST_COLUMNS, finalist_row
-
         return pd.DataFrame(map(finalist_row, find_finalists(self.read_history())), columns=list(FINALIST_COLUMNS))
 
     @cached_property
-    def classifier(self) -> "Classifier":
+    def classifier(self) -> Classifier:
         """The winner. Raises ValueError while there is none."""
-        from tune_sketch.inference.model import load_classifier
-
         return load_classifier(self.path)
 
 
@@ -96,11 +91,6 @@ def search(
     this machine and ended again, unless it runs already. Interrupted, it returns with what there is. Raises ValueError
     for anything that the caller can mend, before anything expensive starts.
     """
-    from tune_sketch.backend.cluster import is_started, stop_ray
-    from tune_sketch.backend.ray_backend import RayBackend
-    from tune_sketch.config.plan import prepare_inputs
-    from tune_sketch.run import create_run, run_search
-
     settings = resolve_paths(settings)
     path = Path(runs_dir).expanduser() / (check_run_name(name) if name is not None else default_name(settings))
     run = create_run(path, settings, prepare_inputs(settings), storage)
@@ -111,9 +101,3 @@ def search(
         if not was_started:
             stop_ray()
     return Run(path, storage)
-
-
-def default_name(settings: Settings) -> str:
-    """A run directory's name of model, data and time."""
-    data = "".join(c if c.isalnum() or c in "._" else "-" for c in Path(settings.data).name)[:40].strip("-.") or "data"
-    return f"{settings.model}-{data}-{datetime.datetime.now():%Y%m%d-%H%M%S}"

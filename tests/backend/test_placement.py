@@ -18,6 +18,7 @@ from tune_sketch.trainables.batches import RESIDENT_FRACTION, resident_limit_byt
 from tune_sketch.trainables.speed import devices
 from tune_sketch.trainables.speed.throughput import (
     JobTrainings,
+    Throughput,
     choose_trials_per_device,
     fit_into_memory,
     measure_packing,
@@ -113,11 +114,7 @@ class FakeTrainings:
 )
 def test_trials_per_gpu_by_memory_and_rate(rates, memory, most, number, num_measured):
     seen = measure_packing(FakeTrainings(rates, memory), most)
-    assert seen == {
-        "images_per_second": rates[:num_measured],
-        "memory_bytes": memory,
-        "trials_per_device": number,
-    }
+    assert seen == Throughput(tuple(rates[:num_measured]), memory, number)
 
 
 def test_choices():

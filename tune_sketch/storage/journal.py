@@ -1,5 +1,6 @@
 """Records what happens to a search: every proposal, epoch and ending is written before it is acted on."""
 
+import contextlib
 import itertools
 import math
 import sys
@@ -67,9 +68,9 @@ class Journal(History):
         self.search_id, self.retraining_id = find_studies(self.storage, name)
         known = load(self.storage, name)
         super().__init__(known.trials, known.retrainings, known.notes)
-        for study_id in (self.search_id, self.retraining_id):
-            for frozen in self.storage.get_all_trials(study_id, deepcopy=False):
-                self.ids[frozen.user_attrs["key"]] = frozen._trial_id
+        for study_id, trainings in ((self.search_id, self.trials), (self.retraining_id, self.retrainings.values())):
+            for number, trial in enumerate(trainings):
+                self.ids[trial.key] = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
     def note(self, key: str, value: Any) -> None:
         """Keep one JSON value about the search as a whole."""
@@ -179,9 +180,8 @@ class Journal(History):
 
         def write() -> int:
             if next(num_tries) > 0:  # after a write whose answer got lost it is there already
-                known = self.storage.get_all_trials(study_id, deepcopy=False)
-                if len(known) > place:
-                    return known[place]._trial_id
+                with contextlib.suppress(KeyError):
+                    return self.storage.get_trial_id_from_study_id_trial_number(study_id, place)
             return self.storage.create_new_trial(study_id, template)
 
         self.ids[trial.key] = self._retry(write)
