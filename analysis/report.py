@@ -18,8 +18,8 @@ from tune_sketch.analysis.run_data import RunData, read_run
 from tune_sketch.analysis.tables.base import ShownTable, write_tables
 from tune_sketch.analysis.tables.registry import TABLES, TABLES_OF_RUNS
 from tune_sketch.analysis.verdict import state_result, tabulate_verdict, warn
-from tune_sketch.storage.database import JournalError
 from tune_sketch.storage.files import write_text
+from tune_sketch.storage.history import JournalError
 
 PAGE = Path(__file__).parent / "page"
 Item = ShownTable | ShownFigure
