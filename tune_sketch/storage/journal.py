@@ -132,12 +132,13 @@ class Journal(History):
         num_tries = itertools.count()
 
         def write() -> None:
+            is_first_try = next(num_tries) == 0
             try:
                 ending = {"status": status, "error": error, "ended_at": now}
                 self.storage.set_trial_user_attr(identifier, "ending", ending)
                 self.storage.set_trial_state_values(identifier, state, values)
             except UpdateFinishedTrialError:
-                if next(num_tries) == 0:  # later, the answer to the first try may have got lost
+                if is_first_try:  # later, the answer to the one before may have got lost
                     raise
 
         self._retry(write)
