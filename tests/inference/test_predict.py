@@ -16,7 +16,7 @@ from tune_sketch.inference.model import best_classes, load_classifier
 from tune_sketch.inference.photos import read_picture
 from tune_sketch.inference.test_time_augmentation import VOTES, section_slices, vote_by_majority
 from tune_sketch.predict import main
-from tune_sketch.storage.run_directory import read_csv
+from tune_sketch.storage.files import read_csv
 
 
 @pytest.fixture(scope="module")
