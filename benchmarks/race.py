@@ -3,9 +3,9 @@
     python -m benchmarks.race [--quick]
 
 Finalists differ in their true means (normal, standard deviation SPREAD) and from seed to seed (normal, SEED_SD), as
-top-1 does by 0.01 on a small validation split. Regret: how much worse the chosen one truly is than the best. Both ways see
-the same values. The race is the program's own; its chance of being best is compared with how often it was: over all
-cases, since the program does not know how far apart finalists lie.
+top-1 does by 0.01 on a small validation split. Regret: how much worse the chosen one truly is than the best. Both ways
+see the same values. The race is the program's own; its chance of being best is compared with how often it was: over
+all cases, since the program does not know how far apart finalists lie.
 """
 
 import argparse
