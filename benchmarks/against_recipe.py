@@ -21,7 +21,7 @@ import psutil
 from benchmarks.limit import CONFIG
 from benchmarks.machine import busy_seconds, cpu_seconds, describe, read_rows, result_path, write_result
 from tune_sketch.events import Job
-from tune_sketch.storage.run_directory import write_csv
+from tune_sketch.storage.files import write_csv
 
 IMAGE_PX, NUM_CLASSES = 64, 20
 # Times the recipe's images per second, on two cores; drawings of a class and epochs, then those of --quick.
@@ -51,7 +51,8 @@ def main() -> int:
     print(describe(), flush=True)
     path = result_path("against_recipe", ".csv")
     rows = [] if arguments.quick else read_rows(path)
-    lines, code = [], 1
+    lines: list[str] = []
+    code = 1
     with tempfile.TemporaryDirectory() as folder:
         for model in arguments.models or CASES:
             first = 1 + max((int(row["round"]) for row in rows if row["model"] == model), default=-1)

@@ -2,10 +2,10 @@
 
     python -m benchmarks.race [--quick]
 
-Finalists differ in their true means (normal, standard deviation SPREAD) and from seed to seed (normal, SEED_SD), as
-top-1 does by 0.01 on a small validation split. Regret: how much worse the chosen one truly is than the best. Both ways
-see the same values. The race is the program's own; its chance of being best is compared with how often it was: over
-all cases, since the program does not know how far apart finalists lie.
+Finalists differ in their true means (normal, standard deviation SPREAD) and from seed to seed (normal, NOISE), as 0.01
+of top-1 does on a small validation split. Regret: how much worse the chosen one truly is than the best. Both ways see
+the same values. The race is the program's own; its chance of being best is compared with how often it was: over all
+cases, since the program does not know how far apart finalists lie.
 """
 
 import argparse
@@ -21,22 +21,27 @@ from tune_sketch.retraining.racing import plan_race
 from tune_sketch.statistics import chances_of_best
 from tune_sketch.storage.journal import retraining_key
 
-SEED_SD = 0.01
-# Each: finalists, --retraining-seeds, SPREAD.
-CASES = [(3, 3, 0.01), (3, 5, 0.01), (6, 5, 0.01), (6, 5, 0.005), (11, 5, 0.01)]
+NOISE = 0.01
+CASES = [
+    (3, 3, 0.01),
+    (3, 5, 0.01),
+    (6, 5, 0.01),
+    (6, 5, 0.005),
+    (11, 5, 0.01),
+]  # finalists, --retraining-seeds, SPREAD
 
 
-def run_race(values: np.ndarray, mean_seeds: int) -> tuple[int, float, int]:
+def run_race(values: np.ndarray, retraining_seeds: int) -> tuple[int, float, int]:
     """(chosen finalist, its stated chance of being best, trainings) of a race over values [finalists, seeds].
 
     All values are there from the start: a round of the race looks only at the seeds before it.
     """
-    finalists, trials = range(len(values)), {}
+    finalists, retrainings = range(len(values)), {}
     for (number, place), value in np.ndenumerate(values):
         epochs = (Epoch(1, {"val_top1": float(value)}),)
         key = retraining_key(number, place + 1)
-        trials[key] = Trial(key, number, {}, seed=0, status="completed", epochs=epochs)
-    plan = plan_race(finalists, trials, mean_seeds)
+        retrainings[key] = Trial(key, number, {}, 0, seed_index=place + 1, status="completed", epochs=epochs)
+    plan = plan_race(finalists, retrainings, retraining_seeds)
     seen: dict[int, list[float]] = {}
     for number, index in plan:
         seen.setdefault(number, []).append(float(values[number, index - 1]))
@@ -48,15 +53,15 @@ def run_race(values: np.ndarray, mean_seeds: int) -> tuple[int, float, int]:
 
 def measure(case: tuple[int, int, float], num_races: int) -> dict[str, np.ndarray]:
     """Regret of both ways, trainings and stated chance of the race, each [num_races]."""
-    num_finalists, mean_seeds, spread = case
-    rng = np.random.default_rng([num_finalists, mean_seeds, round(1e4 * spread)])
+    num_finalists, retraining_seeds, spread = case
+    rng = np.random.default_rng([num_finalists, retraining_seeds, round(1e4 * spread)])
     columns: dict[str, list[float]] = {name: [] for name in ("race", "equal", "trainings", "stated")}
     for _ in range(num_races):
         truth = rng.normal(0.8, spread, num_finalists)
-        values = truth[:, None] + rng.normal(0, SEED_SD, (num_finalists, num_finalists * mean_seeds))
-        chosen, stated, trainings = run_race(values, mean_seeds)
+        values = truth[:, None] + rng.normal(0, NOISE, (num_finalists, num_finalists * retraining_seeds))
+        chosen, stated, trainings = run_race(values, retraining_seeds)
         columns["race"].append(truth.max() - truth[chosen])
-        columns["equal"].append(truth.max() - truth[values[:, :mean_seeds].mean(axis=1).argmax()])
+        columns["equal"].append(truth.max() - truth[values[:, :retraining_seeds].mean(axis=1).argmax()])
         columns["trainings"].append(trainings)
         columns["stated"].append(stated)
     return {name: np.array(column) for name, column in columns.items()}
@@ -82,16 +87,16 @@ def main() -> int:
     saved, gained, too_sure = [], [], []
     for case in CASES:
         found = measure(case, num_races)
-        num_finalists, mean_seeds, spread = case
+        num_finalists, retraining_seeds, spread = case
         gain = 100 * (found["equal"] - found["race"])
         low, high = interval(gain)
-        saved.append(1 - found["trainings"] / (num_finalists * mean_seeds))
+        saved.append(1 - found["trainings"] / (num_finalists * retraining_seeds))
         gained.append(gain)
         too_sure.append(found["stated"] - (found["race"] == 0))
         right = {name: float((found[name] == 0).mean()) for name in ("race", "equal")}
         lines.append(
-            f"| {num_finalists} | {mean_seeds} | {spread:g} | {found['trainings'].mean():.1f} / "
-            f"{num_finalists * mean_seeds} | {right['race']:.2f} / {right['equal']:.2f} "
+            f"| {num_finalists} | {retraining_seeds} | {spread:g} | {found['trainings'].mean():.1f} / "
+            f"{num_finalists * retraining_seeds} | {right['race']:.2f} / {right['equal']:.2f} "
             f"| {found['stated'].mean():.2f} | {100 * found['race'].mean():.3f} / {100 * found['equal'].mean():.3f} "
             f"| {gain.mean():+.3f} [{low:+.3f}, {high:+.3f}] |"
         )
@@ -103,10 +108,7 @@ def main() -> int:
         sure.mean(), *interval(sure)
     )
     if not arguments.quick:
-        about = (
-            f"{num_races} races each, standard deviation between seeds {SEED_SD:g}. Equal: each finalist has as many "
-            "seeds as the race may use."
-        )
+        about = f"{num_races} races each, noise {NOISE:g}. Equal: each finalist has as many seeds as the race may use."
         write_result("race", __doc__.splitlines()[0], [about, "", *lines, "", of_chances])
     fewer = float(np.mean(saved))
     print(

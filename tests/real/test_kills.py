@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from tests.killing import Killer, table
+from tests.killing import Killer
+from tests.support.kill_rows import Kill, table
 from tests.support.recorded import check_complete, untimed
 
 NUM_KILLS = 14  # here, and the rest of twenty in the test below; `python -m tests.killing --long` makes 100
@@ -15,7 +16,9 @@ NUM_KILLS = 14  # here, and the rest of twenty in the test below; `python -m tes
 def test_nothing_is_lost_under_random_kills(tmp_path):
     seed = random.randrange(10**6)
     print(f"seed {seed}")
-    kills, resume_seconds, round_ = [], [], 0
+    kills: list[Kill] = []
+    resume_seconds: list[float] = []
+    round_ = 0
     while len(kills) < NUM_KILLS:
         killer = Killer(tmp_path / str(round_), seed + round_)
         killer.kill_until(NUM_KILLS - len(kills))

@@ -17,8 +17,8 @@ from tune_sketch.storage.run_directory import RunDirectory
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("tune_sketch", "search_spaces", "trainables", "analysis")
-SMALL = "--model baseline --classes 4 --per-class 24 --image-px 32 --max-epochs 9 --confirm-seeds 1 --seed 3"
-SMALLEST = "--model baseline --image-px 32 --num-samples 4 --max-epochs 3 --confirm-top 1 --confirm-seeds 2"
+SMALL = "--model baseline --classes 4 --per-class 24 --image-px 32 --max-epochs 9 --retraining-seeds 1 --seed 3"
+SMALLEST = "--model baseline --image-px 32 --num-samples 4 --max-epochs 3 --finalists 1 --retraining-seeds 2"
 
 
 def search_once(folder: Path, *flags: str) -> subprocess.CompletedProcess:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
+import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, InMemoryStorage
@@ -52,6 +53,7 @@ class Journal(History):
 
         Raises ValueError when they are missing, or already there on create.
         """
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.storage: BaseStorage = storage or InMemoryStorage()
         self.name, self.clock = name, clock
         self.error: JournalError | None = None  # kept, because Ray wraps what its callbacks raise
@@ -130,12 +132,13 @@ class Journal(History):
         num_tries = itertools.count()
 
         def write() -> None:
+            is_first_try = next(num_tries) == 0
             try:
                 ending = {"status": status, "error": error, "ended_at": now}
                 self.storage.set_trial_user_attr(identifier, "ending", ending)
                 self.storage.set_trial_state_values(identifier, state, values)
             except UpdateFinishedTrialError:
-                if next(num_tries) == 0:  # later, the answer to the first try may have got lost
+                if is_first_try:  # later, the answer to the one before may have got lost
                     raise
 
         self._retry(write)

@@ -1,18 +1,21 @@
-"""Which cores, threads and GPUs a trial gets, and how many trials share a GPU; no machine here has one."""
+"""How many trials share a GPU: by measured rate and memory, where measuring is worth it; no machine here has one."""
 
+import dataclasses
 import time
 from dataclasses import replace
 
 import psutil
 import pytest
 import torch
-import tune_sketch.backend.execution
-from tune_sketch.backend.execution import count_on_gpus, place
 
 import tune_sketch.backend.gpu_sharing
-from benchmarks.packing import make_job
-from tune_sketch.backend.gpu_sharing import find_trials_per_gpu, placement_text
+from tests.support.facts import make_facts, make_session
+from tests.support.jobs import decode_doodles, make_job
+from tests.support.small_training import CONFIG
+from tune_sketch.backend.allocation import allocate_workers
+from tune_sketch.backend.gpu_sharing import describe_sharing, measure_gpu_sharing
 from tune_sketch.config.flags import make_settings
+from tune_sketch.storage.facts import GpuSharing
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.trainables.batches import RESIDENT_FRACTION, resident_limit_bytes
 from tune_sketch.trainables.speed import devices
@@ -28,58 +31,8 @@ from tune_sketch.trainables.trial import time_epoch
 GIB = 2**30
 
 
-@pytest.fixture
-def machines(monkeypatch):
-    """Give Ray machines by their cores and GPUs."""
-
-    def have(*pairs):
-        rows = [{"CPU": float(cpus), "GPU": float(gpus), "accelerator_type:T4": 1.0} for cpus, gpus in pairs]
-        for module in (tune_sketch.backend.execution, tune_sketch.backend.gpu_sharing):
-            monkeypatch.setattr(module, "list_machines", lambda: rows)
-
-    return have
-
-
 def settings_of(**choices):
     return make_settings("baseline", {"weights": "none"} | choices)
-
-
-@pytest.mark.parametrize(
-    ("have", "num_trainings", "choices", "expected"),
-    [
-        ([(2, 0)], 8, {}, (2, 1, 0)),  # trials beside each other rather than threads
-        ([(2, 0)], 1, {}, (1, 2, 0)),  # but no core is left idle
-        ([(2, 0)], 8, {"max_concurrent": 1}, (1, 2, 0)),
-        ([(2, 0)], 8, {"max_concurrent": 1, "cpus_per_trial": 1.0}, (1, 1, 0)),
-        ([(16, 0)], 6, {}, (6, 2, 0)),
-        ([(64, 0)], 1, {}, (1, 8, 0)),
-        ([(0, 0), (4, 0), (4, 0)], 3, {}, (3, 2, 0)),
-        ([(16, 1)], 50, {}, (3, 5, 0.3333)),
-        ([(16, 2)], 50, {}, (6, 2, 0.3333)),
-        ([(16, 2)], 2, {}, (2, 8, 1)),  # each has a GPU of its own
-        ([(16, 2)], 3, {}, (3, 4, 0.5)),
-        ([(16, 2)], 50, {"gpus_per_trial": 0.4}, (4, 3, 0.4)),
-        ([(16, 4)], 50, {"gpus_per_trial": 2.0}, (2, 8, 2)),
-        ([(16, 4)], 50, {"gpus_per_trial": 0.0}, (16, 1, 0)),
-    ],
-)
-def test_placement(machines, have, num_trainings, choices, expected):
-    machines(*have)
-    workers = place(settings_of(**choices), num_trainings, trials_per_gpu=3)
-    at_once = min(workers.num_workers, num_trainings)
-    assert (at_once, workers.num_threads, workers.gpus) == expected
-    assert at_once * workers.num_threads <= sum(cpus for cpus, _ in have), "no core has two threads"
-
-
-def test_two_gpus_must_be_on_one_machine(machines):
-    machines((8, 1), (8, 1))
-    with pytest.raises(ValueError, match=r"2 GPUs, the largest machine has 8 CPUs and 1 GPUs"):
-        place(settings_of(gpus_per_trial=2.0), 8)
-
-
-@pytest.mark.parametrize("number", range(1, 12))
-def test_a_fraction_fits_as_often_as_it_was_meant(number):
-    assert count_on_gpus(2.0, 10_000 // number / 10_000) == 2 * number
 
 
 class FakeTrainings:
@@ -124,13 +77,10 @@ def test_choices():
     assert fit_into_memory(None, 16) == 16
 
 
-def find(tmp_path, settings, num_train=20_000, earlier=()):
-    search = {
-        "data": {"num_train": num_train, "cache": "", "published": ""},
-        "weights": {"pretrained": False, "path": None},
-        "sittings": [*earlier, {}],
-    }
-    return find_trials_per_gpu(RunDirectory(tmp_path), search, settings)
+def find(tmp_path, settings, num_train=20_000, sessions=()):
+    facts = make_facts(settings, sessions=(*sessions, make_session(0.0)))
+    data = dataclasses.replace(facts.data, num_train=num_train)
+    return measure_gpu_sharing(RunDirectory(tmp_path), dataclasses.replace(facts, data=data))
 
 
 def test_a_search_measures_where_it_is_worth_it(machines, monkeypatch, tmp_path):
@@ -138,37 +88,35 @@ def test_a_search_measures_where_it_is_worth_it(machines, monkeypatch, tmp_path)
 
     def measure(job, most, cores):
         jobs.append((job, most, cores))
-        return {
-            "trials_per_gpu": 3,
-            "images_per_second": [1.0, 2.0],
-            "memory_bytes": (GIB, 16 * GIB),
-            "batch_size": 128,
-        }
+        return GpuSharing(3, images_per_second=(1.0, 2.0), memory_bytes=(GIB, 16 * GIB), batch_size=128)
 
     monkeypatch.setattr(tune_sketch.backend.gpu_sharing, "measure", measure)
     settings = settings_of(num_samples=50, max_epochs=80)
     machines((2, 0))
-    assert find(tmp_path, settings) == {"trials_per_gpu": 1, "reason": "no choice"}
+    assert find(tmp_path, settings) == GpuSharing(1, "no choice")
     machines((16, 2))
-    assert find(tmp_path, settings_of(num_samples=2, max_epochs=80))["reason"] == "no choice", "one GPU each"
-    assert find(tmp_path, settings_of(gpus_per_trial=1.0, num_samples=50))["reason"] == "no choice"
-    assert "short search" in find(tmp_path, settings, num_train=100)["reason"]
+    assert find(tmp_path, settings_of(num_samples=2, max_epochs=80)).reason == "no choice", "one GPU each"
+    assert find(tmp_path, settings_of(gpus_per_trial=1.0, num_samples=50)).reason == "no choice"
+    assert "short search" in find(tmp_path, settings, num_train=100).reason
     assert jobs == []
     found = find(tmp_path, settings)
-    assert found["trials_per_gpu"] == 3
+    assert found == GpuSharing(3, "", (1.0, 2.0), (GIB, 16 * GIB), 128, ("accelerator_type:T4",), 8)
     (job, most, cores), *_ = jobs
-    assert (most, cores, job["num_threads"], job["gpus"]) == (8, 8, 1, 1.0)
-    assert (job["config"]["batch_size"], job["config"]["freeze"]) == (128, "none"), "what takes most memory"
-    assert find(tmp_path, settings, earlier=[{"packing": found}]) == found
-    assert len(jobs) == 1, "known from an earlier sitting"
+    assert (most, cores, job.num_threads, job.gpus) == (8, 8, 1, 1.0)
+    assert (job.config["batch_size"], job.config["freeze"]) == (128, "none"), "what takes most memory"
+    known = [make_session(0.0, gpu_sharing=found)]
+    assert find(tmp_path, settings, sessions=known) == found
+    assert len(jobs) == 1, "known from an earlier session"
     machines((16, 1))
-    find(tmp_path, settings, earlier=[{"packing": found}])
-    assert len(jobs) == 2
-    workers = place(settings, 50, trials_per_gpu=found["trials_per_gpu"])
-    assert placement_text(workers, found) == (
-        "3 trials at once, each with 0.333 GPU and 5 threads (measured on one GPU, batches of 128: 1, 2 images/s for "
-        "1, 2, ... trials, 1.0 of 16.0 GiB for one)"
+    find(tmp_path, settings, sessions=known)
+    assert len(jobs) == 2, "other machines"
+    workers = allocate_workers(settings, 50, trials_per_gpu=found.trials_per_gpu)
+    assert describe_sharing(found, workers) == (
+        " (measured on one GPU, batches of 128: 1, 2 images/s for 1, 2, ... trials, 1.0 of 16.0 GiB for one)"
     )
+    assert describe_sharing(GpuSharing(1, "no choice"), workers) == ""
+    assert describe_sharing(GpuSharing(1, "measuring failed: x"), workers) == " (measuring failed: x)"
+    assert describe_sharing(GpuSharing(1, "a short search"), replace(workers, gpus=0.0)) == ""
 
 
 def test_a_trial_is_held_to_its_fraction_of_the_memory(monkeypatch):
@@ -188,16 +136,20 @@ def test_a_trial_is_held_to_its_fraction_of_the_memory(monkeypatch):
     assert limit == int((int(fraction * 16 * GIB - GIB)) * RESIDENT_FRACTION), "drawings beside its own network alone"
 
 
-def test_a_dry_run_times_an_epoch_or_says_why_it_cannot():
-    job = make_job("baseline", 32, num_threads=1)
+@pytest.fixture
+def job(tmp_path):
+    return make_job(tmp_path, decode_doodles(tmp_path / "cache"), CONFIG)
+
+
+def test_a_dry_run_times_an_epoch_or_says_why_it_cannot(job):
     assert time_epoch(job) > 0
     with pytest.raises(ValueError, match="cannot be trained: ValueError: unknown optimizer 'adm'"):
         time_epoch(replace(job, config=job.config | {"optimizer": "adm"}))
 
 
 @pytest.mark.slow
-def test_a_trial_of_one_thread_uses_one_core():
-    with JobTrainings(make_job("baseline", 32, num_threads=1), seconds=1.0) as trainings:
+def test_a_trial_of_one_thread_uses_one_core(job):
+    with JobTrainings(job, seconds=1.0) as trainings:
         trainings.start(1)
         process = psutil.Process(trainings.members[0].process.pid)
         used, started = sum(process.cpu_times()[:2]), time.monotonic()

@@ -7,7 +7,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator, _ParzenEstimatorParameters
 from optuna.samplers._tpe.sampler import default_weights
 
-from tune_sketch.samplers.history_tpe import Density, History, HistorySampler
+from benchmarks.history_tpe import Density, History, HistorySampler
 
 SPACE = {
     "rate": FloatDistribution(1e-5, 1e-1, log=True),
@@ -89,7 +89,7 @@ def test_old_values_that_are_not_good_are_forgotten(monkeypatch):
             seen.append(points)
             super().__init__(points, space)
 
-    monkeypatch.setattr("tune_sketch.samplers.history_tpe.Density", Spy)
+    monkeypatch.setattr("benchmarks.history_tpe.Density", Spy)
     history_of(points, values, most_values=60).propose(SPACE, np.random.default_rng(0))
     good, others = seen
     assert (good == points[:25]).all()
