@@ -9,10 +9,9 @@ from tune_sketch.config.flags import (
     given_choices,
     make_settings,
     read_models,
-    resolve_choices,
 )
 from tune_sketch.config.settings import FLAGS as SETTINGS_FLAGS
-from tune_sketch.config.settings import Settings, default_grace_epochs
+from tune_sketch.config.settings import Settings, default_grace_epochs, resolve_choices
 from tune_sketch.search import main
 
 FLAGS = """address checkpoint-epochs classes cpus-per-trial data download dry-run finalists frozen-views gpu-hours
@@ -114,13 +113,14 @@ def test_wrong_use_is_one_clear_line(flags, message, tmp_path, monkeypatch, caps
     assert not (tmp_path / "runs").exists(), "no half-made run directory"
 
 
-def test_flags_and_values_of_version_0_1_still_work():
+def test_flags_and_values_of_version_0_1_still_work(capsys):
     old = "--model baseline --strategy rung-tpe --protocol study --confirm-top 4 --confirm-seeds 5"
     new = "--model baseline --strategy incumbent --protocol paper --finalists 4 --retraining-seeds 5"
     assert parse(*old.split()) == parse(*new.split())
     settings = parse(*old.split())
     assert (settings.strategy, settings.protocol) == ("incumbent", "paper")
     assert (settings.finalists, settings.retraining_seeds) == (4, 5)
+    assert "note: --confirm-top is now called --finalists" in capsys.readouterr().err
 
 
 def test_only_what_was_given_is_a_choice():

@@ -99,8 +99,7 @@ def test_a_table_beside_the_paper_is_no_drawing(tmp_path):
 
 
 def test_the_test_splits_own_drawings_give_the_runs_own_predictions(run, tmp_path, capsys):
-    search = run.read_search()
-    data = open_data(search["data"]["cache"])
+    data = open_data(Path(read_facts(run).data.cache))
     test = read_splits(run.splits_csv, data).test
     model = load_classifier(run.path)
     for place, index in enumerate(test[:5]):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from optuna.distributions import FloatDistribution
 
 from tune_sketch.events import Decision, Ending, Epoch, Proposal, Source, Trial, Worker
-from tune_sketch.storage.journal import Journal
+from tune_sketch.storage.journal import Journal, retraining_key
 
 
 def make_metrics(value: float = 0.5, **changes: float) -> dict[str, float]:
@@ -41,9 +41,10 @@ def train(journal: Journal, trial: Trial, values: Iterable[float], status: Endin
 
 
 def make_trial(number: int, values: Iterable[float] = (), *, recorded_at: float = 0.0, **fields) -> Trial:
-    """A trial without a journal, its epochs recorded a second after each other."""
+    """A trial, or with `seed_index` a retraining, without a journal; its epochs were recorded a second apart."""
     epochs = tuple(
         Epoch(index, make_metrics(value), recorded_at=recorded_at + index)
         for index, value in enumerate(values, start=1)
     )
-    return Trial(f"trial-{number:04d}", number, {"epochs": 9}, 0, epochs=epochs, **fields)
+    key = retraining_key(number, fields["seed_index"]) if "seed_index" in fields else f"trial-{number:04d}"
+    return Trial(key, number, {"epochs": 9}, 0, epochs=epochs, **fields)
