@@ -82,7 +82,8 @@ def compare(model: str, folder: Path, rounds: range, *, quick: bool) -> Iterator
         for way in WAYS:
             workers = num_workers.get(way)
             of_way = {"way": way, "seed": seed, "num_workers": workers, "folder": job["folders"].get(way)}
-            row = {"model": model, "way": way, "num_workers": workers, "round": seed} | run(job | of_way)
+            row: dict[str, Any] = {"model": model, "way": way, "num_workers": workers, "round": seed}
+            row |= run(job | of_way)
             row = {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
             print(row, flush=True)
             rows.append(row | {"decode_seconds": round(job["decode_seconds"], 2)})
@@ -144,7 +145,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryFile("w+") as output:
         start, busy = time.perf_counter(), busy_seconds()
         process = subprocess.Popen(command, stdout=output)
-        peak, own = 0, {}
+        peak, own = 0, dict[int, float]()
         while process.poll() is None:
             peak = max(peak, trial_bytes(process.pid))
             own |= cpu_seconds(process.pid)

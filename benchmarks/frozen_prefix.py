@@ -88,7 +88,8 @@ def load(request: DataRequest, seed: int, per_class: tuple[int, int] | None = No
             for rows, count in zip((train, validation), per_class, strict=True)
         )
     return TrainingSplits(
-        *(SplitArrays(data.images, data.labels, indices=rows) for rows in (train, validation)),
+        SplitArrays(data.images, data.labels, indices=train),
+        SplitArrays(data.images, data.labels, indices=validation),
         num_classes=len(data.class_names),
         invert=True,
         fingerprint=data.fingerprint,

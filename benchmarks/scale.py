@@ -166,7 +166,8 @@ class Bench:
         row["machine_cores"] = psutil.cpu_percent() * psutil.cpu_count() / 100
         seconds, cpu = time.monotonic() - start, time.process_time() - cpu
         counts = (self.num_ended, self.num_epochs, self.log.num_writes)
-        row |= rates(*(now - then for now, then in zip(counts, before, strict=True)), seconds, cpu)
+        trials, epochs, num_writes = (now - then for now, then in zip(counts, before, strict=True))
+        row |= rates(trials, epochs, num_writes, seconds, cpu)
         row |= {f"{name}_ms": statistics.median(times) for name, times in self.times.items() if times}
         print(
             {name: round(v, 3) if isinstance(v, float) else v for name, v in row.items()}, file=sys.stderr, flush=True

@@ -112,10 +112,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def run_missing(
     path: Path,
-    tasks: list[Task],
-    methods: list[str],
-    workers: list[int],
-    seeds: list[int],
+    tasks: Sequence[Task],
+    methods: Sequence[str],
+    workers: Sequence[int],
+    seeds: Sequence[int],
     seconds: float,
     others: Sequence[Task] = (),
 ) -> int:

@@ -79,7 +79,7 @@ class Killer:
             num_left = num_kills - len(self.kills) if time.monotonic() < end else 0
             process = self.start()
             try:
-                complete = self.sit(process, num_left)
+                complete = self.run_session(process, num_left)
             finally:
                 end_family(process)
             self.check(before)
@@ -87,6 +87,19 @@ class Killer:
                 kills, resume_seconds = self.kills[self.num_written :], self.resume_seconds[self.num_resumes_written :]
                 append_rows(self.rows, self.seed, kills, resume_seconds)
                 self.num_written, self.num_resumes_written = len(self.kills), len(self.resume_seconds)
+
+    def kill_at(self, places: Sequence[str]) -> None:
+        """Let one driver after the other die at these places; then let the search finish."""
+        for place in places:
+            before = snapshot(self.run)
+            process = self.start()
+            try:
+                assert self.ask_to_die(process, place, seconds=120), f"{place}:\n{self.log.read_text()[-3000:]}"
+                process.wait()
+            finally:
+                end_family(process)
+            self.check(before)
+        self.kill_until(len(self.kills))
 
     def start(self) -> subprocess.Popen:
         """Begin the search, or resume it when its run directory is there."""
@@ -107,7 +120,7 @@ class Killer:
                 cwd=self.folder,
             )
 
-    def sit(self, process: subprocess.Popen, num_kills: int) -> bool:
+    def run_session(self, process: subprocess.Popen, num_kills: int) -> bool:
         """From a start to the driver's death, with at most so many kills. True if the search is complete first."""
         known = len(recorded_epochs(self.run))
         if num_kills == 0:
@@ -127,7 +140,7 @@ class Killer:
         if process.poll() is None:
             assert num_kills, f"the last resume does not end:\n{self.log.read_text()[-3000:]}"
             self.kill_driver(process)
-        # What the dead driver left behind ends by itself: the next sitting does not wait for that, as users do not.
+        # What the dead driver left behind ends by itself: the next session does not wait for that, as users do not.
         code = process.wait()
         assert code in (0, -signal.SIGKILL), f"exit code {code}:\n{self.log.read_text()[-3000:]}"
         return code == 0
@@ -182,9 +195,8 @@ class Killer:
         keys = {key for key, _ in self.seen}
         if any(key.startswith("retraining-") for key in keys):
             return self.random.choice(ANY_PLACES)
-        if len(keys) < NUM_SAMPLES:
-            return self.random.choice((*PROPOSAL_PLACES, *ANY_PLACES))
-        return self.random.choice((*RETRAINING_PLACES, *ANY_PLACES))
+        more = PROPOSAL_PLACES if len(keys) < NUM_SAMPLES else RETRAINING_PLACES
+        return self.random.choice((*more, *ANY_PLACES))
 
     def ask_to_die(self, process: subprocess.Popen, place: str, seconds: float = 6) -> bool:
         """Let the process that first gets to the place kill itself there. False when none did within seconds."""

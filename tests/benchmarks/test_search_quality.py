@@ -1,5 +1,7 @@
 """The benchmark of samplers: its simulation, its curves and its arithmetic, on a task that needs no data."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -53,7 +55,7 @@ class SlowSampler(IncumbentSampler):
 def search(method="incumbent", **more):
     task = Hill()
     rungs = rung_epochs(1, 9, 3)
-    options = {"num_workers": 4, "times": [9.5, 36.0], "seed": 0, "first": []} | more
+    options: dict[str, Any] = {"num_workers": 4, "times": [9.5, 36.0], "seed": 0, "first": []} | more
     return simulate(
         task,
         lambda search_task: METHODS[method].make_sampler(search_task, **factors_of(method, task)),

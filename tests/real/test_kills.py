@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.killing import Killer
+from tests.killing import ANY_PLACES, PROPOSAL_PLACES, RETRAINING_PLACES, SESSION_PLACE, Killer
 from tests.support.kill_rows import Kill, table
 from tests.support.recorded import check_complete, untimed
 
@@ -27,6 +27,14 @@ def test_nothing_is_lost_under_random_kills(tmp_path):
         resume_seconds += killer.resume_seconds
         round_ += 1
     print(table(kills, resume_seconds, round_))
+
+
+@pytest.mark.real
+@pytest.mark.timeout(900)
+def test_nothing_is_lost_by_a_death_at_any_write_of_the_journal(tmp_path):
+    killer = Killer(tmp_path / "search", seed=0)
+    killer.kill_at([SESSION_PLACE, *PROPOSAL_PLACES, *ANY_PLACES, *RETRAINING_PLACES])
+    check_complete(killer.run)
 
 
 @pytest.mark.real
