@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tune_sketch.inference.model import best_classes, load_classifier
 from tune_sketch.inference.photos import read_picture
 from tune_sketch.inference.test_time_augmentation import VOTES, section_slices, vote_by_majority
 from tune_sketch.predict import main
+from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.files import read_csv
 
 
