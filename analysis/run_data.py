@@ -1,6 +1,7 @@
 """Reads one run in any state, its journal and the files of its results, into what tables and figures need."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,7 +82,9 @@ class RunData:
 
     @cached_property
     def is_running(self) -> bool:
-        return read_owner(self.run) is not None
+        """Whether another process is at work on it; the one that writes this report has come to its end."""
+        owner = read_owner(self.run)
+        return owner is not None and owner.process != os.getpid()
 
     @cached_property
     def varied(self) -> list[str]:

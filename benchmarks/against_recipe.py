@@ -21,7 +21,7 @@ import psutil
 from benchmarks.limit import CONFIG
 from benchmarks.machine import busy_seconds, cpu_seconds, describe, read_rows, result_path, write_result
 from tune_sketch.events import Job
-from tune_sketch.storage.run_directory import write_csv
+from tune_sketch.storage.files import write_csv
 
 IMAGE_PX, NUM_CLASSES = 64, 20
 # Times the recipe's images per second, on two cores; drawings of a class and epochs, then those of --quick.
@@ -51,7 +51,8 @@ def main() -> int:
     print(describe(), flush=True)
     path = result_path("against_recipe", ".csv")
     rows = [] if arguments.quick else read_rows(path)
-    lines, code = [], 1
+    lines: list[str] = []
+    code = 1
     with tempfile.TemporaryDirectory() as folder:
         for model in arguments.models or CASES:
             first = 1 + max((int(row["round"]) for row in rows if row["model"] == model), default=-1)
@@ -81,7 +82,8 @@ def compare(model: str, folder: Path, rounds: range, *, quick: bool) -> Iterator
         for way in WAYS:
             workers = num_workers.get(way)
             of_way = {"way": way, "seed": seed, "num_workers": workers, "folder": job["folders"].get(way)}
-            row = {"model": model, "way": way, "num_workers": workers, "round": seed} | run(job | of_way)
+            row: dict[str, Any] = {"model": model, "way": way, "num_workers": workers, "round": seed}
+            row |= run(job | of_way)
             row = {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
             print(row, flush=True)
             rows.append(row | {"decode_seconds": round(job["decode_seconds"], 2)})
@@ -143,7 +145,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryFile("w+") as output:
         start, busy = time.perf_counter(), busy_seconds()
         process = subprocess.Popen(command, stdout=output)
-        peak, own = 0, {}
+        peak, own = 0, dict[int, float]()
         while process.poll() is None:
             peak = max(peak, trial_bytes(process.pid))
             own |= cpu_seconds(process.pid)

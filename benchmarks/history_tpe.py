@@ -1,4 +1,4 @@
-"""Proposes a configuration by the tree-structured Parzen estimator (TPE): Optuna's, computed on arrays."""
+"""The tree-structured Parzen estimator (TPE) as Optuna has it, computed on arrays: for many simulated searches."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.machine import result_path, write_result
-from tune_sketch.storage.run_directory import write_csv
+from tune_sketch.storage.files import write_csv
 from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
 from tune_sketch.trainables.evaluation import normalise
 from tune_sketch.trainables.networks.build import build_model

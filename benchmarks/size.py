@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 
 from benchmarks.machine import describe, result_path, write_result
-from tune_sketch.storage.run_directory import write_csv
+from tune_sketch.storage.files import write_csv
 
 LIMIT_BYTES = 512 * 2**20
 MOST_GROWTH = 1.5  # of the cost per drawing, from the smallest to the largest set

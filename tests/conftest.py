@@ -13,7 +13,7 @@ hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
 
 # One trial at a time: then the order of results is fixed, and with it everything that a search records.
-FLAGS = "--num-samples 10 --max-epochs 9 --confirm-top 1 --max-concurrent 1 --grace-epochs 3"
+FLAGS = "--num-samples 10 --max-epochs 9 --finalists 1 --max-concurrent 1 --grace-epochs 3"
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import numpy as np
 from matplotlib.figure import Figure as Drawing
-from sklearn.metrics import precision_recall_fscore_support
 
 from tune_sketch.analysis.figures.base import Figure
 from tune_sketch.analysis.figures.style import COLORS, hide, new_figure
@@ -14,6 +13,8 @@ def tabulate_classes(run: RunData) -> Rows:
     """Precision, recall and F1 of each class on the test split (scikit-learn's, 0 where undefined), best F1 first."""
     if not run.predictions:
         return []
+    from sklearn.metrics import precision_recall_fscore_support  # a second, only for a run with a test result
+
     labels = list(range(len(run.class_names)))
     columns = precision_recall_fscore_support(run.test_labels, run.predicted_labels, labels=labels, zero_division=0)
     rows = [

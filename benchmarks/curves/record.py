@@ -20,7 +20,7 @@ import optuna
 import torch
 
 from benchmarks.curves.table import METRICS, TABLE, pack_rows
-from tune_sketch.config.settings import derive_seed
+from tune_sketch.config.seeds import derive_seed
 from tune_sketch.data import open_data, prepare_data
 from tune_sketch.data.request import DataRequest
 from tune_sketch.data.splits import make_splits

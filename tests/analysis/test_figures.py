@@ -1,5 +1,6 @@
 """Figures and tables: numbers checked by hand, and where networks look."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from tune_sketch.analysis.tables.votes import tabulate_votes
 from tune_sketch.data.doodles import render_doodle
 from tune_sketch.inference.grad_cam import first_layer_channels, map_activations, overlay
 from tune_sketch.inference.model import Classifier
+from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.networks.registry import ARCHITECTURES
 
@@ -39,6 +41,16 @@ def test_the_run_is_read_as_it_was_written(run):
     assert len(run.retrainings) == 4
     assert run.chosen.number == 1
     assert [finalist.number for finalist in run.finalists] == [1, 0]
+
+
+def test_probabilities_are_found_under_the_names_of_version_0_1(run, tmp_path):
+    key = run.best_key
+    known = run.read_test_probabilities(key)
+    old = replace(run, run=RunDirectory(tmp_path))
+    assert old.read_test_probabilities(key) is None
+    old.run.retrained.mkdir()
+    shutil.copyfile(run.run.test_probabilities(key), old.run.retrained / "confirm-0001-02-test.npz")
+    assert (old.read_test_probabilities(key) == known).all()
 
 
 def test_leaderboard_and_rungs_agree_with_the_epochs(run):

@@ -18,6 +18,7 @@ from tune_sketch.storage.database import open_database
 from tune_sketch.storage.facts import read_facts, write_facts
 from tune_sketch.storage.files import read_csv
 from tune_sketch.storage.journal import Journal
+from tune_sketch.storage.lock import lock
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,7 +61,8 @@ def test_an_interrupted_search(tmp_path):
     for trial in journal.trials:
         if trial.is_unfinished:
             journal.pause(trial.key)
-    page = check_page(write_report([run.path], run.report_html))
+    with lock(run):  # as the search itself writes it
+        page = check_page(write_report([run.path], run.report_html))
     assert "is unfinished: 10 of 20 trials have ended" in page
     assert f"--resume {run.path}" in page
     assert "Leaderboard" in page

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from tune_sketch.inference.model import best_classes, load_classifier
 from tune_sketch.inference.photos import read_picture
 from tune_sketch.inference.test_time_augmentation import VOTES, section_slices, vote_by_majority
 from tune_sketch.predict import main
-from tune_sketch.storage.run_directory import read_csv
+from tune_sketch.storage.facts import read_facts
+from tune_sketch.storage.files import read_csv
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +101,7 @@ def test_a_table_beside_the_paper_is_no_drawing(tmp_path):
 
 
 def test_the_test_splits_own_drawings_give_the_runs_own_predictions(run, tmp_path, capsys):
-    search = run.read_search()
-    data = open_data(search["data"]["cache"])
+    data = open_data(Path(read_facts(run).data.cache))
     test = read_splits(run.splits_csv, data).test
     model = load_classifier(run.path)
     for place, index in enumerate(test[:5]):

@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from tests.killing import family, snapshot
+from tests.support.processes import family
 from tests.support.real_search import Search
+from tests.support.recorded import snapshot
 from tests.support.small_training import AUGMENTED, SmallDevice, build, drawings, without_times
 from tune_sketch.events import EndingReport, EpochReport, NotWrittenReport, Worker
 from tune_sketch.trainables.batches import TrainingSplits
@@ -176,7 +177,7 @@ def test_a_search_with_two_gpus_for_each_trial_outlives_one_of_its_processes(tmp
     """Ray is told of two GPUs that are not there, so the processes train on the CPU."""
     search = Search(tmp_path, {"RAY_OVERRIDE_RESOURCES": '{"GPU": 2}'})
     try:
-        process = search.start("--num-samples", 1, "--confirm-top", 0, "--gpus-per-trial", 2)
+        process = search.start("--num-samples", 1, "--finalists", 0, "--gpus-per-trial", 2)
         search.wait_for_epochs(process, 2, timeout=200)
         workers = [relative for relative in family(process) if "spawn_main" in " ".join(relative.cmdline())]
         assert len(workers) == 2
@@ -185,10 +186,10 @@ def test_a_search_with_two_gpus_for_each_trial_outlives_one_of_its_processes(tmp
         assert "1 trial at once, each with 2 GPU" in text
         assert "it goes on from its checkpoint (retry 1 of 3)" in text
         assert not any(member.is_running() for member in workers)
-        records = snapshot(search.run)
-        assert [record.status for record in records.values()] == ["completed"] * 2
-        trial = records["trial-0000"]
-        assert [metrics["epoch"] for metrics in trial.epochs] == list(range(1, 10))
-        assert {metrics["micro_batch"] for metrics in trial.epochs} == {29}, "half of 58 drawings, less than a batch"
+        recorded = snapshot(search.run)
+        assert [trial.status for trial in recorded.values()] == ["completed"] * 2
+        epochs = recorded["trial-0000"].epochs
+        assert [epoch.number for epoch in epochs] == list(range(1, 10))
+        assert {epoch.metrics["micro_batch"] for epoch in epochs} == {29}, "half of 58 drawings, less than a batch"
     finally:
         search.close()

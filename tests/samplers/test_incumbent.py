@@ -69,7 +69,7 @@ def test_a_rung_holds_the_values_of_its_own_epoch_alone(journal):
     sampler = make_sampler("incumbent")
     run_trials(journal, sampler, [1, 3, 9, 1, 3, 9, 2, 5, 9])
     sampler.learn(journal)
-    for rung, study in sampler.studies.items():
+    for rung, study in {rung: values.study for rung, values in sampler.values.items()}.items():
         expected = []
         for trial in journal.trials:
             if len(trial.epochs) >= rung:

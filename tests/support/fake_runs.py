@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tune_sketch.data.splits import make_splits, read_splits, write_splits
 from tune_sketch.events import Epoch, Proposal, Source, TestResult, Trial, Worker
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.samplers.base import SearchTask
+from tune_sketch.schedulers.asha import ASHA, NEVER_STOP
 from tune_sketch.schedulers.rungs import rung_epochs
 from tune_sketch.search_spaces import SPACES, SpaceLimits, paper_configuration
 from tune_sketch.storage.database import open_log
@@ -178,7 +180,7 @@ def make_finished_run(path: Path, *, num_trials: int = 12, failed: int = 1, **ch
 
 
 def search_by_strategy(run: RunDirectory, journal: Journal) -> None:
-    """The trials that the run's strategy proposes one after the other, each trained to its end by a formula.
+    """The trials that the run's strategy proposes one after the other, each trained by a formula.
 
     Best are rmsprop, a learning rate of 1e-4 and a decay of 1e-3.
     """
@@ -192,11 +194,18 @@ def search_by_strategy(run: RunDirectory, journal: Journal) -> None:
         first=[(paper_configuration(settings.model, limits), Source("paper"))],
     )
     sampler = SAMPLERS[settings.strategy](task)
+    asha = ASHA(task.rungs, settings.reduction_factor) if sampler.stops_trials else NEVER_STOP
     while (proposal := sampler.next(journal)) is not None:
         trial, config = journal.add_trial(proposal, seed=0), proposal.config
         quality = 0.9 - 0.1 * abs(math.log10(config["learning_rate"]) + 4) - 0.1 * (config["optimizer"] != "rmsprop")
         quality -= 0.02 * abs(math.log10(config["decay"] or 1e-6) + 3)
+        status = "completed"
         for number in range(1, config["epochs"] + 1):
             metrics = make_metrics(number, quality, trial)
-            journal.record_epoch(trial.key, Epoch(number, metrics | {"val_loss": 3 - 3 * metrics["val_top1"]}))
-        journal.end(trial.key, "completed")
+            epoch = Epoch(number, metrics | {"val_loss": 3 - 3 * metrics["val_top1"]})
+            decision = asha.decide(trial.with_epoch(epoch), journal.trials)
+            trial = journal.record_epoch(trial.key, replace(epoch, decision=decision))
+            if decision is not None and decision.verdict == "stop":
+                status = "stopped"
+                break
+        journal.end(trial.key, status)

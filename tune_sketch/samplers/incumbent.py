@@ -6,7 +6,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import RandomSampler, TPESampler
-from optuna.trial import create_trial
+from optuna.trial import FrozenTrial, create_trial
 
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Config, Proposal, Source, Trial
@@ -17,6 +17,8 @@ MIN_VALUES = 8  # a rung with fewer values is not used
 RANDOM_FRACTION = 0.2  # of the proposals: insurance against a model that is wrong
 MUTATED_FRACTION = 0.6  # of the proposals; the rest comes from TPE
 KEPT_FRACTION = 0.5  # of the incumbent's parameters, in the mean
+BLOCK_SIZE = 100  # values after which TPE forgets older ones
+NUM_BEST = 25  # but for the best: TPE models no more as good
 
 
 class IncumbentSampler(Sampler):
@@ -36,8 +38,7 @@ class IncumbentSampler(Sampler):
     def __init__(self, task: SearchTask) -> None:
         super().__init__(task)
         self.study = optuna.create_study(direction="maximize")  # through which the space is asked; holds no values
-        # One study for each rung, which holds the values there and nothing else, for TPE.
-        self.studies = {rung: optuna.create_study(direction="maximize") for rung in task.rungs}
+        self.values = {rung: RungValues() for rung in task.rungs}
         self.known: dict[int, set[int]] = {rung: set() for rung in task.rungs}
         self.best: dict[int, tuple[float, int]] = {}  # by rung: the highest value and the first trial that had it
         self.num_seen = 0  # trials that were new to learn() once
@@ -54,7 +55,7 @@ class IncumbentSampler(Sampler):
             parent = self.best[rung][1]
             self.study.sampler = MutationSampler(history.trials[parent].params, seed)
             return ask(self.task, self.study, Source("mutated", rung=rung, parent=parent))
-        study = self.studies[rung]
+        study = self.values[rung].study
         study.sampler = TPESampler(n_startup_trials=MIN_VALUES, seed=seed)
         return ask(self.task, study, Source("tpe", rung=rung))
 
@@ -74,12 +75,29 @@ class IncumbentSampler(Sampler):
 
     def add(self, rung: int, trial: Trial, value: float) -> None:
         """One more value at a rung."""
-        self.studies[rung].add_trial(
-            create_trial(params=trial.params, distributions=dict(trial.distributions), value=value)
-        )
+        self.values[rung].add(trial, value)
         self.known[rung].add(trial.number)
         if rung not in self.best or value > self.best[rung][0]:
             self.best[rung] = (value, trial.number)
+
+
+class RungValues:
+    """A study of the values at one rung, for TPE: of many the best and the latest, so that none takes long to ask."""
+
+    def __init__(self) -> None:
+        self.study = optuna.create_study(direction="maximize")
+        self.all: list[FrozenTrial] = []  # in the order in which they were recorded
+
+    def add(self, trial: Trial, value: float) -> None:
+        """One more value. After every BLOCK_SIZE of them the study is made anew."""
+        frozen = create_trial(params=trial.params, distributions=dict(trial.distributions), value=value)
+        self.all.append(frozen)
+        if len(self.all) % BLOCK_SIZE or len(self.all) == BLOCK_SIZE:
+            self.study.add_trial(frozen)
+            return
+        best = sorted(self.all[:-BLOCK_SIZE], key=lambda past: past.value or 0.0, reverse=True)[:NUM_BEST]
+        self.study = optuna.create_study(direction="maximize")
+        self.study.add_trials([*best, *self.all[-BLOCK_SIZE:]])
 
 
 class MutationSampler(RandomSampler):

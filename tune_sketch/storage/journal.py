@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
+import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, InMemoryStorage
@@ -52,6 +53,7 @@ class Journal(History):
 
         Raises ValueError when they are missing, or already there on create.
         """
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.storage: BaseStorage = storage or InMemoryStorage()
         self.name, self.clock = name, clock
         self.error: JournalError | None = None  # kept, because Ray wraps what its callbacks raise
