@@ -97,7 +97,7 @@ def compare_on_gpu(seconds: float) -> tuple[list[str], list[float]]:
     for model, image_px in itertools.product(MODELS, (64, 224)):
         with JobTrainings(make_job(model, image_px, 1, largest=True), seconds) as trainings:
             seen = measure_packing(trainings, os.cpu_count() or 1)
-        rates, memory = seen["images_per_second"], seen["memory_bytes"]
+        rates, memory = list(seen.images_per_second), seen.memory_bytes
         number = choose_trials_per_device(rates)
         ratios.append(rates[number - 1] / rates[0])
         used = f"{memory[0] / 2**30:.1f}"

@@ -1,4 +1,4 @@
-"""From drawings to probabilities, and from probabilities to the study's metrics."""
+"""From drawings to probabilities, and from probabilities to the paper's metrics."""
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from tune_sketch.trainables.speed.devices import (
 # torchvision's ImageNet statistics of red, green and blue, for weights that were trained with them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-# For new weights: paper stays 0 when it is dark, as the study wanted it, and ink becomes 4, because it covers
+# For new weights: paper stays 0 when it is dark, as the paper wanted it, and ink becomes 4, because it covers
 # few pixels. The baseline without batch norm learns clearly worse from ImageNet's shift of the paper (25
 # drawings of 20 Sketchy classes at 48 px, 20 epochs, 2 seeds: top-1 0.25, here 0.43, ink as 1: 0.43 but slower).
 NEW_WEIGHTS_STD = 0.25
@@ -95,7 +95,7 @@ def predict_probabilities(
 
 
 def evaluate(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """The study's metrics: top1, top5, loss, and macro precision, recall, f1, all but loss in [0, 1].
+    """The paper's metrics: top1, top5, loss, and macro precision, recall, f1, all but loss in [0, 1].
 
     probabilities: float [N, classes], rows sum to 1; labels: int [N]. loss is the mean cross-entropy in
     nats. With fewer than five classes top5 is 1. The macro means are scikit-learn's (zero_division=0), over

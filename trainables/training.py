@@ -28,7 +28,7 @@ from tune_sketch.trainables.speed.feature_cache import CachePolicy, open_feature
 Metrics = dict[str, float]  # of one epoch, by name
 State = dict[str, Any]  # after an epoch: tensors and plain values, which `torch.load(weights_only=True)` reads
 
-NUM_STATISTICS_IMAGES = 256  # from which batch norm's statistics are taken anew after every epoch
+NUM_STATISTICS_IMAGES = 256  # from which batch norm's statistics are recomputed after every epoch
 STEPS_BETWEEN_CHECKS = 50  # reading the loss makes a GPU wait, so it is not read at every step
 
 
@@ -205,7 +205,7 @@ def seed_epoch(seed: int, epoch: int, rank: int = 0) -> torch.Generator:
 def augment_batch(
     images: Tensor, model: nn.Module, config: Mapping[str, Any], generator: torch.Generator, invert: bool
 ) -> Tensor:
-    """A batch as the network is trained on it: float [B, 1, H, W], augmented, or activations as they are stored."""
+    """A batch as the network is trained on it: float [B, 1, H, W], augmented, or stored activations unchanged."""
     return images if isinstance(model, TrainableTail) else augment(to_unit(images), config, generator, invert)
 
 
@@ -234,7 +234,7 @@ def accumulate_gradients(
             for part in torch.arange(len(labels)).tensor_split(num_parts):
                 rows = slice(int(part[0]), int(part[-1]) + 1)
                 loss, hits = forward(model, inputs[rows], labels[rows], label_smoothing, pretrained)
-                (loss * len(part) / batch_size).backward()  # type: ignore[no-untyped-call]
+                torch.autograd.backward(loss * len(part) / batch_size)
                 sums += hits
             return sums, micro_batch
         except RuntimeError as error:
@@ -288,7 +288,7 @@ def recompute_batch_norm(
     pretrained: bool,
     batch_size: int,
 ) -> None:
-    """Take the statistics of trained batch norm anew from some augmented drawings and the weights as they are now.
+    """Recompute the statistics of trained batch norm from some augmented drawings and the present weights.
 
     Running averages trail the weights by some ten steps. Where an epoch has few steps, validation would measure that
     lag and not the network (Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm", section 3).
@@ -316,5 +316,5 @@ def trained_batch_norm(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm
 
 
 def min_micro_batch(model: nn.Module) -> int:
-    """The fewest drawings that the network can be trained on: batch norm cannot normalise a single one."""
+    """The smallest number of drawings to train on at once: batch norm cannot normalise a single one."""
     return 2 if trained_batch_norm(model) else 1

@@ -1,8 +1,9 @@
 """Runs trainings as a Ray Tune trainable; job.py does the work, and imports torch, which the driver does without."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray.util
@@ -10,6 +11,9 @@ from ray import tune
 
 from tune_sketch.events import Job, TestResult, Worker
 from tune_sketch.trainables.importing import import_ahead
+
+if TYPE_CHECKING:
+    from tune_sketch.trainables.speed.throughput import Throughput
 
 
 class SketchTrial(tune.Trainable):
@@ -43,8 +47,8 @@ class SketchTrial(tune.Trainable):
 def this_worker() -> Worker:
     """This process: its machine's address in Ray's cluster, its id there, and the GPUs that it sees ("0 1")."""
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    node: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-    return Worker(node, os.getpid(), gpus.replace(",", " "))
+    address: Callable[[], str] = ray.util.get_node_ip_address
+    return Worker(address(), os.getpid(), gpus.replace(",", " "))
 
 
 # For ray.remote, which pickles them by name: the functions that they call, without torch in the driver.
@@ -68,7 +72,7 @@ def score_on_test(job: Job, weights: str) -> tuple[TestResult, np.ndarray]:
     return training.score_on_test(job, weights)
 
 
-def measure_job(job: Job, most: int) -> dict[str, Any]:
+def measure_job(job: Job, most: int) -> "Throughput":
     from tune_sketch.trainables.speed import throughput
 
     return throughput.measure_job(job, most)

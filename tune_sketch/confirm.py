@@ -3,10 +3,11 @@
 import sys
 from pathlib import Path
 
+from tune_sketch.backend.ray_backend import RayBackend
 from tune_sketch.config.flags import Parser, add_settings, given_choices
-from tune_sketch.storage.database import JournalError
-from tune_sketch.storage.facts import read_facts
-from tune_sketch.storage.lock import lock
+from tune_sketch.run import confirm_run
+from tune_sketch.storage.history import JournalError
+from tune_sketch.storage.resume import prepare_resume
 from tune_sketch.storage.run_directory import RunDirectory
 
 
@@ -23,14 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     run = RunDirectory(arguments.run)
     try:
-        from tune_sketch.backend.ray_backend import RayBackend
-        from tune_sketch.run import confirm_run
-        from tune_sketch.storage.resume import change_run, check_data
-
-        read_facts(run)
-        with lock(run):
-            change_run(run, given_choices(arguments))
-            check_data(run)
+        prepare_resume(run, given_choices(arguments))
         return 0 if confirm_run(run, RayBackend(arguments.address), arguments.storage) else 130
     except (ValueError, JournalError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 from tune_sketch.events import Trial
-from tune_sketch.storage.database import JournalError
+from tune_sketch.storage.history import JournalError
 
 PHRASES = {
     "completed": "completed",

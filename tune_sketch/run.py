@@ -1,10 +1,11 @@
 """Carries out a search: from a run directory that holds its settings to one that holds its results."""
 
+import contextlib
 import datetime
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,16 +13,19 @@ from tune_sketch.backend.allocation import describe_workers
 from tune_sketch.backend.base import Backend, Workers
 from tune_sketch.backend.gpu_sharing import describe_sharing
 from tune_sketch.backend.jobs import job_of
+from tune_sketch.backend.ray_backend import RayBackend
 from tune_sketch.callbacks.base import Callback
 from tune_sketch.callbacks.budget import Budget, wall_seconds
 from tune_sketch.callbacks.cleanup import Cleanup
 from tune_sketch.callbacks.progress import Progress
-from tune_sketch.config.plan import Inputs, describe_data, expected_epochs
+from tune_sketch.config.plan import Inputs, describe_data, expected_epochs, expected_hours_lines
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.config.settings import Settings
+from tune_sketch.data.splits import write_splits
 from tune_sketch.events import Source, Trial
 from tune_sketch.retraining.finalists import choose_finalists
 from tune_sketch.retraining.racing import Race
+from tune_sketch.retraining.results import results_lines
 from tune_sketch.samplers import SAMPLERS, Sampler
 from tune_sketch.samplers.base import SearchTask
 from tune_sketch.samplers.warm_start import adapt, read_earlier, source_of
@@ -30,7 +34,7 @@ from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.schedulers.rungs import rung_epochs
 from tune_sketch.schedulers.stop_signal import StopSignal
-from tune_sketch.search_spaces import SpaceLimits, known_space, paper_configuration
+from tune_sketch.search_spaces import SpaceLimits, configuration_of, known_space, paper_configuration
 from tune_sketch.storage.database import mask_password, open_database, open_log
 from tune_sketch.storage.facts import Facts, GpuSharing, read_facts, write_facts
 from tune_sketch.storage.journal import Journal
@@ -73,13 +77,17 @@ class OpenRun:
         return self.backend.allocate(self.settings, num_trainings, self.sharing)
 
 
+def default_name(settings: Settings) -> str:
+    """A run directory's name of model, data and time."""
+    data = "".join(c if c.isalnum() or c in "._" else "-" for c in Path(settings.data).name)[:40].strip("-.") or "data"
+    return f"{settings.model}-{data}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+
+
 def create_run(path: Path, settings: Settings, inputs: Inputs, storage: str | None) -> RunDirectory:
     """Make a complete run directory or none: it is built beside its place and renamed.
 
     Raises ValueError when the name is taken.
     """
-    from tune_sketch.data.splits import write_splits
-
     if path.exists():
         raise ValueError(f"{path} exists already: choose another --name, or go on with it by --resume {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,22 +112,21 @@ def create_run(path: Path, settings: Settings, inputs: Inputs, storage: str | No
 
 def run_search(run: RunDirectory, backend: Backend, storage: str | None = None) -> bool:
     """Search, retrain the best, read the test split, report. False: interrupted, to be resumed."""
-    with lock(run):
-        work = open_run(run, backend, storage)
+    with lock(run), open_run(run, backend, storage) as work:
         search_trials(work)
-        return retrain_and_report(work)
+        return retrain_and_report(work, storage)
 
 
 def confirm_run(run: RunDirectory, backend: Backend, storage: str | None = None) -> bool:
     """Retrain the best of a search again, with more finalists or seeds, and report. False: interrupted."""
-    with lock(run):
-        work = open_run(run, backend, storage)
+    with lock(run), open_run(run, backend, storage) as work:
         if not any(trial.epochs for trial in work.journal.trials):
             raise ValueError(f"{run.path} has no trained trial to confirm: go on with search --resume {run.path}")
-        return retrain_and_report(work)
+        return retrain_and_report(work, storage)
 
 
-def open_run(run: RunDirectory, backend: Backend, storage: str | None) -> OpenRun:
+@contextlib.contextmanager
+def open_run(run: RunDirectory, backend: Backend, storage: str | None) -> Iterator[OpenRun]:
     """Begin a session: open the record, start the backend, listen for signals."""
     facts = read_facts(run).with_session(describe_session(getattr(backend, "address", None)))
     write_facts(run, facts)
@@ -133,12 +140,16 @@ def open_run(run: RunDirectory, backend: Backend, storage: str | None) -> OpenRu
     session = replace(facts.sessions[-1], gpu_sharing=backend.share_gpus(run, facts))
     facts = replace(facts, sessions=(*facts.sessions[:-1], session))
     write_facts(run, facts)
-    return OpenRun(run, facts, journal, backend, stop, screen)
+    try:
+        yield OpenRun(run, facts, journal, backend, stop, screen)
+    finally:
+        stop.close()
+        journal.close()
 
 
 def search_trials(work: OpenRun) -> None:
     """Run the search's trials to their end, or until it is time to stop."""
-    from tune_sketch.callbacks.tensorboard import TensorBoardLog
+    from tune_sketch.callbacks.tensorboard import TensorBoardLog  # was imported while Ray started, see start_ray
 
     settings, journal, stop = work.settings, work.journal, work.stop
     workers = work.allocate(settings.num_samples)
@@ -225,11 +236,10 @@ def run_trainings(
     write_tables(run, journal)
 
 
-def retrain_and_report(work: OpenRun) -> bool:
+def retrain_and_report(work: OpenRun, storage: str | None) -> bool:
     """Retrain the finalists, read the test split, write tables and report. False: interrupted."""
     # Here, because the report's plotting takes a second to import, for which no trial need wait.
     from tune_sketch.analysis.report import write_report
-    from tune_sketch.retraining.results import results_lines
 
     run, stop = work.directory, work.stop
     if not stop.by_signal:
@@ -238,7 +248,7 @@ def retrain_and_report(work: OpenRun) -> bool:
     if not stop.by_signal:
         finish(work)
     work.screen.show_live("")
-    write_report([run.path], run.report_html)
+    write_report([run.path], run.report_html, storage)
     if stop.by_signal:
         work.screen.print_line(f"stopped. Resume with:  python -m tune_sketch.search --resume {run.path}")
         return False
@@ -262,8 +272,29 @@ def retrain_finalists(work: OpenRun) -> None:
 
 def finish(work: OpenRun) -> None:
     """Choose on validation, then score every retrained network on the test split that has not been, and write it."""
-    from tune_sketch.retraining.testing import read_test_split
+    from tune_sketch.retraining.testing import read_test_split  # imports torch, as no driver does before
 
     read_test_split(
         work.directory, work.facts, work.journal, work.backend, work.allocate(work.settings.num_retrainings)
     )
+
+
+def report_together(runs: Sequence[RunDirectory], storage: str | None = None) -> Path:
+    """Write one report of several runs beside them."""
+    from tune_sketch.analysis.report import write_report
+
+    return write_report([run.path for run in runs], runs[0].path.parent / "report.html", storage)
+
+
+def estimate_lines(settings: Settings, inputs: Inputs, backend: RayBackend) -> list[str]:
+    """Time one epoch of the paper's configuration and say what the plan costs."""
+    limits = inputs.limits(settings)
+    config = configuration_of(settings.model, paper_configuration(settings.model, limits), limits)
+    backend.start()
+    workers = backend.allocate(settings, settings.num_samples, GpuSharing(1))
+    with tempfile.TemporaryDirectory(prefix="tune_sketch-") as folder:
+        run = RunDirectory(Path(folder))
+        write_splits(run.splits_csv, inputs.data, inputs.splits)
+        facts = Facts("timing", None, settings, describe_data(settings, inputs), inputs.weights)
+        seconds = backend.time_epoch(job_of(Trial("timing", 0, config, settings.seed), run, facts, workers), workers)
+    return expected_hours_lines(settings, seconds, workers.num_workers)

@@ -94,7 +94,7 @@ def describe_test(history: History) -> str:
 def cost_lines(trials: Sequence[Trial], retrainings: Sequence[Trial]) -> list[str]:
     """What was spent on training, in worker hours."""
     lines = []
-    for what, some in (("search cost", trials), ("retraining cost", retrainings)):
+    for what, some in (("search cost", trials), ("retrain cost", retrainings)):
         seconds, num_epochs = sum(trial.train_seconds for trial in some), sum(len(trial.epochs) for trial in some)
         if num_epochs:
             lines.append(f"{what:<14} {duration_text(seconds)} of worker time, {num_epochs} epochs")

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tune_sketch.data.sketch_data import SketchData, photo_of
-from tune_sketch.data.splits import PROTOCOLS, SPLIT_NAMES, Splits, make_splits, read_splits, write_splits
+from tune_sketch.data.splits import PROTOCOLS, SPLIT_BY, SPLIT_NAMES, Splits, make_splits, read_splits, write_splits
 
 
 def label_evenly(num_classes: int, per_class: int) -> np.ndarray:
@@ -68,6 +70,29 @@ def test_no_photo_is_shared_and_totals_come_out(protocol):
     num_validation, num_test = PROTOCOLS[protocol](len(labels))
     assert len(splits.validation) == pytest.approx(num_validation, abs=10)
     assert len(splits.test) == pytest.approx(num_test, abs=10)
+
+
+@st.composite
+def labelled_groups(draw) -> tuple[np.ndarray, np.ndarray]:
+    """(labels, groups) of up to 6 classes with 3 to 15 photos each, of 1 to 5 drawings, in any order."""
+    sizes = draw(st.lists(st.lists(st.integers(1, 5), min_size=3, max_size=15), min_size=1, max_size=6))
+    labels = np.repeat(np.arange(len(sizes)), [sum(photos) for photos in sizes])
+    groups = np.repeat(np.arange(sum(map(len, sizes))), [size for photos in sizes for size in photos])
+    order = np.array(draw(st.permutations(range(len(labels)))))
+    return labels[order], groups[order]
+
+
+@given(data=labelled_groups(), protocol=st.sampled_from(sorted(PROTOCOLS)), split_by=st.sampled_from(SPLIT_BY))
+@settings(max_examples=150, deadline=None)
+def test_every_split_is_a_partition_with_every_class_and_without_shared_photos(data, protocol, split_by):
+    labels, groups = data
+    splits = make_splits(labels, groups, protocol=protocol, split_by=split_by, seed=0)
+    check_partition(splits, len(labels))
+    for name in SPLIT_NAMES:
+        assert set(labels[getattr(splits, name)]) == set(labels), name
+    if split_by == "photo":
+        photos = [set(groups[getattr(splits, name)]) for name in SPLIT_NAMES]
+        assert sum(map(len, photos)) == len(set(groups))
 
 
 def test_split_by_file_ignores_photos():

@@ -23,8 +23,6 @@ from tests.support.small_training import AUGMENTED, CONFIG, assert_same_weights,
 from tune_sketch.trainables.batches import TrainingSplits
 from tune_sketch.trainables.job import start
 from tune_sketch.trainables.networks.build import build_model
-from tune_sketch.trainables.networks.freezing import split_frozen
-from tune_sketch.trainables.networks.registry import ARCHITECTURES
 from tune_sketch.trainables.speed import activation_store
 from tune_sketch.trainables.speed.activation_store import open_entry, reserved_bytes
 from tune_sketch.trainables.speed.feature_cache import CachePolicy, FeatureCache
@@ -39,26 +37,6 @@ def splits(num_images: int = 32) -> TrainingSplits:
 
 def policy(root: Path, num_views: int = 2, **options: Any) -> CachePolicy:
     return CachePolicy(num_views, seed=3, root=root, **({"least_speedup": 0.0} | options))
-
-
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_the_layers_are_the_network_cut_where_training_begins(name: str) -> None:
-    torch.manual_seed(0)
-    model = build_model(name, 4, dropout=0.5).eval()
-    inputs = torch.randn(2, 3, 48, 48)
-    with torch.no_grad():
-        expected = model(inputs)
-        assert torch.equal(nn.Sequential(*model.architecture.layers(model))(inputs), expected)
-    frozen = {}
-    for freeze in model.architecture.freeze_points:
-        with torch.device("meta"):
-            prefix, tail = split_frozen(build_model(name, 4, dropout=0.5, freeze=freeze))
-        assert not any(parameter.requires_grad for parameter in prefix.parameters())
-        assert any(parameter.requires_grad for parameter in tail.parameters())
-        frozen[freeze] = sum(parameter.numel() for parameter in prefix.parameters())
-    assert frozen.pop("none") == 0
-    assert list(frozen.values()) == sorted(set(frozen.values())) or name in ("baseline", "sketch_a_net")
-    assert min(frozen.values()) > 0
 
 
 def test_without_augmentation_it_is_ordinary_training(tmp_path: Path) -> None:

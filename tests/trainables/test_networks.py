@@ -1,4 +1,4 @@
-"""Contract of every network: shapes, names, freeze points, and the paper's parameter counts."""
+"""Contract that every network in ARCHITECTURES keeps: shapes, names, layers, freeze points; the paper's counts."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from torch import nn
 from tune_sketch.search_spaces import SPACES
 from tune_sketch.trainables.networks.architecture import check_image_px
 from tune_sketch.trainables.networks.build import build_model
-from tune_sketch.trainables.networks.freezing import freeze_layers, set_training_mode
+from tune_sketch.trainables.networks.freezing import freeze_layers, set_training_mode, split_frozen
 from tune_sketch.trainables.networks.registry import ARCHITECTURES
 
 MODELS = list(ARCHITECTURES)
@@ -116,6 +116,26 @@ def test_freeze_points_go_from_none_to_head_only(name: str) -> None:
     assert {n.rsplit(".", 1)[0] for n in trainable[-1]} == {
         n for n, module in model.named_modules() if isinstance(module, nn.Linear) and n.startswith(architecture.head)
     }
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_layers_are_the_network_cut_where_training_begins(name: str) -> None:
+    torch.manual_seed(0)
+    model = build_model(name, 4, dropout=0.5).eval()
+    inputs = torch.randn(2, 3, 48, 48)
+    with torch.no_grad():
+        expected = model(inputs)
+        assert torch.equal(nn.Sequential(*ARCHITECTURES[name].layers(model))(inputs), expected)
+    frozen = {}
+    for freeze in ARCHITECTURES[name].freeze_points:
+        with torch.device("meta"):
+            prefix, tail = split_frozen(build_model(name, 4, dropout=0.5, freeze=freeze))
+        assert not any(parameter.requires_grad for parameter in prefix.parameters())
+        assert any(parameter.requires_grad for parameter in tail.parameters())
+        frozen[freeze] = sum(parameter.numel() for parameter in prefix.parameters())
+    assert frozen.pop("none") == 0
+    assert list(frozen.values()) == sorted(set(frozen.values())) or name in ("baseline", "sketch_a_net")
+    assert min(frozen.values()) > 0
 
 
 def test_a_freeze_prefix_ends_at_a_dot() -> None:

@@ -57,17 +57,9 @@ def test_every_sampled_name_is_read_and_every_read_name_exists(name: str, optimi
     assert config.read == set(config)
 
 
-@pytest.mark.parametrize(
-    ("name", "num_epochs", "batch_size"),
-    [
-        ("baseline", 15, 8),
-        ("sketch_a_net", 12, 8),
-        ("squeezenet1_1", 15, 8),
-        ("resnet50", 7, 32),
-        ("densenet121", 3, 32),
-    ],
-)
-def test_learns_32_drawings_by_heart(name: str, num_epochs: int, batch_size: int) -> None:
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_learns_32_drawings_by_heart(name: str) -> None:
+    num_epochs, batch_size = {"sketch_a_net": (12, 8), "resnet50": (7, 32), "densenet121": (3, 32)}.get(name, (15, 8))
     config = CONFIG | {"epochs": num_epochs, "learning_rate": 1e-3, "batch_size": batch_size}
     metrics = train(build(name, config), splits_of(drawings()), config)
     assert metrics[-1]["train_loss"] < 0.5 * metrics[0]["train_loss"]

@@ -1,4 +1,9 @@
-"""Where a network runs and in which number format; what "out of memory" looks like there."""
+"""Chooses the device of a network, its memory layout and its number format, and recognises "out of memory".
+
+Gain on a CPU: freed memory that is kept makes training steps of the baseline 1.30 times faster at 64 px and those of
+resnet50 1.07 times at 32 px; float32 where the processor lacks AMX, resnet50 at 64 px 1.42 times
+(benchmarks/results/cpu_steps-cpu.md). Channels last: see `memory_format`. Nothing was measured on a GPU.
+"""
 
 import ctypes
 import sys
@@ -43,7 +48,7 @@ def limit_cuda_memory(gpus: float) -> None:
 
 
 def free_cuda_bytes(device: torch.device) -> int:
-    """What this process can still have: of the GPU's free memory and of its own fraction, the smaller."""
+    """Bytes that this process can still have: of the GPU's free memory and its own fraction, the smaller."""
     free_bytes, of_device = torch.cuda.mem_get_info(device)
     allowed = torch.cuda.get_per_process_memory_fraction() * of_device - torch.cuda.memory_reserved()
     return max(0, min(free_bytes, int(allowed)))

@@ -1,4 +1,9 @@
-"""Computes what frozen first layers give once, and lets the rest of the network train from there."""
+"""Computes the output of frozen first layers once, and trains the rest of the network from there.
+
+Gain: epochs of resnet50 frozen to layer2, layer3 or all but its head are 1.35, 2.7 and 61 times faster at 64 px, those
+of densenet121 from its first block on 1.23 to 47 times. By arithmetic, the trials of a default search where nothing
+is augmented are 1.19 (resnet50) and 1.29 (densenet121) times faster (benchmarks/results/frozen_prefix-cpu.md).
+"""
 
 import hashlib
 import json
@@ -32,7 +37,7 @@ class CannotStoreError(Exception):
 
 @dataclass(frozen=True)
 class CachePolicy:
-    """How a training may reuse what its frozen layers compute.
+    """When a training may reuse the output of its frozen layers.
 
     The first epoch is trained from the drawings, the second from the store; if that is not least_speedup times
     faster (without what filling the store takes), the training goes on from the drawings. num_views: augmented views
@@ -124,7 +129,7 @@ class FeatureCache:
             self.train = self.validation = None
 
     def state(self) -> dict[str, Any] | None:
-        """What a resumed training needs to go on in the same way; None: from the drawings."""
+        """The part of a training's state that a resumed one needs to go on in the same way; None: from the drawings."""
         if self.train is None:
             return None
         return {"num_views": self.num_views, "ordinary_seconds": self.ordinary_seconds}

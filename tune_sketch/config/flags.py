@@ -1,9 +1,9 @@
 """Turns command lines into settings: the flags are generated from the fields of Settings."""
 
 import argparse
+import sys
 import types
 import typing
-from pathlib import Path
 from typing import Any, NoReturn
 
 from tune_sketch.config.checks import check_known, check_run_name, did_you_mean
@@ -62,7 +62,17 @@ def add_settings(parser: argparse.ArgumentParser, names: typing.Iterable[str]) -
             how["type"] = kind
         parser.add_argument(*spellings, **how)
         if flag.old_name is not None:
-            parser.add_argument(flag.old_name, **(how | {"help": argparse.SUPPRESS}))
+            parser.add_argument(flag.old_name, **(how | {"help": argparse.SUPPRESS, "action": OldName}))
+
+
+class OldName(argparse.Action):
+    """A flag by the name that it had in the version before: it works, and its new name is said."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        print(f"note: {option} is now called {FLAGS[self.dest].spelling(self.dest)}", file=sys.stderr)
+        setattr(namespace, self.dest, values)
 
 
 def plain_type(hint: Any) -> type:
@@ -113,17 +123,6 @@ def read_classes(names: list[str] | None) -> tuple[str, ...] | int | None:
 def make_settings(model: str, choices: dict[str, Any]) -> Settings:
     """The settings of one model's search, with its paths checked."""
     return resolve_paths(Settings(model=model, **choices))
-
-
-def resolve_choices(choices: dict[str, Any]) -> dict[str, Any]:
-    """The choices of a resume with absolute paths, as settings hold them."""
-    resolved = dict(choices)
-    for name in ("data", "weights"):
-        if name in resolved and Path(resolved[name]).expanduser().exists():
-            resolved[name] = str(Path(resolved[name]).expanduser().resolve())
-    if "warm_start" in resolved:
-        resolved["warm_start"] = tuple(str(Path(run).expanduser().resolve()) for run in resolved["warm_start"])
-    return resolved
 
 
 def check_combination(arguments: argparse.Namespace) -> None:

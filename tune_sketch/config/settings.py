@@ -245,6 +245,17 @@ def resolve_paths(settings: Settings) -> Settings:
     return settings
 
 
+def resolve_choices(choices: dict[str, Any]) -> dict[str, Any]:
+    """The choices of a resume with absolute paths, as settings hold them."""
+    resolved = dict(choices)
+    for name in ("data", "weights"):
+        if name in resolved and Path(resolved[name]).expanduser().exists():
+            resolved[name] = str(Path(resolved[name]).expanduser().resolve())
+    if "warm_start" in resolved:
+        resolved["warm_start"] = tuple(str(Path(run).expanduser().resolve()) for run in resolved["warm_start"])
+    return resolved
+
+
 def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
     """The settings of a resumed search. Raises ValueError, naming each, for what cannot change.
 

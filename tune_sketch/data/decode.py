@@ -177,7 +177,7 @@ def parse_strokes(content: bytes, class_name: str) -> list[np.ndarray]:
         values = json.loads(content)
         drawing = values["drawing"]
         points = [np.array(stroke[:2], np.float64).reshape(2, -1).T for stroke in drawing]
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
         raise BadDrawingError(f"not a Quick, Draw! drawing: {error!r}") from error
     if values.get("word", class_name) != class_name:
         raise BadDrawingError(f"its word is {values['word']!r}, its file is of {class_name!r}")

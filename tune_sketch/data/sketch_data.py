@@ -1,4 +1,4 @@
-"""A decoded data set: one memory-mapped array of drawings with labels, names and photo groups."""
+"""Opens a decoded data set: one memory-mapped array of drawings with labels, names and photo groups."""
 
 import json
 import re

@@ -1,6 +1,8 @@
 """Decodes many drawings at once into one array on disk, in processes of their own."""
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +15,16 @@ from tune_sketch.data.sources import Drawing
 MAX_WORKERS = 16
 CHUNK_SIZE = 50  # drawings per task: their pickling costs little, and progress shows several times a second
 _MIN_PER_WORKER = 200  # starting a process takes as long as decoding about this many drawings
-_IDLE_SECONDS = 10  # an idle worker ends after this time, also when its parent was killed
+_IDLE_SECONDS = 10  # after this time an idle worker gives its memory back
 
 
 @dataclass(frozen=True)
 class DecodedChunk:
-    """What is known of a chunk beside its pixels. Sides are original longer sides, without those that are unknown."""
+    """The findings about a chunk besides its pixels."""
 
     num_drawings: int
     bad: dict[int, str]  # index -> reason
-    sides_px: tuple[int, ...]  # distinct
+    sides_px: tuple[int, ...]  # the distinct original longer sides, where there are any
 
 
 def count_cores() -> int:
@@ -78,26 +80,29 @@ def _decode_chunks(
         batch_size=1,
         max_nbytes=None,
         idle_worker_timeout=_IDLE_SECONDS,
-    )(
-        delayed(decode_chunk)(drawings[start : start + CHUNK_SIZE], start, settings, path, os.getpid())
-        for start in starts
-    )
+        initializer=_end_with_parent,
+        initargs=(os.getpid(),),
+    )(delayed(decode_chunk)(drawings[start : start + CHUNK_SIZE], start, settings, path) for start in starts)
     return chunks
 
 
-def decode_chunk(
-    drawings: Sequence[Drawing], start: int, settings: DecodeSettings, path: Path, parent: int | None = None
-) -> DecodedChunk:
-    """Decode drawings into the rows from `start` on of the array at `path`.
+def _end_with_parent(parent: int) -> None:
+    """In a worker: end when the parent is gone. loky's own way takes minutes, or for ever where it died in a lock."""
 
-    parent: in a worker, the process that wants the result; without it the worker ends at the next drawing.
-    """
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def decode_chunk(drawings: Sequence[Drawing], start: int, settings: DecodeSettings, path: Path) -> DecodedChunk:
+    """Decode drawings into the rows from `start` on of the array at `path`."""
     images = np.load(path, mmap_mode="r+")
     bad: dict[int, str] = {}
     sides_px: set[int] = set()
     for index, drawing in enumerate(drawings, start=start):
-        if parent is not None and os.getppid() != parent:
-            os._exit(1)
         try:
             images[index], side_px = decode_drawing(drawing, settings)
         except BadDrawingError as error:

@@ -106,7 +106,8 @@ def load_classifier(run_path: str | Path) -> Classifier:
     Raises ValueError when the path is not a run, has no finished network yet, or has files that do not fit together.
     """
     run = RunDirectory(Path(run_path))
-    run.read_search()
+    if not run.search_json.is_file():
+        raise ValueError(f"{run_path} is not a run directory: it has no search.json")
     model_file, weights_file = run.best / "model.json", run.best / "weights.pt"
     if not (model_file.is_file() and weights_file.is_file()):
         raise ValueError(

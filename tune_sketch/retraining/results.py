@@ -2,7 +2,6 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from tune_sketch.retraining.finalists import Finalist, find_finalists
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.statistics import wilson_interval
 from tune_sketch.storage.facts import Facts, read_facts
-from tune_sketch.storage.files import write_csv, write_json
+from tune_sketch.storage.files import Row, write_csv, write_json
 from tune_sketch.storage.history import History
 from tune_sketch.storage.run_directory import RunDirectory
 
@@ -56,12 +55,12 @@ def write_results(run: RunDirectory, facts: Facts, history: History, best: Trial
     write_best(run, facts, best)
 
 
-def retraining_rows(history: History, finalists: list[Finalist]) -> list[dict[str, Any]]:
+def retraining_rows(history: History, finalists: list[Finalist]) -> list[Row]:
     """One row for each retraining."""
     chosen = {finalist.number for finalist in finalists if finalist.is_chosen}
     rows = []
     for _, trial in sorted(history.retrainings.items()):
-        row: dict[str, Any] = {
+        row: Row = {
             "trial": trial.number,
             "seed_index": trial.seed_index,
             "seed": trial.seed,
@@ -81,9 +80,9 @@ def retraining_rows(history: History, finalists: list[Finalist]) -> list[dict[st
     return rows
 
 
-def finalist_row(finalist: Finalist) -> dict[str, Any]:
+def finalist_row(finalist: Finalist) -> Row:
     """A finalist's mean, standard deviation and 95 % t interval of each metric over its seeds."""
-    row: dict[str, Any] = {
+    row: Row = {
         "trial": finalist.number,
         "is_baseline": finalist.is_baseline,
         "is_chosen": finalist.is_chosen,
@@ -109,7 +108,7 @@ def write_predictions(run: RunDirectory, facts: Facts, best: Trial) -> None:
         columns += [f"class_{rank}", f"probability_{rank}"]
     rows = []
     for row, index in enumerate(test):
-        cells: dict[str, Any] = {"image": data.names[index], "true_class": data.class_names[data.labels[index]]}
+        cells: Row = {"image": data.names[index], "true_class": data.class_names[data.labels[index]]}
         for rank, label in enumerate(ranked[row], start=1):
             cells[f"class_{rank}"] = data.class_names[label]
             cells[f"probability_{rank}"] = f"{probabilities[row, label]:.6f}"

@@ -5,13 +5,12 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import RandomSampler
+from optuna.samplers import RandomSampler, TPESampler
+from optuna.trial import create_trial
 
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Config, Proposal, Source, Trial
 from tune_sketch.samplers.base import Sampler, SearchTask, ask, propose_at_random
-from tune_sketch.samplers.history_tpe import History as RungHistory
-from tune_sketch.samplers.history_tpe import HistorySampler
 from tune_sketch.storage.history import History
 
 MIN_VALUES = 8  # a rung with fewer values is not used
@@ -37,7 +36,8 @@ class IncumbentSampler(Sampler):
     def __init__(self, task: SearchTask) -> None:
         super().__init__(task)
         self.study = optuna.create_study(direction="maximize")  # through which the space is asked; holds no values
-        self.values = {rung: RungHistory() for rung in task.rungs}
+        # One study for each rung, which holds the values there and nothing else, for TPE.
+        self.studies = {rung: optuna.create_study(direction="maximize") for rung in task.rungs}
         self.known: dict[int, set[int]] = {rung: set() for rung in task.rungs}
         self.best: dict[int, tuple[float, int]] = {}  # by rung: the highest value and the first trial that had it
         self.num_seen = 0  # trials that were new to learn() once
@@ -54,8 +54,9 @@ class IncumbentSampler(Sampler):
             parent = self.best[rung][1]
             self.study.sampler = MutationSampler(history.trials[parent].params, seed)
             return ask(self.task, self.study, Source("mutated", rung=rung, parent=parent))
-        self.study.sampler = HistorySampler(self.values[rung], seed)
-        return ask(self.task, self.study, Source("tpe", rung=rung))
+        study = self.studies[rung]
+        study.sampler = TPESampler(n_startup_trials=MIN_VALUES, seed=seed)
+        return ask(self.task, study, Source("tpe", rung=rung))
 
     def learn(self, history: History) -> None:
         """Bring the rungs' values up to date with the history, in the order in which they were recorded."""
@@ -73,7 +74,9 @@ class IncumbentSampler(Sampler):
 
     def add(self, rung: int, trial: Trial, value: float) -> None:
         """One more value at a rung."""
-        self.values[rung].add(trial.params, trial.distributions, value)
+        self.studies[rung].add_trial(
+            create_trial(params=trial.params, distributions=dict(trial.distributions), value=value)
+        )
         self.known[rung].add(trial.number)
         if rung not in self.best or value > self.best[rung][0]:
             self.best[rung] = (value, trial.number)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from types import FrameType
+from typing import Any
 
 from tune_sketch.events import Trial
 from tune_sketch.storage.run_directory import RunDirectory
@@ -27,9 +28,10 @@ class StopSignal:
         self.reason = ""
         self.deadline: float | None = None  # seconds since 1970
         self.run.stop_file.unlink(missing_ok=True)
+        self.replaced: dict[int, Any] = {}  # the handlers that were there before
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self.on_signal)
+                self.replaced[number] = signal.signal(number, self.on_signal)
         else:
             say("not in the main thread: Ctrl-C and SIGTERM are not caught here and end the program at once")
 
@@ -62,6 +64,11 @@ class StopSignal:
     def may_start(self) -> bool:
         """Whether another training may begin."""
         return not self.requested()
+
+    def close(self) -> None:
+        """Put back the handlers of signals that were there before."""
+        for number, handler in self.replaced.items():
+            signal.signal(number, handler)
 
     def check_failures(self, trials: Iterable[Trial]) -> None:
         """Wind up when every trial so far has failed, at least three, and all for one reason."""

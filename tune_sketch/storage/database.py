@@ -6,15 +6,13 @@ import urllib.parse
 from pathlib import Path
 
 import optuna
-import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 
+from tune_sketch.storage.history import JournalError
 from tune_sketch.storage.journal_file import WholeLinesBackend
 
-
-class JournalError(RuntimeError):
-    """The record of a search could not be read or written."""
+# SQLAlchemy takes a fifth of a second to import, which only a search with a database need wait for.
 
 
 def open_log(path: Path, *, read_only: bool = False) -> BaseStorage:
@@ -25,6 +23,8 @@ def open_log(path: Path, *, read_only: bool = False) -> BaseStorage:
 
 def open_database(url: str) -> BaseStorage:
     """The storage in a database. Raises ValueError for what is no database URL, JournalError when it does not open."""
+    import sqlalchemy
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         parsed = sqlalchemy.make_url(url)
@@ -69,6 +69,8 @@ def reason_of(error: BaseException) -> str:
 
 def mask_password(url: str) -> str:
     """The URL as it may be printed and stored."""
+    import sqlalchemy
+
     parsed = sqlalchemy.make_url(url)
     secrets = {name: "***" for name in parsed.query if "password" in name.lower()}
     return parsed.update_query_dict(secrets).render_as_string(hide_password=True)
@@ -78,6 +80,8 @@ def hide_password(argument: str) -> str:
     """A command's argument as it may be stored: `--storage=URL` and URL without the password."""
     flag, equals, url = argument.partition("=") if argument.startswith("--") else ("", "", argument)
     if "://" in url:
+        import sqlalchemy
+
         with contextlib.suppress(sqlalchemy.exc.ArgumentError):
             return flag + equals + mask_password(url)
     return argument

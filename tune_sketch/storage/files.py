@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+Row = dict[str, Any]  # of a CSV file: values by column
+
 
 @contextlib.contextmanager
 def replace_whole(path: Path) -> Iterator[TextIO]:

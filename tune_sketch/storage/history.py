@@ -6,6 +6,10 @@ from typing import Any
 from tune_sketch.events import Trial
 
 
+class JournalError(RuntimeError):
+    """The record of a search could not be read or written."""
+
+
 @dataclass
 class History:
     """Everything recorded of a search, as it is in memory. Trials are immutable; their list grows."""

@@ -1,5 +1,6 @@
 """Records what happens to a search: every proposal, epoch and ending is written before it is acted on."""
 
+import contextlib
 import itertools
 import math
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
+import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, InMemoryStorage
@@ -15,8 +17,8 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from tune_sketch.events import Config, Ending, Epoch, Proposal, Source, TestResult, Trial
-from tune_sketch.storage.database import JournalError, close_storage, reason_of
-from tune_sketch.storage.history import History
+from tune_sketch.storage.database import close_storage, reason_of
+from tune_sketch.storage.history import History, JournalError
 from tune_sketch.storage.reading import RETRAINING_SUFFIX, find_studies, load
 
 STATES: dict[Ending, TrialState] = {  # the state in which Optuna and its dashboard show an ending
@@ -51,6 +53,7 @@ class Journal(History):
 
         Raises ValueError when they are missing, or already there on create.
         """
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.storage: BaseStorage = storage or InMemoryStorage()
         self.name, self.clock = name, clock
         self.error: JournalError | None = None  # kept, because Ray wraps what its callbacks raise
@@ -67,9 +70,9 @@ class Journal(History):
         self.search_id, self.retraining_id = find_studies(self.storage, name)
         known = load(self.storage, name)
         super().__init__(known.trials, known.retrainings, known.notes)
-        for study_id in (self.search_id, self.retraining_id):
-            for frozen in self.storage.get_all_trials(study_id, deepcopy=False):
-                self.ids[frozen.user_attrs["key"]] = frozen._trial_id
+        for study_id, trainings in ((self.search_id, self.trials), (self.retraining_id, self.retrainings.values())):
+            for number, trial in enumerate(trainings):
+                self.ids[trial.key] = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
     def note(self, key: str, value: Any) -> None:
         """Keep one JSON value about the search as a whole."""
@@ -129,12 +132,13 @@ class Journal(History):
         num_tries = itertools.count()
 
         def write() -> None:
+            is_first_try = next(num_tries) == 0
             try:
                 ending = {"status": status, "error": error, "ended_at": now}
                 self.storage.set_trial_user_attr(identifier, "ending", ending)
                 self.storage.set_trial_state_values(identifier, state, values)
             except UpdateFinishedTrialError:
-                if next(num_tries) == 0:  # later, the answer to the first try may have got lost
+                if is_first_try:  # later, the answer to the one before may have got lost
                     raise
 
         self._retry(write)
@@ -179,9 +183,8 @@ class Journal(History):
 
         def write() -> int:
             if next(num_tries) > 0:  # after a write whose answer got lost it is there already
-                known = self.storage.get_all_trials(study_id, deepcopy=False)
-                if len(known) > place:
-                    return known[place]._trial_id
+                with contextlib.suppress(KeyError):
+                    return self.storage.get_trial_id_from_study_id_trial_number(study_id, place)
             return self.storage.create_new_trial(study_id, template)
 
         self.ids[trial.key] = self._retry(write)

@@ -51,10 +51,10 @@ def open_storage(run: RunDirectory, facts: Facts, url: str | None = None, *, rea
 
 def find_studies(storage: BaseStorage, name: str) -> tuple[int, int]:
     """The ids of a search's two studies: its trials and its retrainings. Raises ValueError when there are none."""
-    ids = {study.study_name: study._study_id for study in storage.get_all_studies()}
-    if name not in ids or name + RETRAINING_SUFFIX not in ids:
-        raise ValueError(f"the storage holds no search named {name!r}")
-    return ids[name], ids[name + RETRAINING_SUFFIX]
+    try:
+        return storage.get_study_id_from_name(name), storage.get_study_id_from_name(name + RETRAINING_SUFFIX)
+    except KeyError:
+        raise ValueError(f"the storage holds no search named {name!r}") from None
 
 
 def load(storage: BaseStorage, name: str) -> History:

@@ -4,10 +4,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tune_sketch.config.settings import change_settings
+from tune_sketch.config.settings import change_settings, resolve_choices
 from tune_sketch.data import open_data, prepare_data, publish_data
 from tune_sketch.storage.facts import read_facts, write_facts
+from tune_sketch.storage.lock import lock
 from tune_sketch.storage.run_directory import RunDirectory
+
+
+def prepare_resume(run: RunDirectory, choices: dict[str, Any]) -> None:
+    """Change the settings of a run as asked, and check that it can go on. Raises ValueError when it cannot."""
+    read_facts(run)  # says what is no run directory, before a lock file is made in it
+    with lock(run):
+        change_run(run, resolve_choices(choices))
+        check_data(run)
 
 
 def change_run(run: RunDirectory, changes: dict[str, Any]) -> None:

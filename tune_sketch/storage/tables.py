@@ -1,10 +1,9 @@
 """Writes the history of a search as tables: trials.csv, epochs.csv and retraining_epochs.csv."""
 
 from dataclasses import asdict
-from typing import Any
 
 from tune_sketch.events import Epoch, Source, Trial
-from tune_sketch.storage.files import write_csv
+from tune_sketch.storage.files import Row, write_csv
 from tune_sketch.storage.history import History
 from tune_sketch.storage.run_directory import RunDirectory
 
@@ -66,7 +65,7 @@ def write_tables(run: RunDirectory, history: History) -> None:
         )
 
 
-def trial_row(trial: Trial) -> dict[str, Any]:
+def trial_row(trial: Trial) -> Row:
     """One row of trials.csv."""
     best, last = trial.best_epoch, trial.last_epoch
     source = {f"source_{name}": value for name, value in asdict(trial.source).items() if name != "kind"}
@@ -92,7 +91,7 @@ def trial_row(trial: Trial) -> dict[str, Any]:
     }
 
 
-def epoch_row(epoch: Epoch) -> dict[str, Any]:
+def epoch_row(epoch: Epoch) -> Row:
     """One epoch's part of a row of epochs.csv."""
     worker = asdict(epoch.worker) if epoch.worker else {}
     decision = asdict(epoch.decision) if epoch.decision else {}
