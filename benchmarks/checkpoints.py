@@ -42,7 +42,7 @@ def measure(model: str, optimizer: str, num_checkpoints: int) -> dict[str, Any]:
     few = SplitArrays(images[:64], arrays.labels[:64])
     splits = TrainingSplits(arrays, few, num_classes=NUM_CLASSES, invert=True)
     torch.manual_seed(0)
-    network = build_model(model, NUM_CLASSES, dropout=config.get("dropout", 0.0), freeze="none")
+    network = build_model(model, NUM_CLASSES, dropout=float(config.get("dropout", 0.0)), freeze="none")
     epoch_seconds, write_seconds = [], []
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()

@@ -215,7 +215,7 @@ def run_on_ray(
     folder: Path, num_workers: int, paces: Sequence[float], num_windows: int, seconds: float
 ) -> list[dict[str, Any]]:
     """A search over W real actors, whose epochs last so many seconds, one pace after the other."""
-    ray_tune.SketchTrial = SleepingTrial  # type: ignore[misc, assignment]
+    ray_tune.SketchTrial = SleepingTrial  # type: ignore[attr-defined, assignment]
     start_ray(None)
     bench = Bench(folder / f"ray-{num_workers}", RAY_EPOCHS)
     bench.epoch_seconds = paces[0]

@@ -67,7 +67,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer trials; writes no result file")
     quick = parser.parse_args().quick
-    num_rounds, num_trials = (3, 20) if quick else (9, 60)
+    num_rounds, num_trials = (3, 20) if quick else (7, 30)
     write = make_writer()
     found: dict[str, list[tuple[float, float]]] = {LOG: [], SQLITE: [], MEMORY: []}
     busy, own, started = busy_seconds(), time.process_time(), time.perf_counter()

@@ -101,8 +101,7 @@ def measure(strategy: str, repetition: int, choices: dict[str, Any], num_seeds: 
     settings = make_settings("baseline", choices | more | {"strategy": strategy, "seed": repetition})
     run = create_run(folder / f"{strategy}-{repetition}", settings, prepare_inputs(settings), None)
     num_epochs = TRAININGS * settings.max_epochs
-    with lock(run):
-        work = open_run(run, RayBackend(), None)
+    with lock(run), open_run(run, RayBackend(), None) as work:
         work.screen = Progress(settings.num_samples, expected_epochs(settings), 0.0, file=io.StringIO())
         work.stop = EpochLimit(run, work.journal, num_epochs)
         started = time.monotonic()
@@ -114,7 +113,6 @@ def measure(strategy: str, repetition: int, choices: dict[str, Any], num_seeds: 
         fresh = [replace(best, seed=derive_seed(repetition, "fresh", index)) for index in range(num_seeds)]
         task = ray.remote(num_cpus=workers.cpus)(retrain)
         values = [ray.get(task.remote(job_of(trial, run, work.facts, workers))) for trial in fresh]
-        work.journal.close()
     return {
         "repetition": repetition,
         "strategy": strategy,

@@ -13,8 +13,6 @@ import statistics
 import sys
 import time
 
-import optuna
-
 from benchmarks.machine import describe, write_result
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Epoch, Source, Trial
@@ -76,7 +74,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer proposals, at most 1,000 trials; no result file")
     arguments = parser.parse_args()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     counts, num_proposals = ((100, 1000), 10) if arguments.quick else ((100, 300, 1000, 3000), 40)
     lines = ["| trials before | of them stopped | " + " | ".join(f"{name}, ms: median (most)" for name in COMPARED)]
     lines[0] += " | tpe / incumbent |"
