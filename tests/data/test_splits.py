@@ -137,7 +137,7 @@ def test_errors_name_the_class_and_the_known_names():
         make_splits(labels, np.arange(5), protocol="small", split_by="file", seed=0, class_names=["cat", "dog"])
     with pytest.raises(ValueError, match=r"three photos.*class 0 \(2\).*--split-by file"):
         make_splits(np.zeros(9, np.int64), np.arange(9) // 5, protocol="small", split_by="photo", seed=0)
-    with pytest.raises(ValueError, match="protocol must be one of standard, paper, small, study, got 'studdy'"):
+    with pytest.raises(ValueError, match="protocol must be one of standard, paper, small, got 'studdy'"):
         make_splits(labels, np.arange(5), protocol="studdy", split_by="file", seed=0)
     with pytest.raises(ValueError, match="split_by must be one of photo, file, got 'class'"):
         make_splits(labels, np.arange(5), protocol="small", split_by="class", seed=0)

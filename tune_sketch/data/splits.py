@@ -33,7 +33,6 @@ PROTOCOLS: dict[str, Callable[[int], tuple[float, float]]] = {
     "standard": _count_standard,  # 0.9 / 0.05 / 0.05
     "paper": _count_paper,
     "small": _count_small,  # 0.6 / 0.2 / 0.2, for sets of which 5 % is a handful
-    "study": _count_paper,  # the former name of "paper"
 }
 SPLIT_BY = ("photo", "file")
 
