@@ -28,11 +28,15 @@ class Place:
 
     kind: str
     where: object
+    opened: list[BaseStorage] = dataclasses.field(default_factory=list)
 
     def open(self, *, read_only: bool = False) -> BaseStorage:
         if self.kind == "log":
             return open_log(self.where, read_only=read_only)
-        return open_database(self.where) if self.kind in ("sqlite", "postgres") else self.where
+        if self.kind == "memory":
+            return self.where
+        self.opened.append(open_database(self.where))
+        return self.opened[-1]
 
 
 @pytest.fixture(scope="session")
@@ -45,8 +49,11 @@ def postgres_url(tmp_path_factory):
 def place(request, tmp_path):
     where = {"memory": InMemoryStorage(), "log": tmp_path / "journal.log", "sqlite": f"sqlite:///{tmp_path / 'a.db'}"}
     if request.param == "postgres":
-        return Place("postgres", request.getfixturevalue("postgres_url"))
-    return Place(request.param, where[request.param])
+        where["postgres"] = request.getfixturevalue("postgres_url")
+    place = Place(request.param, where[request.param])
+    yield place
+    for storage in place.opened:
+        close_storage(storage)
 
 
 @pytest.fixture
