@@ -1,6 +1,5 @@
 """A real search on this machine, from the command to the files: what the README promises."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -70,7 +69,7 @@ def test_the_test_split_was_read_once_after_the_choice(searched):
     notes = read_history(run).notes
     assert len(notes["test_readings"]) == 1
     assert len(notes["test_readings"][0]["networks"]) == 4
-    test_images = [row["image"] for row in csv.DictReader(run.splits_csv.open()) if row["split"] == "test"]
+    test_images = [row["image"] for row in read_csv(run.splits_csv) if row["split"] == "test"]
     predictions = read_csv(run.predictions_csv)
     assert [row["image"] for row in predictions] == test_images
     model = json.loads((run.best / "model.json").read_text())
@@ -99,7 +98,7 @@ def test_sketchy_is_split_by_photo(tmp_path):
     answer = search_once(tmp_path, "--data", str(SKETCHY), "--classes", "5")
     assert answer.returncode == 0, answer.stderr
     assert "by photo" in answer.stderr
-    rows = list(csv.DictReader((tmp_path / "small" / "splits.csv").open()))
+    rows = read_csv(tmp_path / "small" / "splits.csv")
     assert len(rows) == 125
     splits_of: dict[str, set[str]] = {}
     for row in rows:
