@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+
+# SciPy's distributions take half a second to import, which no trial need wait for: each function imports its own.
 
 LEVEL = 0.95  # of all intervals
+Z = statistics.NormalDist().inv_cdf(0.5 + LEVEL / 2)  # normal quantile of the two-sided level
 NUM_DRAWS = 10_000
 
 
@@ -17,10 +19,9 @@ def wilson_interval(fraction: float, num_images: int) -> tuple[float, float]:
     if num_images < 1 or not 0 <= fraction <= 1:
         raise ValueError(f"wilson_interval needs a fraction in [0, 1] of images, got {fraction} of {num_images}")
     # Not scipy's binomtest, which needs a whole number of right answers: a mean over seeds is none.
-    z = float(stats.norm.ppf(0.5 + LEVEL / 2))
-    scale = 1 + z * z / num_images
-    centre = (fraction + z * z / (2 * num_images)) / scale
-    half = z * math.sqrt(fraction * (1 - fraction) / num_images + z * z / (4 * num_images**2)) / scale
+    scale = 1 + Z * Z / num_images
+    centre = (fraction + Z * Z / (2 * num_images)) / scale
+    half = Z * math.sqrt(fraction * (1 - fraction) / num_images + Z * Z / (4 * num_images**2)) / scale
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
@@ -28,8 +29,10 @@ def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """Interval of the mean over seeds (Student's t): chance of training. None for fewer than two values."""
     if len(values) < 2:
         return None
+    from scipy.stats import t as student
+
     mean = math.fsum(values) / len(values)
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    half = float(student.ppf(0.5 + LEVEL / 2, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
     return mean - half, mean + half
 
 
@@ -43,7 +46,7 @@ def paired_interval(num_gained: int, num_lost: int, num_images: int) -> tuple[fl
         raise ValueError(f"paired_interval needs counts within {num_images} images, got {num_gained} and {num_lost}")
     number, gained, lost = num_images + 2, num_gained + 0.5, num_lost + 0.5
     centre = (gained - lost) / number
-    half = float(stats.norm.ppf(0.5 + LEVEL / 2)) * math.sqrt(gained + lost - (gained - lost) ** 2 / number) / number
+    half = Z * math.sqrt(gained + lost - (gained - lost) ** 2 / number) / number
     return max(-1.0, centre - half), min(1.0, centre + half)
 
 
@@ -135,7 +138,9 @@ def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> McNemar:
     if right_a.shape != right_b.shape:
         raise ValueError(f"McNemar's test needs the same drawings, got {right_a.shape} and {right_b.shape}")
     only_a, only_b = int(np.sum(right_a & ~right_b)), int(np.sum(right_b & ~right_a))
-    p = float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue) if only_a + only_b else 1.0
+    from scipy.stats import binomtest
+
+    p = float(binomtest(only_a, only_a + only_b, 0.5).pvalue) if only_a + only_b else 1.0
     return McNemar(only_a, only_b, int(np.sum(right_a & right_b)), p)
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import optuna
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 
 from tune_sketch.storage.history import JournalError
-from tune_sketch.storage.journal_file import WholeLinesBackend
+from tune_sketch.storage.journal_file import LogStorage
 
 # SQLAlchemy takes a fifth of a second to import, which only a search with a database need wait for.
 
@@ -18,7 +18,7 @@ from tune_sketch.storage.journal_file import WholeLinesBackend
 def open_log(path: Path, *, read_only: bool = False) -> BaseStorage:
     """The storage in a run directory's own log file. Works on network file systems: the file is only appended to."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return JournalStorage(WholeLinesBackend(path, read_only=read_only))
+    return LogStorage(path, read_only=read_only)
 
 
 def open_database(url: str) -> BaseStorage:
@@ -58,6 +58,20 @@ def close_storage(storage: BaseStorage) -> None:
     storage.remove_session()
     if isinstance(storage, RDBStorage):
         storage.engine.dispose()
+
+
+def passing_errors(storage: BaseStorage) -> tuple[type[Exception], ...]:
+    """What a storage raises when it may work again later: a full disk, a database that restarts."""
+    if isinstance(storage, RDBStorage):
+        import sqlalchemy
+
+        return StorageInternalError, sqlalchemy.exc.DBAPIError, OSError
+    return StorageInternalError, OSError
+
+
+def together(storage: BaseStorage) -> contextlib.AbstractContextManager[None]:
+    """Within it events are written to the disk at once, where the storage can."""
+    return storage.together() if isinstance(storage, LogStorage) else contextlib.nullcontext()
 
 
 def reason_of(error: BaseException) -> str:

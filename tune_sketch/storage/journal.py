@@ -10,14 +10,13 @@ from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 import optuna
-import sqlalchemy
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from tune_sketch.events import Config, Ending, Epoch, Proposal, Source, TestResult, Trial
-from tune_sketch.storage.database import close_storage, reason_of
+from tune_sketch.storage.database import close_storage, passing_errors, reason_of, together
 from tune_sketch.storage.history import History, JournalError
 from tune_sketch.storage.reading import RETRAINING_SUFFIX, find_studies, load
 
@@ -55,7 +54,7 @@ class Journal(History):
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.storage: BaseStorage = storage or InMemoryStorage()
-        self.name, self.clock = name, clock
+        self.name, self.clock, self.passing_errors = name, clock, passing_errors(self.storage)
         self.error: JournalError | None = None  # kept, because Ray wraps what its callbacks raise
         self.ids: dict[str, int] = {}  # of trainings in the storage, by key
         if create or storage is None:
@@ -117,8 +116,9 @@ class Journal(History):
         attribute = f"epoch_{epoch.number:04d}"
 
         def write() -> None:  # the attribute last: with it the epoch counts
-            self.storage.set_trial_intermediate_value(identifier, epoch.number, epoch.val_top1)
-            self.storage.set_trial_user_attr(identifier, attribute, to_json(epoch))
+            with together(self.storage):
+                self.storage.set_trial_intermediate_value(identifier, epoch.number, epoch.val_top1)
+                self.storage.set_trial_user_attr(identifier, attribute, to_json(epoch))
 
         self._retry(write)
         return self._keep(after)
@@ -210,7 +210,7 @@ class Journal(History):
         while True:
             try:
                 return write()
-            except (StorageInternalError, sqlalchemy.exc.DBAPIError, OSError) as error:
+            except self.passing_errors as error:
                 reason = reason_of(error)
                 if time.monotonic() > deadline:
                     self.error = JournalError(
