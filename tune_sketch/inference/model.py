@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -20,17 +20,15 @@ NUM_SHOWN = 5
 MIN_CELLS = 4  # per side of an activation map: a coarser one does not show the place on the paper
 
 
-@dataclass(frozen=True)
-class Predictions:
+class Predictions(NamedTuple):
     """The classes of n pictures.
 
     labels: the most probable class of each picture.
-    probabilities: float32 [n, num_classes], columns in the order of class_names; rows sum to 1.
+    probabilities: float32 [n, num_classes], columns in the order of the classifier's class_names; rows sum to 1.
     """
 
     labels: list[str]
     probabilities: np.ndarray
-    class_names: list[str]
 
 
 @dataclass(frozen=True)
@@ -61,10 +59,10 @@ class Classifier:
             except ValueError as error:
                 raise ValueError(f"images[{position}]: {error}") from error
         if not squares:
-            return Predictions([], np.zeros((0, len(self.class_names)), np.float32), self.class_names)
+            return Predictions([], np.zeros((0, len(self.class_names)), np.float32))
         probabilities = self.compute_probabilities(np.stack(squares))
         labels = [self.class_names[label] for label in probabilities.argmax(axis=1)]
-        return Predictions(labels, probabilities, self.class_names)
+        return Predictions(labels, probabilities)
 
     def compute_probabilities(self, squares: np.ndarray) -> np.ndarray:
         """Float32 [N, num_classes], rows sum to 1, of prepared drawings uint8 [N, image_px, image_px]."""
