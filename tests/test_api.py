@@ -27,7 +27,7 @@ def test_a_run_is_three_tables_and_its_settings():
 
 
 def test_what_is_no_run_says_so(tmp_path):
-    with pytest.raises(ValueError, match="is not a run directory: it has no search.json"):
+    with pytest.raises(ValueError, match=r"is not a run directory: it has no search\.json"):
         open_run(tmp_path)
     with pytest.raises(ValueError, match="has no network yet"):
         _ = open_run(RUN).classifier
