@@ -1,4 +1,4 @@
-"""What the study that this project automates reported: the tables that ours are put beside."""
+"""The numbers reported in the paper that this project automates: its tables, for comparison with ours."""
 
 SOURCE = '"Sketch => Label: how CNNs perform sketch classification?", S. Bhattarai, Stanford CS230/231N report'
 
@@ -14,14 +14,14 @@ NUM_TEST = 1000
 # Table 1. The baseline had 133 outputs, 8 of them dead.
 PARAMETERS = {"baseline": 231_717, "resnet50": 23_843_837, "densenet121": 7_165_629}
 NUM_OUTPUTS = {"baseline": 133, "resnet50": 125, "densenet121": 125}
-# Keras, which the study used, gives these networks' convolutions biases beside batch norm; torchvision does not.
+# Keras, which the paper used, gives these networks' convolutions biases beside batch norm; torchvision does not.
 HAS_BIASES_IN_CONVOLUTIONS = ("resnet50",)
 # Keras counts batch norm's running statistics among the parameters.
 
 REMARKS = (
-    "77.03 and 87.32 cannot come from 999 or 1,000 drawings, so the study's two large networks were not scored on the "
+    "77.03 and 87.32 cannot come from 999 or 1,000 drawings, so the paper's two large networks were not scored on the "
     "same set.",
-    "The study trained each network once.",
+    "The paper trained each network once.",
     "Its data are 20,000 drawings in 125 classes at 224 px. Results on other data or sizes are not comparable; they "
     "stand beside each other to show the form.",
 )

@@ -1,4 +1,4 @@
-"""Writes the report, one self-contained page about one or several runs: python -m analysis.report RUN [RUN ...]."""
+"""Writes the report, one self-contained page about one or several runs: python -m tune_sketch.report RUN [RUN ...]."""
 
 import argparse
 import datetime
@@ -6,20 +6,32 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from tune_sketch.analysis import run_comparison as compared_runs
-from tune_sketch.analysis.figures.registry import SECTIONS, write_figures
+from tune_sketch.analysis.comparison import state_comparison, warn_comparison
+from tune_sketch.analysis.figures.base import ShownFigure, write_figures
+from tune_sketch.analysis.figures.registry import FIGURES, FIGURES_OF_RUNS
+from tune_sketch.analysis.rows import write_rows
 from tune_sketch.analysis.run_data import RunData, read_run
-from tune_sketch.analysis.tables.run_tables import STUDY_TABLE, write_tables
+from tune_sketch.analysis.tables.base import ShownTable, write_tables
+from tune_sketch.analysis.tables.registry import TABLES, TABLES_OF_RUNS
 from tune_sketch.analysis.verdict import state_result, tabulate_verdict, warn
-from tune_sketch.storage.run_directory import write_csv, write_text
+from tune_sketch.storage.files import write_text
+from tune_sketch.storage.history import JournalError
 
 PAGE = Path(__file__).parent / "page"
-ALL_SECTIONS = SECTIONS | {"cost": "Cost", "settings": "Settings and versions"}
+Item = ShownTable | ShownFigure
+SECTIONS = {  # in the order of the page; within one, tables come before figures
+    "result": "Result",
+    "data": "Data",
+    "search": "Search",
+    "classes": "Classes and errors",
+    "look": "Where the network looks",
+    "cost": "Costs",
+    "settings": "Settings and versions",
+}
 
 
 @dataclass(frozen=True)
@@ -28,12 +40,12 @@ class Section:
 
     id: str
     title: str
-    items: list[Any]
+    items: list[Item]
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """What the page says about one run, or about all of them together."""
+    """The part of the page about one run, or about all of them together."""
 
     id: str
     title: str
@@ -43,16 +55,16 @@ class Chapter:
     sections: list[Section]
 
 
-def write_report(runs: Sequence[Path], path: Path) -> Path:
+def write_report(runs: Sequence[Path], path: Path, storage: str | None = None) -> Path:
     """Write the report on `runs` to `path`, and each figure as PNG and CSV into figures/ beside it.
 
-    A run may be in any state: what is not there yet is left out. Raises ValueError for a folder that is no run
-    directory.
+    A run may be in any state: what is not there yet is left out. storage: the URL of the runs' database, if it needs a
+    password. Raises ValueError for a folder that is no run directory, JournalError when a record cannot be read.
     """
     if not runs:
         raise ValueError("a report needs at least one run directory")
     path.parent.mkdir(parents=True, exist_ok=True)
-    read = [read_run(Path(run)) for run in runs]
+    read = [read_run(Path(run), storage) for run in runs]
     folder = path.parent / "figures"
     chapters = []
     if len(read) > 1:
@@ -76,43 +88,36 @@ def write_report(runs: Sequence[Path], path: Path) -> Path:
 
 def describe_run(run: RunData, folder: Path, relative_to: Path, identifier: str) -> Chapter:
     """The chapter on one run."""
-    tables = write_tables(run, folder, relative_to)
-    if run.chosen is not None:
-        tables[1:1] = write_tables(run, folder, relative_to, [STUDY_TABLE])  # right after the finalists
-    figures = write_figures(run, folder, relative_to)
-    sections = []
-    for name, title in ALL_SECTIONS.items():
-        items: list[Any] = [table for table in tables if table.table.section == name]
-        items += [figure for figure in figures if figure.figure.section == name]
-        if items:
-            sections.append(Section(name, title, items))
+    tables = write_tables(TABLES, run, folder, relative_to)
+    items: list[Item] = [*tables, *write_figures(FIGURES, run, folder, relative_to)]
+    found = [Section(name, title, [item for item in items if item.section == name]) for name, title in SECTIONS.items()]
+    sections = [section for section in found if section.items]
     path = folder / "verdict.csv"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_csv(path, ["name", "value", "source"], tabulate_verdict(run))
+    write_rows(path, tabulate_verdict(run))
     sources = [path.relative_to(relative_to).as_posix()]
     return Chapter(identifier, f"{run.settings.model}: {run.name}", state_result(run), warn(run), sources, sections)
 
 
 def compare_runs(runs: Sequence[RunData], folder: Path, relative_to: Path) -> Chapter:
-    """The chapter that compares several runs, the way the study compares its models."""
-    tables = write_tables(runs, folder, relative_to, compared_runs.TABLES)
-    figures = write_figures(runs, folder, relative_to, compared_runs.FIGURES)
-    items: list[Any] = [*tables[:1], *figures, *tables[1:]]
-    verdict, warnings = compared_runs.state_comparison(runs), compared_runs.warn_comparison(runs)
+    """The chapter that compares several runs, the way the paper compares its models."""
+    tables = write_tables(TABLES_OF_RUNS, runs, folder, relative_to)
+    items: list[Item] = [*tables[:1], *write_figures(FIGURES_OF_RUNS, runs, folder, relative_to), *tables[1:]]
     sources = [item.csv for item in items if item.name in ("models", "mcnemar")]
-    return Chapter("all", "All runs", verdict, warnings, sources, [Section("result", "Comparison", items)])
+    sections = [Section("result", "Comparison", items)]
+    return Chapter("all", "All runs", state_comparison(runs), warn_comparison(runs), sources, sections)
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.report", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="python -m tune_sketch.report", description=__doc__, allow_abbrev=False)
     parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="a run directory, in whatever state")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: report.html in the run directory, or here")
+    parser.add_argument("--storage", metavar="URL", help="the database of the record, if it needs a password")
     arguments = parser.parse_args(argv)
     default = arguments.runs[0] / "report.html" if len(arguments.runs) == 1 else Path("report.html")
     try:
-        print(write_report(arguments.runs, arguments.out or default))
-    except (ValueError, OSError) as error:
+        print(write_report(arguments.runs, arguments.out or default, arguments.storage))
+    except (ValueError, JournalError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -1,76 +1,81 @@
-"""What a reader should know first: the result in a sentence, what it cost, and why to doubt it."""
+"""The verdict on one run: the result in a few sentences, its cost, and the reasons to doubt it."""
 
 from typing import Any
 
-from tune_sketch.analysis.run_data import RunData, interval_text, percent_text
-from tune_sketch.analysis.tables.finalists import chances_of_finalists, tabulate_optimism
-from tune_sketch.analysis.tables.run_tables import tabulate_costs
-from tune_sketch.callbacks.progress import duration_text
-from tune_sketch.statistics.intervals import wilson_interval
+from tune_sketch.analysis.rows import Row, Rows
+from tune_sketch.analysis.run_data import RunData
+from tune_sketch.analysis.tables.costs import tabulate_costs
+from tune_sketch.analysis.tables.selection_bias import tabulate_selection_bias
+from tune_sketch.analysis.text import interval_text, percent_text, points_text
+from tune_sketch.formatting import count_text, duration_text
+from tune_sketch.statistics import wilson_interval
 
-Rows = list[dict[str, Any]]
 SMALL_TEST = 1000
 SELECTION_MARGIN = 0.02
 
 
 def tabulate_verdict(run: RunData) -> Rows:
     """Every number of the verdict and its warnings by name, and the file that it comes from."""
-    data, mean, chosen = run.search["data"], run.mean_of, run.chosen
+    data, chosen = run.facts.data, run.chosen
     rows: Rows = []
 
     def note(name: str, value: Any, source: str) -> None:
         if value is not None:
             rows.append({"name": name, "value": value, "source": source})
 
-    for name in ("num_test", "num_classes", "num_skipped"):
-        note(name, data[name], "search.json")
-    note("chance_of_drawings", half_width(wilson_interval(0.5, data["num_test"])), "search.json: Wilson, num_test")
+    note("num_test", data.num_test, "search.json")
+    note("num_classes", data.num_classes, "search.json")
+    note("num_skipped", len(data.skipped), "search.json")
+    note("chance_of_drawings", half_width(wilson_interval(0.5, data.num_test)), "search.json: Wilson, num_test")
     note("num_samples", run.settings.num_samples, "search.json")
     note("num_trials", len(run.trials), "trials.csv")
     note("num_compared", len(run.ranked), "trials.csv")
-    note("num_ended", sum(not record.is_unfinished for record in run.trials), "trials.csv")
-    bad = [record for record in run.trials if record.status in ("failed", "out_of_memory", "diverged")]
+    note("num_ended", sum(not trial.is_unfinished for trial in run.trials), "trials.csv")
+    bad = [trial for trial in run.trials if trial.status in ("failed", "out_of_memory", "diverged")]
     note("num_failed", len(bad), "trials.csv")
     if run.ranked:
-        note("best_val_top1_in_search", run.ranked[0].best_epoch["val_top1"], "epochs.csv")
-        note("best_epochs_in_search", run.ranked[0].best_epoch["epoch"], "epochs.csv")
+        best = run.ranked[0].best_epoch
+        assert best is not None
+        note("best_val_top1_in_search", best.val_top1, "epochs.csv")
+        note("best_epochs_in_search", best.number, "epochs.csv")
     costs = {row["part"]: row for row in tabulate_costs(run)}
     if costs:
         note("train_seconds", sum(row["worker_seconds"] for row in costs.values()), "costs.csv")
         for part, name in (("search", "search"), ("retraining of finalists", "retraining")):
             for value in ("num_trainings", "num_epochs") if part in costs else ():
                 note(f"{name}_{value}", costs[part][value], "costs.csv")
-    top1 = mean(chosen, "test_top1")
+    top1 = chosen.mean("test_top1") if chosen is not None else None
     if chosen is None or top1 is None:
         return rows
-    note("num_seeds", len(run.confirm_seeds(chosen)), "confirm.csv")
+    note("num_seeds", len(chosen.retrainings), "retraining.csv")
     for metric in ("test_top1", "test_top5", "val_top1"):
-        note(metric, mean(chosen, metric), "confirm.csv: mean of the chosen finalist")
-    for end in ("low", "high"):
-        note(f"test_top1_{end}", mean(chosen, "test_top1", f"interval_{end}"), "confirm.csv: t over seeds")
-    wilson = wilson_interval(min(1.0, max(0.0, top1)), data["num_test"])
-    for end, bound in zip(("low", "high"), wilson, strict=True):
+        note(metric, chosen.mean(metric), "finalists.csv: mean of the chosen finalist")
+    for end, bound in zip(("low", "high"), chosen.interval("test_top1") or (), strict=False):
+        note(f"test_top1_{end}", bound, "finalists.csv: t over seeds")
+    for end, bound in zip(("low", "high"), wilson_interval(min(1.0, max(0.0, top1)), data.num_test), strict=True):
         note(f"test_top1_wilson_{end}", bound, "Wilson, from test_top1 and num_test")
-    study_top1 = mean(0, "test_top1")
-    if chosen != 0 and study_top1 is not None:
-        note("study_test_top1", study_top1, "confirm.csv: mean of trial 0")
-        note("gain_over_study", top1 - study_top1, "test_top1 - study_test_top1")
-    chances = chances_of_finalists(run)
-    if len(run.finalists) > 1 and chances:
-        note("num_finalists", len(run.finalists), "confirm.csv")
-        note("chance_best", chances[chosen], "finalists.csv")
-    lucky = next(iter(tabulate_optimism(run)), None)  # the search's best of those that were retrained
-    if lucky is not None:
-        for name, key in (("lucky_trial", "trial"), ("lucky_place", "place_in_search"), ("optimism", "optimism")):
-            note(name, lucky[key], "optimism.csv")
+    baseline = next((finalist for finalist in run.finalists if finalist.is_baseline), None)
+    baseline_top1 = baseline.mean("test_top1") if baseline is not None else None
+    if not chosen.is_baseline and baseline_top1 is not None:
+        note("baseline_test_top1", baseline_top1, "finalists.csv: mean of trial 0")
+        note("gain_over_baseline", top1 - baseline_top1, "test_top1 - baseline_test_top1")
+    if len(run.finalists) > 1 and chosen.chance_of_best is not None:
+        note("num_finalists", len(run.finalists), "finalists.csv")
+        note("chance_of_best", chosen.chance_of_best, "finalists.csv")
+    selected = next(iter(tabulate_selection_bias(run)), None)  # the search's best of those that were retrained
+    if selected is not None:
+        note("selected_trial", selected["trial"], "selection_bias.csv")
+        note("selected_place", selected["place_in_search"], "selection_bias.csv")
+        note("selection_bias", selected["bias"], "selection_bias.csv")
     return rows
 
 
 def half_width(interval: tuple[float, float]) -> float:
+    """Distance of an interval's ends from its centre."""
     return (interval[1] - interval[0]) / 2
 
 
-def numbers_of(run: RunData) -> dict[str, Any]:
+def numbers_of(run: RunData) -> Row:
     """{name: number} of the verdict."""
     return {row["name"]: row["value"] for row in tabulate_verdict(run)}
 
@@ -80,26 +85,29 @@ def state_result(run: RunData) -> list[str]:
     its = numbers_of(run)
     if "test_top1" not in its:
         return state_progress(run)
-    which = "the study's configuration" if run.chosen == 0 else f"the configuration of trial {run.chosen}"
+    assert run.chosen is not None
+    is_baseline, number = run.chosen.is_baseline, run.chosen.number
+    which = "the paper's configuration" if is_baseline else f"the configuration of trial {number}"
     sentences = [
         f"{run.settings.model} with {which} recognises {percent_text(its['test_top1'])} % of {its['num_test']:,} test "
         f"drawings in {its['num_classes']} classes at the first guess and {percent_text(its['test_top5'])} % within "
-        f"five (mean over {its['num_seeds']} seed{'s' * (its['num_seeds'] != 1)})."
+        f"five (mean over {count_text(its['num_seeds'], 'seed')})."
     ]
     if "test_top1_low" in its:
         between = interval_text(its["test_top1_low"], its["test_top1_high"])
         sentences.append(f"95 % interval of the first guess over seeds: {between} % (Student's t).")
     wilson = interval_text(its["test_top1_wilson_low"], its["test_top1_wilson_high"])
-    sentences.append(f"One network on so many drawings: {wilson} % (Wilson).")
-    if "chance_best" in its:
+    sentences.append(f"95 % interval of one network on that many drawings: {wilson} % (Wilson).")
+    if "chance_of_best" in its:
         sentences.append(
             f"The chance that it is truly the best of the {its['num_finalists']} finalists on these validation "
-            f"drawings is {percent_text(its['chance_best'], 0)} %."
+            f"drawings is {percent_text(its['chance_of_best'], 0)} %."
         )
-    if "gain_over_study" in its:
+    if "gain_over_baseline" in its:
         sentences.append(
-            f"The study's configuration, retrained alike, reaches {percent_text(its['study_test_top1'])} %: "
-            f"a difference of {100 * its['gain_over_study']:+.1f} points."
+            "The paper's configuration, retrained in the same way, reaches "
+            f"{percent_text(its['baseline_test_top1'])} %: a difference of "
+            f"{points_text(its['gain_over_baseline'])} points."
         )
     if "search_num_trainings" in its:
         sentences.append(
@@ -113,7 +121,7 @@ def state_result(run: RunData) -> list[str]:
 def state_progress(run: RunData) -> list[str]:
     """What can be said before there is a result on the test split."""
     its = numbers_of(run)
-    state = "The search is running" if run.is_running else "The search has not been brought to its end"
+    state = "The search is running" if run.is_running else "The search is unfinished"
     sentences = [f"{state}: {its['num_ended']} of {its['num_samples']} trials have ended, no test result yet."]
     if run.ranked:
         sentences.append(
@@ -121,7 +129,7 @@ def state_progress(run: RunData) -> list[str]:
             f"{percent_text(its['best_val_top1_in_search'])} % after {its['best_epochs_in_search']} epochs."
         )
     elif run.trials:
-        errors = sorted({record.error for record in run.trials if record.error})
+        errors = sorted({trial.error for trial in run.trials if trial.error})
         sentences.append("No trial has trained an epoch yet" + (f": {'; '.join(errors[:3])}." if errors else "."))
     if not run.is_running:
         sentences.append(f"Go on with: python -m tune_sketch.search --resume {run.run.path}")
@@ -130,16 +138,16 @@ def state_progress(run: RunData) -> list[str]:
 
 def warn(run: RunData) -> list[str]:
     """Reasons to read the result with care."""
-    data, settings, its = run.search["data"], run.settings, numbers_of(run)
+    data, settings, its = run.facts.data, run.settings, numbers_of(run)
     warnings = []
-    if data["stand_in"]:
+    if data.synthetic:
         warnings.append(
-            "The drawings were made by a program: they stand in for real data, and nothing here says how well people's "
-            "drawings are recognised."
+            "The drawings are synthetic, made by a program: nothing here says how well people's drawings are "
+            "recognised."
         )
-    if not run.search["weights"]["pretrained"]:
-        warnings.append(f"{run.search['weights']['description']}.")
-    if data.get("leaky_split"):
+    if not run.facts.weights.pretrained:
+        warnings.append(f"{run.facts.weights.description}.")
+    if data.leaky_split:
         warnings.append(
             "Drawings of the same photo are in training and test (--split-by file): the result is too good. "
             "--split-by photo is honest."
@@ -149,15 +157,16 @@ def warn(run: RunData) -> list[str]:
             f"The test split has only {its['num_test']:,} drawings: chance alone moves the result by up to "
             f"{100 * its['chance_of_drawings']:.1f} points either way."
         )
-    if settings.confirm_seeds < 2:
-        warnings.append("One seed per finalist: how much a result varies from training to training is not known.")
-    if its["num_compared"] > 1 and its.get("optimism", 0.0) > SELECTION_MARGIN:
+    if settings.retraining_seeds < 2:
+        warnings.append("One seed per finalist: the variance between trainings is not known.")
+    if its["num_compared"] > 1 and its.get("selection_bias", 0.0) > SELECTION_MARGIN:
         warnings.append(
-            f"Selection noise: trial {its['lucky_trial']}, number {its['lucky_place']} of {its['num_compared']}, "
-            f"looked {100 * its['optimism']:.1f} points better in the search than on fresh seeds after the same epoch."
+            f"Selection bias: trial {its['selected_trial']}, number {its['selected_place']} of {its['num_compared']}, "
+            f"looked {100 * its['selection_bias']:.1f} points better in the search than on fresh seeds after the same "
+            "epoch."
         )
     if its["num_failed"]:
-        bad = {record.status.replace("_", " ") for record in run.trials}
+        bad = {trial.status.replace("_", " ") for trial in run.trials}
         names = ", ".join(sorted(bad & {"failed", "out of memory", "diverged"}))
         warnings.append(
             f"{its['num_failed']} of {its['num_trials']} trials ended badly ({names}); see the leaderboard."

@@ -20,7 +20,8 @@ import psutil
 
 from benchmarks.limit import CONFIG
 from benchmarks.machine import busy_seconds, cpu_seconds, describe, read_rows, result_path, write_result
-from tune_sketch.storage.run_directory import write_csv
+from tune_sketch.events import Job
+from tune_sketch.storage.files import write_csv
 
 IMAGE_PX, NUM_CLASSES = 64, 20
 # Times the recipe's images per second, on two cores; drawings of a class and epochs, then those of --quick.
@@ -50,7 +51,8 @@ def main() -> int:
     print(describe(), flush=True)
     path = result_path("against_recipe", ".csv")
     rows = [] if arguments.quick else read_rows(path)
-    lines, code = [], 1
+    lines: list[str] = []
+    code = 1
     with tempfile.TemporaryDirectory() as folder:
         for model in arguments.models or CASES:
             first = 1 + max((int(row["round"]) for row in rows if row["model"] == model), default=-1)
@@ -80,7 +82,8 @@ def compare(model: str, folder: Path, rounds: range, *, quick: bool) -> Iterator
         for way in WAYS:
             workers = num_workers.get(way)
             of_way = {"way": way, "seed": seed, "num_workers": workers, "folder": job["folders"].get(way)}
-            row = {"model": model, "way": way, "num_workers": workers, "round": seed} | run(job | of_way)
+            row: dict[str, Any] = {"model": model, "way": way, "num_workers": workers, "round": seed}
+            row |= run(job | of_way)
             row = {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
             print(row, flush=True)
             rows.append(row | {"decode_seconds": round(job["decode_seconds"], 2)})
@@ -142,7 +145,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryFile("w+") as output:
         start, busy = time.perf_counter(), busy_seconds()
         process = subprocess.Popen(command, stdout=output)
-        peak, own = 0, {}
+        peak, own = 0, dict[int, float]()
         while process.poll() is None:
             peak = max(peak, trial_bytes(process.pid))
             own |= cpu_seconds(process.pid)
@@ -174,7 +177,6 @@ def trial_bytes(pid: int) -> int:
 def try_num_workers(job: dict[str, Any]) -> dict[str, Any]:
     """`find_num_workers` in a process of Ray's, as the recipe is going to run."""
     import ray
-
     from tune_sketch.backend.execution import start_ray
 
     start_ray(None)
@@ -196,7 +198,6 @@ def find_num_workers(job: dict[str, Any]) -> dict[str, Any]:
 def train_one(job: dict[str, Any]) -> dict[str, float]:
     """Through Ray Tune by one way; medians over the epochs after the first."""
     from ray import tune
-
     from tune_sketch.backend.execution import start_ray
 
     start_ray(None)
@@ -204,7 +205,7 @@ def train_one(job: dict[str, Any]) -> dict[str, float]:
         from tune_sketch.trainables.trial import SketchTrial
 
         trainable: Any = SketchTrial
-        config = our_job(job)
+        config: dict[str, Any] = {"job": our_job(job)}
     else:
         from benchmarks.recipe import train_by_recipe
 
@@ -213,7 +214,9 @@ def train_one(job: dict[str, Any]) -> dict[str, float]:
 
     class Clock(tune.Callback):
         def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
-            arrived.append((time.perf_counter(), result | result.get("metrics", {})))
+            if job["way"] == "ours":
+                result = {"epoch": result["report"].number, **result["report"].metrics}
+            arrived.append((time.perf_counter(), result))
 
     start = time.perf_counter()
     tune.Tuner(
@@ -236,23 +239,28 @@ def train_one(job: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def our_job(job: dict[str, Any]) -> dict[str, Any]:
+def our_job(job: dict[str, Any]) -> Job:
     """The job that a search would make."""
-    key = f"{job['model']}-{job['seed']}"
     folder = tempfile.mkdtemp(dir=job["results"], prefix="checkpoints-")  # a repeated round begins anew, too
-    return {name: job[name] for name in ("model", "config", "seed", "splits", "num_threads", "gpus")} | {
-        "key": key,
-        "data_cache": job["cache"],
-        "checkpoints": folder,
-        "checkpoint_epochs": 1,
-        "stop_file": f"{folder}/stop",
-        "weights_path": None,
-        "pretrained": False,
-        "frozen_views": 0,
-        "views_seed": 0,
-        "invert": True,
-        "num_processes": 1,
-    }
+    return Job(
+        key=f"{job['model']}-{job['seed']}",
+        model=job["model"],
+        config=job["config"],
+        seed=job["seed"],
+        data=job["cache"],
+        splits=job["splits"],
+        checkpoints=folder,
+        checkpoint_epochs=1,
+        stop_file=f"{folder}/stop",
+        weights=None,
+        pretrained=False,
+        invert=True,
+        frozen_views=0,
+        views_seed=0,
+        num_threads=job["num_threads"],
+        num_processes=1,
+        gpus=job["gpus"],
+    )
 
 
 def report(rows: list[dict[str, Any]]) -> tuple[list[str], int]:

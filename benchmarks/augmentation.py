@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.limit import BATCH_SIZE, CONFIG
 from benchmarks.machine import describe, result_path, write_result
-from tune_sketch.storage.run_directory import write_csv
+from tune_sketch.storage.files import write_csv
 from tune_sketch.trainables.augmentation import augment
 from tune_sketch.trainables.speed.devices import keep_freed_memory
 

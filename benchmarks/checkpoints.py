@@ -15,12 +15,13 @@ import numpy as np
 import torch
 
 from benchmarks.machine import describe, write_result
-from tests.killing import spread
-from tune_sketch.search_spaces import configuration_of, study_configuration
+from tests.support.kill_rows import spread
+from tune_sketch.search_spaces import configuration_of, paper_configuration
 from tune_sketch.search_spaces.common import SpaceLimits
+from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
 from tune_sketch.trainables.checkpoints import read_newest_checkpoint, write_checkpoint
-from tune_sketch.trainables.networks.architecture import build_model
-from tune_sketch.trainables.training import SplitArrays, TrainingSplits, fit
+from tune_sketch.trainables.networks.build import build_model
+from tune_sketch.trainables.training import fit
 
 MODELS = ("baseline", "resnet50")
 IMAGE_PX, NUM_CLASSES = 64, 125
@@ -32,7 +33,7 @@ MOST_SHARE = 0.05  # of an epoch of so many drawings
 def measure(model: str, optimizer: str, num_checkpoints: int) -> dict[str, Any]:
     """Seconds of an epoch and of writing and reading its checkpoint, and the checkpoint's bytes."""
     limits = SpaceLimits(max_epochs=3, pretrained=False)
-    config = configuration_of(model, study_configuration(model, limits), limits)
+    config = configuration_of(model, paper_configuration(model, limits), limits)
     config |= {"epochs": 3, "optimizer": optimizer, "batch_size": 32, "freeze": "none"}
     config |= {"momentum": 0.9} if optimizer == "sgd" else {}
     random = np.random.default_rng(0)
@@ -41,7 +42,7 @@ def measure(model: str, optimizer: str, num_checkpoints: int) -> dict[str, Any]:
     few = SplitArrays(images[:64], arrays.labels[:64])
     splits = TrainingSplits(arrays, few, num_classes=NUM_CLASSES, invert=True)
     torch.manual_seed(0)
-    network = build_model(model, NUM_CLASSES, dropout=config.get("dropout", 0.0), freeze="none")
+    network = build_model(model, NUM_CLASSES, dropout=float(config.get("dropout", 0.0)), freeze="none")
     epoch_seconds, write_seconds = [], []
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
@@ -51,7 +52,7 @@ def measure(model: str, optimizer: str, num_checkpoints: int) -> dict[str, Any]:
             payload = {"key": "trial-0000", "config": config, "metrics": metrics, "state": state}
             for number in range(num_checkpoints):
                 started = time.perf_counter() - copy_seconds  # of the state, in memory
-                file = write_checkpoint(Path(folder), 10 * metrics["epoch"] + number, payload)
+                file = write_checkpoint(Path(folder), 10 * int(metrics["epoch"]) + number, payload)
                 write_seconds.append(time.perf_counter() - started)
             started = time.perf_counter()
         started = time.perf_counter()

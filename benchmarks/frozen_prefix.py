@@ -24,16 +24,18 @@ import torch
 
 from benchmarks.frozen_prefix_tables import NUM_VIEWS, Rows, describe, judge, tabulate_differences
 from benchmarks.machine import read_rows, result_path, write_result
-from tune_sketch.config.plan import find_git_commit
 from tune_sketch.data import DataRequest, open_data, prepare_data
 from tune_sketch.data.doodles import CATEGORIES
 from tune_sketch.data.splits import make_splits
 from tune_sketch.search_spaces import SPACES
-from tune_sketch.search_spaces.common import STUDY_AUGMENTATION
-from tune_sketch.storage.run_directory import write_csv
-from tune_sketch.trainables.networks.architecture import build_model
-from tune_sketch.trainables.speed.feature_cache import FrozenViews
-from tune_sketch.trainables.training import SplitArrays, TrainingSplits, default_device, fit
+from tune_sketch.search_spaces.common import PAPER_AUGMENTATION
+from tune_sketch.storage.files import write_csv
+from tune_sketch.storage.provenance import find_git_commit
+from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
+from tune_sketch.trainables.networks.build import build_model
+from tune_sketch.trainables.speed.devices import default_device
+from tune_sketch.trainables.speed.feature_cache import CachePolicy
+from tune_sketch.trainables.training import fit
 
 CONFIG = {
     "optimizer": "adam",
@@ -43,7 +45,7 @@ CONFIG = {
     "weight_decay": 1e-6,
     "label_smoothing": 0.0,
     "dropout": 0.0,
-    # The middle of what the spaces sample. Stronger than the study's: repeating views then costs more.
+    # The middle of what the spaces sample. Stronger than the paper's: repeating views then costs more.
     "rotation_degrees": 15.0,
     "width_shift": 0.1,
     "height_shift": 0.1,
@@ -85,8 +87,13 @@ def load(request: DataRequest, seed: int, per_class: tuple[int, int] | None = No
             np.concatenate([rows[data.labels[rows] == label][:count] for label in range(len(data.class_names))])
             for rows, count in zip((train, validation), per_class, strict=True)
         )
-    arrays = [SplitArrays(data.images, data.labels, indices=rows) for rows in (train, validation)]
-    return TrainingSplits(*arrays, len(data.class_names), True, data.fingerprint)
+    return TrainingSplits(
+        SplitArrays(data.images, data.labels, indices=train),
+        SplitArrays(data.images, data.labels, indices=validation),
+        num_classes=len(data.class_names),
+        invert=True,
+        fingerprint=data.fingerprint,
+    )
 
 
 def pretrain(model: str, plan: Transfer) -> tuple[Path, str]:
@@ -98,7 +105,7 @@ def pretrain(model: str, plan: Transfer) -> tuple[Path, str]:
         )
         splits = load(request, seed=0)
         torch.manual_seed(0)
-        config = CONFIG | STUDY_AUGMENTATION | {"epochs": plan.pretraining_epochs, "decay": 1e-3, "freeze": "none"}
+        config = CONFIG | PAPER_AUGMENTATION | {"epochs": plan.pretraining_epochs, "decay": 1e-3, "freeze": "none"}
         config |= {"learning_rate": plan.learning_rate}
         network = build_model(model, splits.num_classes)
         start = time.perf_counter()
@@ -121,14 +128,14 @@ def begin(
     weights: Path | None,
     seed: int,
     config: dict[str, Any],
-    views: FrozenViews | None,
+    views: CachePolicy | None,
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """The epochs of one training of a network with frozen layers."""
     torch.manual_seed(seed)
     path = None if weights is None else str(weights)
     network = build_model(model, splits.num_classes, freeze=config["freeze"], weights_path=path)
     device = default_device()
-    return fit(network, splits, config, seed=seed, device=device, pretrained=True, frozen_views=views)
+    return fit(network, splits, config, seed=seed, device=device, pretrained=True, cache_policy=views)
 
 
 def measure_speed(
@@ -143,7 +150,7 @@ def measure_speed(
         config = CONFIG | {"epochs": 3 + repeats, "freeze": freeze}
         folder = root / f"speed-{model}-{freeze}"
         ordinary = begin(model, splits, None, 0, config, None)
-        reusing = begin(model, splits, None, 0, config, FrozenViews(1, 0, least_speedup=0.0, root=folder))
+        reusing = begin(model, splits, None, 0, config, CachePolicy(1, 0, least_speedup=0.0, root=folder))
         next(ordinary)  # both begin with an ordinary epoch, which warms up
         next(reusing)
         filling = next(reusing)[0]["epoch_seconds"]
@@ -166,7 +173,7 @@ def measure_accuracy(model: str, plan: Transfer, request: DataRequest, root: Pat
         splits = load(request, seed, (12, 8))
         config = CONFIG | {"freeze": freeze, "epochs": plan.epochs, "learning_rate": plan.learning_rate}
         for num_views in (0, *NUM_VIEWS):
-            views = FrozenViews(num_views, seed, least_speedup=0.0, root=root / "views")
+            views = CachePolicy(num_views, seed, least_speedup=0.0, root=root / "views")
             start = time.perf_counter()
             *_, (metrics, _) = begin(model, splits, weights, seed, config, views)
             assert metrics["frozen_views"] == num_views

@@ -18,11 +18,12 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.machine import result_path, write_result
-from tune_sketch.storage.run_directory import write_csv
+from tune_sketch.storage.files import write_csv
+from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
 from tune_sketch.trainables.evaluation import normalise
-from tune_sketch.trainables.networks.architecture import build_model
-from tune_sketch.trainables.speed.devices import autocast, default_device, keep_freed_memory, place_model
-from tune_sketch.trainables.training import SplitArrays, TrainingSplits, build_optimizer, fit
+from tune_sketch.trainables.networks.build import build_model
+from tune_sketch.trainables.speed.devices import autocast, default_device, keep_freed_memory, move_to_device
+from tune_sketch.trainables.training import build_optimizer, fit
 
 TARGET = 0.90
 NUM_CLASSES, BATCH_SIZE = 125, 64
@@ -105,7 +106,7 @@ def measure(name: str, image_px: int, num_images: int, rounds: int, device: torc
 def fixed_batch_step(name: str, image_px: int, device: torch.device, compiled: bool = False) -> Callable[[], None]:
     """A training step without any data path: the same float batch [64, 3, px, px] every time."""
     model = build_model(name, NUM_CLASSES)
-    place_model(model, device)
+    move_to_device(model, device)
     model.train()
     optimizer = build_optimizer(model, CONFIG, device)
     inputs = normalise(torch.rand(BATCH_SIZE, 1, image_px, image_px, device=device), model, pretrained=False)

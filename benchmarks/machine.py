@@ -9,8 +9,8 @@ from typing import Any
 
 import psutil
 
-from tune_sketch.config.plan import describe_machine
-from tune_sketch.storage.run_directory import read_csv
+from tune_sketch.storage.files import read_csv
+from tune_sketch.storage.provenance import describe_session
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -43,10 +43,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def describe() -> str:
     """Machine, versions, commit and date in one line."""
-    machine = describe_machine()
-    versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("python", "ray", "optuna", "torch"))
-    cores = f"{machine['host']['num_cpus']} cores of {cpu_name()}, {gpu_name() or 'no GPU'}"
-    return f"{cores}; {versions}; {(machine['git_commit'] or 'no commit')[:10]}; {datetime.date.today()}"
+    session = describe_session(None)
+    versions = ", ".join(f"{name} {session.versions[name]}" for name in ("python", "ray", "optuna", "torch"))
+    cores = f"{session.host.num_cpus} cores of {cpu_name()}, {gpu_name() or 'no GPU'}"
+    return f"{cores}; {versions}; {(session.git_commit or 'no commit')[:10]}; {datetime.date.today()}"
 
 
 def busy_seconds() -> float:

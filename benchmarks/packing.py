@@ -8,39 +8,51 @@ import itertools
 import os
 import statistics
 import sys
-from typing import Any
+import tempfile
+from pathlib import Path
 
 import torch
 
 from benchmarks.machine import describe, spread, write_result
 from tune_sketch.config.flags import make_settings
 from tune_sketch.config.plan import prepare_inputs
-from tune_sketch.search_spaces import configuration_of, largest_configuration, study_configuration
+from tune_sketch.data.splits import write_splits
+from tune_sketch.events import Job
+from tune_sketch.search_spaces import configuration_of, largest_configuration, paper_configuration
 from tune_sketch.trainables.speed.throughput import JobTrainings, choose_trials_per_device, measure_packing
 
 MODELS, IMAGE_PX = ("baseline", "resnet50"), (32, 64)
-LEAST_RATIO = 1.0  # of the median rates: the rule of share_of_cores in tune_sketch/execution.py rests on it
+SCRATCH = tempfile.TemporaryDirectory(prefix="packing-")  # of this process
+LEAST_RATIO = 1.0  # of the median rates: the rule of share_of_cores in backend/allocation.py rests on it
 
 
-def make_job(model: str, image_px: int, num_threads: int, *, largest: bool = False) -> dict[str, Any]:
-    """The study's configuration of a model in batches of 32 (or what takes most memory) on generated doodles."""
+def make_job(model: str, image_px: int, num_threads: int, *, largest: bool = False) -> Job:
+    """The paper's configuration of a model in batches of 32 (or what takes most memory) on generated doodles."""
     settings = make_settings(model, {"image_px": image_px, "weights": "none", "max_epochs": 1})
     inputs = prepare_inputs(settings)
     limits = inputs.limits(settings)
-    config = configuration_of(model, study_configuration(model, limits), limits) | {"batch_size": 32}
-    return {
-        "model": model,
-        "config": largest_configuration(model, limits) if largest else config,
-        "seed": 0,
-        "data_cache": inputs.published,
-        "splits": (inputs.splits.train, inputs.splits.validation),
-        "weights_path": None,
-        "pretrained": False,
-        "invert": True,
-        "num_threads": num_threads,
-        "num_processes": 1,
-        "gpus": float(torch.cuda.is_available()),
-    }
+    config = configuration_of(model, paper_configuration(model, limits), limits) | {"batch_size": 32}
+    splits = Path(SCRATCH.name) / f"splits-{image_px}.csv"
+    write_splits(splits, inputs.data, inputs.splits)
+    return Job(
+        key="packing",
+        model=model,
+        config=largest_configuration(model, limits) if largest else config,
+        seed=0,
+        data=inputs.published,
+        splits=str(splits),
+        checkpoints=f"{SCRATCH.name}/checkpoints",
+        checkpoint_epochs=1,
+        stop_file=f"{SCRATCH.name}/stop",
+        weights=None,
+        pretrained=False,
+        invert=True,
+        frozen_views=0,
+        views_seed=0,
+        num_threads=num_threads,
+        num_processes=1,
+        gpus=float(torch.cuda.is_available()),
+    )
 
 
 def measure(model: str, image_px: int, num_cores: int, repetitions: int, seconds: float) -> dict[str, list[float]]:
@@ -85,7 +97,7 @@ def compare_on_gpu(seconds: float) -> tuple[list[str], list[float]]:
     for model, image_px in itertools.product(MODELS, (64, 224)):
         with JobTrainings(make_job(model, image_px, 1, largest=True), seconds) as trainings:
             seen = measure_packing(trainings, os.cpu_count() or 1)
-        rates, memory = seen["images_per_second"], seen["memory_bytes"]
+        rates, memory = list(seen.images_per_second), seen.memory_bytes
         number = choose_trials_per_device(rates)
         ratios.append(rates[number - 1] / rates[0])
         used = f"{memory[0] / 2**30:.1f}"

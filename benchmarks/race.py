@@ -16,25 +16,32 @@ import sys
 import numpy as np
 
 from benchmarks.machine import describe, write_result
-from tune_sketch.retraining.racing import key_of, plan_race
-from tune_sketch.statistics.comparisons import chances_of_best
-from tune_sketch.storage.journal import Record
+from tune_sketch.events import Epoch, Trial
+from tune_sketch.retraining.racing import plan_race
+from tune_sketch.statistics import chances_of_best
+from tune_sketch.storage.journal import retraining_key
 
 NOISE = 0.01
-CASES = [(3, 3, 0.01), (3, 5, 0.01), (6, 5, 0.01), (6, 5, 0.005), (11, 5, 0.01)]  # finalists, --confirm-seeds, SPREAD
+CASES = [
+    (3, 3, 0.01),
+    (3, 5, 0.01),
+    (6, 5, 0.01),
+    (6, 5, 0.005),
+    (11, 5, 0.01),
+]  # finalists, --retraining-seeds, SPREAD
 
 
-def run_race(values: np.ndarray, confirm_seeds: int) -> tuple[int, float, int]:
+def run_race(values: np.ndarray, retraining_seeds: int) -> tuple[int, float, int]:
     """(chosen finalist, its stated chance of being best, trainings) of a race over values [finalists, seeds].
 
     All values are there from the start: a round of the race looks only at the seeds before it.
     """
-    finalists, records = range(len(values)), {}
+    finalists, retrainings = range(len(values)), {}
     for (number, place), value in np.ndenumerate(values):
-        epochs = [{"val_top1": float(value)}]
-        key = key_of(number, place + 1)
-        records[key] = Record(key, number, {}, seed=0, status="completed", epochs=epochs)
-    plan = plan_race(finalists, records, confirm_seeds)
+        epochs = (Epoch(1, {"val_top1": float(value)}),)
+        key = retraining_key(number, place + 1)
+        retrainings[key] = Trial(key, number, {}, 0, seed_index=place + 1, status="completed", epochs=epochs)
+    plan = plan_race(finalists, retrainings, retraining_seeds)
     seen: dict[int, list[float]] = {}
     for number, index in plan:
         seen.setdefault(number, []).append(float(values[number, index - 1]))
@@ -46,15 +53,15 @@ def run_race(values: np.ndarray, confirm_seeds: int) -> tuple[int, float, int]:
 
 def measure(case: tuple[int, int, float], num_races: int) -> dict[str, np.ndarray]:
     """Regret of both ways, trainings and stated chance of the race, each [num_races]."""
-    num_finalists, confirm_seeds, spread = case
-    rng = np.random.default_rng([num_finalists, confirm_seeds, round(1e4 * spread)])
+    num_finalists, retraining_seeds, spread = case
+    rng = np.random.default_rng([num_finalists, retraining_seeds, round(1e4 * spread)])
     columns: dict[str, list[float]] = {name: [] for name in ("race", "equal", "trainings", "stated")}
     for _ in range(num_races):
         truth = rng.normal(0.8, spread, num_finalists)
-        values = truth[:, None] + rng.normal(0, NOISE, (num_finalists, num_finalists * confirm_seeds))
-        chosen, stated, trainings = run_race(values, confirm_seeds)
+        values = truth[:, None] + rng.normal(0, NOISE, (num_finalists, num_finalists * retraining_seeds))
+        chosen, stated, trainings = run_race(values, retraining_seeds)
         columns["race"].append(truth.max() - truth[chosen])
-        columns["equal"].append(truth.max() - truth[values[:, :confirm_seeds].mean(axis=1).argmax()])
+        columns["equal"].append(truth.max() - truth[values[:, :retraining_seeds].mean(axis=1).argmax()])
         columns["trainings"].append(trainings)
         columns["stated"].append(stated)
     return {name: np.array(column) for name, column in columns.items()}
@@ -80,16 +87,16 @@ def main() -> int:
     saved, gained, too_sure = [], [], []
     for case in CASES:
         found = measure(case, num_races)
-        num_finalists, confirm_seeds, spread = case
+        num_finalists, retraining_seeds, spread = case
         gain = 100 * (found["equal"] - found["race"])
         low, high = interval(gain)
-        saved.append(1 - found["trainings"] / (num_finalists * confirm_seeds))
+        saved.append(1 - found["trainings"] / (num_finalists * retraining_seeds))
         gained.append(gain)
         too_sure.append(found["stated"] - (found["race"] == 0))
         right = {name: float((found[name] == 0).mean()) for name in ("race", "equal")}
         lines.append(
-            f"| {num_finalists} | {confirm_seeds} | {spread:g} | {found['trainings'].mean():.1f} / "
-            f"{num_finalists * confirm_seeds} | {right['race']:.2f} / {right['equal']:.2f} "
+            f"| {num_finalists} | {retraining_seeds} | {spread:g} | {found['trainings'].mean():.1f} / "
+            f"{num_finalists * retraining_seeds} | {right['race']:.2f} / {right['equal']:.2f} "
             f"| {found['stated'].mean():.2f} | {100 * found['race'].mean():.3f} / {100 * found['equal'].mean():.3f} "
             f"| {gain.mean():+.3f} [{low:+.3f}, {high:+.3f}] |"
         )

@@ -29,7 +29,7 @@ def recipe_epochs(job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], nn.Modu
     Written as a competent user would: drawings are resized before they are warped and stay uint8 until then, workers
     live on between epochs, validation runs in larger batches in inference mode.
     """
-    from tune_sketch.trainables.networks.architecture import build_model
+    from tune_sketch.trainables.networks.build import build_model
 
     torch.set_num_threads(job["num_threads"])
     torch.manual_seed(job["seed"])

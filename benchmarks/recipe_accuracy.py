@@ -13,8 +13,8 @@ from pathlib import Path
 from benchmarks.against_recipe import our_job, prepare
 from benchmarks.machine import describe, result_path, write_result
 from benchmarks.recipe import recipe_epochs
-from tune_sketch.storage.run_directory import write_csv
-from tune_sketch.trainables.trial import start
+from tune_sketch.storage.files import write_csv
+from tune_sketch.trainables.job import start
 
 PER_CLASS, NUM_EPOCHS, NUM_SEEDS = 60, 12, 12
 # Files shrunk beforehand, which the recipe itself makes of large ones: two seeds that were tried gave the same top-1.

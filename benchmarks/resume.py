@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.machine import describe, write_result
-from tests.killing import spread
+from tests.support.kill_rows import spread
 from tests.support.processes import end_family, wait_until_gone
 from tests.support.recorded import recorded_epochs, snapshot
 from tune_sketch.storage.run_directory import RunDirectory
@@ -53,7 +53,7 @@ def record_trials(runs: Path) -> RunDirectory:
 
 
 def seconds_to_first_epoch(run: RunDirectory, *flags: str) -> float:
-    """From the command to the first epoch in the database that was not there before; then the search is killed."""
+    """From the command to the first recorded epoch that was not there before; then the search is killed."""
     known = recorded_epochs(run).keys()
     started = time.monotonic()
     process = start(*flags)
@@ -73,7 +73,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         runs = Path(folder)
         recorded = record_trials(runs)
-        states = Counter("unfinished" if r.is_unfinished else r.status for r in snapshot(recorded).values())
+        states = Counter("unfinished" if t.is_unfinished else t.status for t in snapshot(recorded).values())
         for number in range(2 if arguments.quick else 7):
             copy = RunDirectory(runs / f"copy-{number}")
             shutil.copytree(recorded.path, copy.path)

@@ -1,11 +1,11 @@
-"""Compares searchers on learning curves that are known: python -m benchmarks.search_quality [--quick].
+"""Compares samplers on learning curves that are known: python -m benchmarks.search_quality [--quick].
 
     ... rows --seeds 20 --workers 8 25 --seconds 280 --part 0 --parts 2   # appends what is missing; stops in time
     ... report                                                            # tables, intervals, targets; exit code
 
-A search is simulated on W asynchronous workers with the real searcher and scheduler (cluster.py). t is counted in
+A search is simulated on W asynchronous workers with the real sampler and ASHA (simulated_search.py). t is counted in
 median full trainings, so W x t trainings' worth of time is spent. Regret is 0 for the best configuration known and 1
-for the median of random ones. The searcher's own time is part of the simulated time.
+for the median of random ones. The sampler's own time is part of the simulated time.
 """
 
 import argparse
@@ -21,17 +21,19 @@ from typing import Any
 import optuna
 
 from benchmarks import machine
-from benchmarks.cluster import simulate
 from benchmarks.curves.tasks import SHARED, Task, load_tasks
 from benchmarks.opponents import METHODS, factors_of
+from benchmarks.simulated_search import simulate
+from tune_sketch.events import Config, Source
 from tune_sketch.samplers.warm_start import choose_in_turn
 from tune_sketch.schedulers.rungs import rung_epochs
+from tune_sketch.storage.facts import EarlierTrial
 
 ROWS = Path(__file__).parent / "results" / "search_quality-cpu.csv"
 TIMES = {2: (4.0, 8.0, 16.0, 32.0), 8: (1.0, 2.0, 4.0, 8.0), 25: (0.5, 1.0, 2.0, 4.0, 8.0), 200: (0.5, 1.0, 2.0)}
 GROUPS = ("lcbench", "taskset", "sketch")
 TEXTS = ("group", "task", "method")
-NUMBERS = ("workers", "seed", "t", "by_rung", "by_best", "best", "median", "num_trials", "searcher_ms")
+NUMBERS = ("workers", "seed", "t", "by_rung", "by_best", "best", "median", "num_trials", "sampler_ms")
 COLUMNS = TEXTS + NUMBERS
 
 
@@ -41,7 +43,7 @@ def run_one(task: Task, method: str, num_workers: int, seed: int, others: Sequen
     chosen = METHODS[method]
     outcome = simulate(
         task,
-        lambda *arguments, **more: chosen.make_searcher(*arguments, **more, **factors_of(method, task)),
+        lambda search_task: chosen.make_sampler(search_task, **factors_of(method, task)),
         num_workers=num_workers,
         times=[t * unit_seconds for t in TIMES[num_workers]],
         # The final choice is made by one rule for all: at the product's rungs.
@@ -50,7 +52,8 @@ def run_one(task: Task, method: str, num_workers: int, seed: int, others: Sequen
         reduction_factor=chosen.reduction_factor or 3,
         seed=seed,
         first=list(task.first),
-        earlier=search_earlier(task, others, seed) if method == "rung-tpe-warm" else (),
+        earlier=search_earlier(task, others, seed) if method == "incumbent-warm" else (),
+        passes=chosen.passes,
     )
     common = {
         "group": task.group,
@@ -61,7 +64,7 @@ def run_one(task: Task, method: str, num_workers: int, seed: int, others: Sequen
         "best": best,
         "median": median,
         "num_trials": outcome.num_trials,
-        "searcher_ms": round(1000 * outcome.searcher_seconds / max(1, outcome.num_suggestions), 3),
+        "sampler_ms": round(1000 * outcome.sampler_seconds / max(1, outcome.num_suggestions), 3),
     }
     found = zip(TIMES[num_workers], outcome.by_rung, outcome.by_best, strict=True)
     return [
@@ -71,12 +74,12 @@ def run_one(task: Task, method: str, num_workers: int, seed: int, others: Sequen
 
 
 @lru_cache(maxsize=1000)
-def find_best(task: Task, seed: int) -> tuple[dict[str, Any], ...]:
+def find_best(task: Task, seed: int) -> tuple[Config, ...]:
     """The best parameters of a cold search with 8 workers for 4 full trainings' time."""
     rungs = rung_epochs(task.grace_epochs, task.max_epochs, 3)
     outcome = simulate(
         task,
-        METHODS["rung-tpe"].make_searcher,
+        METHODS["incumbent"].make_sampler,
         num_workers=8,
         times=[4 * task.scale()[2]],
         rungs=rungs,
@@ -88,12 +91,18 @@ def find_best(task: Task, seed: int) -> tuple[dict[str, Any], ...]:
     return tuple(outcome.best_params)
 
 
-def search_earlier(task: Task, others: Sequence[Task], seed: int) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def search_earlier(task: Task, others: Sequence[Task], seed: int) -> list[tuple[Config, Source]]:
     """What a warm start takes from earlier searches on up to two other tasks of the group, drawn by the seed."""
     same = [other for other in others if other.group == task.group and other is not task]
     chosen = random.Random(f"{task.name}/{seed}").sample(same, min(2, len(same)))
-    ranked = [[{"params": params} for params in find_best(other, seed)] for other in chosen]
-    return [(entry["params"], {"kind": "warm-start"}) for entry in choose_in_turn(ranked)]
+    ranked = [
+        [
+            EarlierTrial(other.name, number, params, other.max_epochs)
+            for number, params in enumerate(find_best(other, seed))
+        ]
+        for other in chosen
+    ]
+    return [(earlier.params, Source("warm-start")) for earlier in choose_in_turn(ranked)]
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -103,10 +112,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def run_missing(
     path: Path,
-    tasks: list[Task],
-    methods: list[str],
-    workers: list[int],
-    seeds: list[int],
+    tasks: Sequence[Task],
+    methods: Sequence[str],
+    workers: Sequence[int],
+    seeds: Sequence[int],
     seconds: float,
     others: Sequence[Task] = (),
 ) -> int:
@@ -177,7 +186,7 @@ def run_quick() -> list[dict[str, Any]]:
     rows = []
     for seed in range(3):
         for name in names:
-            for method in ("rung-tpe", "random+asha", "ray-default", "one-factor"):
+            for method in ("incumbent", "random+asha", "ray-default", "one-factor"):
                 rows += run_one(tasks[name], method, 8, seed)
     return rows
 

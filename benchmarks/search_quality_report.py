@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-OURS, WARM = "rung-tpe", "rung-tpe-warm"
+OURS, WARM = "incumbent", "incumbent-warm"
 NUM_RESAMPLES = 2000
-TARGET_MS = 20.0  # of the searcher's time for one suggestion
+TARGET_MS = 20.0  # of the sampler's time for one suggestion
 MOST_LOSS = 0.03  # of regret, against random + ASHA in any group of tasks
 # opponents against which the interval of the advantage must be above 0 at 4 and 8 trainings of 8 and 25 workers
 MUST_BEAT = ("ray-default", "random+asha", "tpe", "one-factor")
@@ -173,9 +173,9 @@ def judge(rows: Rows) -> tuple[list[str], list[str], str]:
     advantages, missed = advantage_table(regrets)
     groups, missed_in_groups = group_table(regrets, rows)
     half, missed_half = half_budget(regrets)
-    milliseconds = [row["searcher_ms"] for row in rows if row["method"] == OURS]
+    milliseconds = [row["sampler_ms"] for row in rows if row["method"] == OURS]
     slowest = [row for row in rows if row["method"] == OURS and row["num_trials"] >= 1000]
-    at_thousand = max((row["searcher_ms"] for row in slowest), default=float("nan"))
+    at_thousand = max((row["sampler_ms"] for row in slowest), default=float("nan"))
     warm, missed_warm = warm_table(regrets)
     missed += missed_in_groups + missed_half + missed_warm
     if max(milliseconds) > TARGET_MS:
@@ -195,7 +195,7 @@ def judge(rows: Rows) -> tuple[list[str], list[str], str]:
         "",
     ]
     last = (
-        f"searcher {np.median(milliseconds):.1f} ms per suggestion (median of searches; most {max(milliseconds):.1f}, "
+        f"sampler {np.median(milliseconds):.1f} ms per suggestion (median of searches; most {max(milliseconds):.1f}, "
         f"with 1,000 trials or more {at_thousand:.1f}); "
         + "; ".join(
             f"{method} W=8 t={t:g} {mean:+.3f} [{low:+.3f}, {high:+.3f}] n={num}"
@@ -219,7 +219,8 @@ def headline(regrets: Regrets) -> list[tuple[str, float, tuple[float, float, flo
 
 def claim_lines(regrets: Regrets) -> list[str]:
     """At 4 and 8 full trainings' time: against whom the interval is above 0, and against whom nothing is claimed."""
-    better, open_ = [], []
+    better: list[str] = []
+    open_: list[str] = []
     for method, workers, t in sorted(regrets):
         if method in (OURS, WARM) or t not in (4, 8) or (OURS, workers, t) not in regrets:
             continue
@@ -243,7 +244,7 @@ def write_report(rows: Rows, path: Path) -> int:
         f"{num_searches} simulated searches; {machine()}. Made by",
         "`python -m benchmarks.search_quality`, which says what is measured. Regret: 0 is the best one known, 1",
         "the median of random ones; t in median full trainings; the configuration taken is the first of `rank_trials`",
-        "for every method. All begin with the same configuration: the study's on drawings, else the middle of the",
+        "for every method. All begin with the same configuration: the paper's on drawings, else the middle of the",
         "space. Intervals: 95 %, bootstrap over tasks and seeds; n is in each table. At most 2,000 trials.",
         "",
         "What was tried on the tasks for choosing: [search_variants](search_variants-cpu.md). What a suggestion takes:",
@@ -268,7 +269,7 @@ def judge_quickly(rows: Rows) -> int:
     times = sorted({t for m, _, t in regrets if m == OURS})
     least = {"ray-default": 0.0, "random+asha": -MOST_LOSS}
     worse = [method for method, bound in least.items() if advantage(regrets, method, times[-1]) < bound]
-    slow = [row["searcher_ms"] for row in rows if row["method"] == OURS and row["searcher_ms"] > TARGET_MS]
+    slow = [row["sampler_ms"] for row in rows if row["method"] == OURS and row["sampler_ms"] > TARGET_MS]
     print("\n".join(lines))
     print(f"worse than: {', '.join(worse) or 'none'}; slow searches: {len(slow)}; {last}")
     return 1 if worse or slow else 0

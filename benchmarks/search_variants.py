@@ -1,12 +1,13 @@
-"""Variants of the default searcher that were tried on the choosing tasks: python -m benchmarks.search_variants.
+"""Variants of the default sampler that were tried on the choosing tasks: python -m benchmarks.search_variants.
 
 ... rows --seeds 4 --seconds 280   # appends what is missing
-... report [--quick]               # each variant against the searcher as it was before it crossed configurations
+... report [--quick]               # each variant against the sampler as it was before it mutated configurations
 """
 
 import argparse
 import random
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,17 @@ import numpy as np
 import optuna
 from optuna.samplers import RandomSampler
 
+from benchmarks import history_tpe as tpe
 from benchmarks.curves.tasks import load_tasks
+from benchmarks.history_tpe import HistorySampler
 from benchmarks.opponents import METHODS, Method
 from benchmarks.search_quality import read_rows, run_missing, run_one
 from benchmarks.search_quality_report import Regrets, compute_regrets, interval, machine, mean_regret, pair
-from tune_sketch.config.settings import derive_seed
-from tune_sketch.samplers import history_tpe as tpe
-from tune_sketch.samplers.base import Suggestion
-from tune_sketch.samplers.history_tpe import HistorySampler
-from tune_sketch.samplers.incumbent import MIN_VALUES, RANDOM_FRACTION, RungSearcher
-from tune_sketch.schedulers.rungs import value_at_rung
+from tune_sketch.config.seeds import derive_seed
+from tune_sketch.events import Proposal, Source, Trial
+from tune_sketch.samplers.base import Sampler, SearchTask, ask, propose_at_random
+from tune_sketch.samplers.incumbent import MIN_VALUES, RANDOM_FRACTION
+from tune_sketch.storage.history import History
 
 ROWS = Path(__file__).parent / "results" / "search_variants-cpu.csv"
 BASE = "no crossing"
@@ -31,67 +33,90 @@ SHIPPED = "60 % change half of the best"
 KERNEL_WIDTHS = tpe.kernel_widths
 
 
-class Variant(RungSearcher):
-    """RungSearcher as it was before it crossed configurations, with what was varied as attributes."""
+class Variant(Sampler):
+    """The default sampler as it was before it mutated configurations, with what was varied as attributes."""
 
     random_fraction = RANDOM_FRACTION
     min_values = MIN_VALUES
     good_fraction = tpe.GOOD_FRACTION
     num_candidates = tpe.NUM_CANDIDATES
-    shallower_fraction = 0.0  # of the model's suggestions: from the rung before the deepest
+    shallower_fraction = 0.0  # of the model's proposals: from the rung before the deepest
     avoids_running = False  # running trials count among the bad, as in Optuna's constant liar
     models_first = True  # whether the configuration that comes first is modelled as any other
     width_factor = 1.0  # of the kernels
-    changed_fraction = 0.0  # of the suggestions: the best configuration with some parameters drawn anew
+    changed_fraction = 0.0  # of the proposals: the best configuration with some parameters drawn anew
     changed_parameters = 0.3  # of its parameters, at least one
-    chosen_fraction = 0.0  # of the suggestions: the best, crossed, by the model's choice of 24
+    chosen_fraction = 0.0  # of the proposals: the best, crossed, by the model's choice of 24
     num_parents = 1  # of the best configurations at the rung, one of which is changed
 
-    def sample(self, number: int) -> Suggestion:
-        if number < len(self.first):
-            return self.sample_first(number)
-        self.learn()
-        chance = random.Random(derive_seed(self.seed, "random", number))
-        rungs = [rung for rung in reversed(self.rungs) if len(self.known[rung]) >= self.min_values]
+    def __init__(self, task: SearchTask) -> None:
+        super().__init__(task)
+        self.study = optuna.create_study(direction="maximize")  # through which the space is asked; holds no values
+        self.values = {rung: tpe.History() for rung in task.rungs}
+        self.known: dict[int, set[int]] = {rung: set() for rung in task.rungs}
+        self.unfinished: list[int] = []  # trials that may still reach a rung
+        self.num_seen = 0
+
+    def propose(self, number: int, history: History) -> Proposal:
+        self.learn(history)
+        task, trials = self.task, history.trials
+        chance = random.Random(derive_seed(task.seed, "random", number))
+        rungs = [rung for rung in reversed(task.rungs) if len(self.known[rung]) >= self.min_values]
         if not rungs or chance.random() < self.random_fraction:
-            return self.sample_at_random(number)
+            return propose_at_random(task, number)
+        seed = derive_seed(task.seed, "sampler", number)
         # A variant draws only for what it has, so that its searches stay the same whatever other variants there are.
         if self.chosen_fraction and chance.random() < self.chosen_fraction:
-            parent = self.journal.trials[self.best[rungs[0]][1]]
-            seed, history = derive_seed(self.seed, "sampler", number), self.histories[rungs[0]]
-            self.study.sampler = ChoosingSampler(history, seed, parent.params)
-            return self.ask(self.study, {"kind": "model", "rung": rungs[0]})
+            parent = self.rank(rungs[0], trials)[0]
+            self.study.sampler = ChoosingSampler(self.values[rungs[0]], seed, parent.params)
+            return ask(task, self.study, Source("tpe", rung=rungs[0]))
         if self.changed_fraction and chance.random() < self.changed_fraction:
-            return self.change_best(number, rungs[0])
+            return self.change_best(number, rungs[0], trials)
         rung = rungs[1] if len(rungs) > 1 and chance.random() < self.shallower_fraction else rungs[0]
-        running = [r.params for r in self.open if r.is_unfinished and r.number not in self.known[rung]]
+        running = [trials[n].params for n in self.unfinished if n not in self.known[rung]]
         tpe.NUM_CANDIDATES, tpe.GOOD_FRACTION = self.num_candidates, self.good_fraction
         tpe.kernel_widths = lambda *arguments: KERNEL_WIDTHS(*arguments) * self.width_factor
-        history = self.histories[rung] if self.models_first else self.history_without_first(rung)
-        seed = derive_seed(self.seed, "sampler", number)
-        self.study.sampler = HistorySampler(history, seed, running if self.avoids_running else ())
-        return self.ask(self.study, {"kind": "model", "rung": rung})
+        values = self.values[rung] if self.models_first else self.values_without_first(rung, trials)
+        self.study.sampler = HistorySampler(values, seed, running if self.avoids_running else ())
+        return ask(task, self.study, Source("tpe", rung=rung))
 
-    def change_best(self, number: int, rung: int) -> Suggestion:
+    def learn(self, history: History) -> None:
+        """Bring the rungs' values up to date with the history, in the order in which they were recorded."""
+        trials = [history.trials[number] for number in self.unfinished] + history.trials[self.num_seen :]
+        for rung, known in self.known.items():
+            self.add_values(self.values[rung], rung, [trial for trial in trials if trial.number not in known])
+            known.update(trial.number for trial in trials if trial.epoch_at(rung) is not None)
+        self.num_seen = len(history.trials)
+        self.unfinished = [trial.number for trial in trials if trial.is_unfinished]
+
+    @staticmethod
+    def add_values(values: tpe.History, rung: int, trials: Sequence[Trial]) -> None:
+        """Add the values of those trials that got to the rung."""
+        reached = [(epoch.recorded_at, t.number, epoch.val_top1, t) for t in trials if (epoch := t.epoch_at(rung))]
+        for _, _, value, trial in sorted(reached, key=lambda entry: entry[:2]):
+            values.add(trial.params, trial.distributions, value)
+
+    def rank(self, rung: int, trials: Sequence[Trial]) -> list[Trial]:
+        """The trials at the rung from best to worst, the one that was there first of two with one value."""
+        there = [(epoch, trials[n]) for n in self.known[rung] if (epoch := trials[n].epoch_at(rung)) is not None]
+        there.sort(key=lambda pair: (-pair[0].val_top1, pair[0].recorded_at, pair[1].number))
+        return [trial for _, trial in there]
+
+    def change_best(self, number: int, rung: int, trials: Sequence[Trial]) -> Proposal:
         """The best configuration at the rung with some parameters drawn anew."""
-        draw = random.Random(derive_seed(self.seed, "change", number))
-        ranked = sorted(self.known[rung], key=lambda n: -value_at_rung(self.journal.trials[n], rung)[0])
+        draw = random.Random(derive_seed(self.task.seed, "change", number))
+        ranked = self.rank(rung, trials)
         best = ranked[0] if self.num_parents == 1 else draw.choice(ranked[: self.num_parents])
-        params = self.journal.trials[best].params
-        names = sorted(params)
+        names = sorted(best.params)
         changed = {draw.choice(names)} | {name for name in names if draw.random() < self.changed_parameters}
-        kept = {name: value for name, value in params.items() if name not in changed}
-        self.study.sampler = PartialSampler(kept, derive_seed(self.seed, "sampler", number))
-        return self.ask(self.study, {"kind": "model", "rung": rung})
+        kept = {name: value for name, value in best.params.items() if name not in changed}
+        self.study.sampler = PartialSampler(kept, derive_seed(self.task.seed, "sampler", number))
+        return ask(self.task, self.study, Source("mutated", rung=rung, parent=best.number))
 
-    def history_without_first(self, rung: int) -> tpe.History:
-        history = tpe.History()
-        values = [(value_at_rung(record, rung), record) for record in self.journal.trials[len(self.first) :]]
-        reached = [(value[1], record.number, value[0]) for value, record in values if value is not None]
-        for _, number, value in sorted(reached):
-            record = self.journal.trials[number]
-            history.add(record.params, record.distributions, value)
-        return history
+    def values_without_first(self, rung: int, trials: Sequence[Trial]) -> tpe.History:
+        values = tpe.History()
+        self.add_values(values, rung, trials[len(self.task.first) :])
+        return values
 
 
 class ChoosingSampler(HistorySampler):
@@ -111,11 +136,11 @@ class ChoosingSampler(HistorySampler):
             anew = original(tpe.Density(np.empty((0, len(search_space))), search_space), num_samples, generator)
             return np.where(generator.random(anew.shape) < 0.5, parent, anew)
 
-        tpe.Density.sample = cross
+        tpe.Density.sample = cross  # type: ignore[method-assign, assignment]
         try:
             return self.history.propose(search_space, self.random)
         finally:
-            tpe.Density.sample = original
+            tpe.Density.sample = original  # type: ignore[method-assign]
 
 
 class PartialSampler(RandomSampler):
@@ -166,7 +191,7 @@ def write_report(path: Path) -> int:
     """Write each variant's advantage over BASE as a table beside the rows; `judge` of the one that is shipped."""
     regrets = compute_regrets(read_rows(path))
     lines = [
-        "# Variants of the searcher, on the tasks for choosing",
+        "# Variants of the sampler, on the tasks for choosing",
         "",
         f"8 workers, all begin with the middle of the space; {machine()}. Regret and intervals as in",
         f"search_quality-cpu.md. Shipped: {SHIPPED} (each of its parameters by even chance).",
@@ -210,7 +235,7 @@ def judge(regrets: Regrets, method: str) -> int:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("what", nargs="?", choices=["rows", "report"], default="report")
-    parser.add_argument("--quick", action="store_true", help="the shipped searcher on two seeds; writes no result file")
+    parser.add_argument("--quick", action="store_true", help="the shipped sampler on two seeds; writes no result file")
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=280.0, help="begin no search later than this")
     arguments = parser.parse_args(argv)
@@ -221,8 +246,8 @@ def main(argv: list[str] | None = None) -> int:
         METHODS[name] = Method(type("Variant", (Variant,), attributes))
     tasks = list(load_tasks("choose").values())
     if arguments.quick:
-        rows = [row for s in range(2) for t in tasks for name in (BASE, "rung-tpe") for row in run_one(t, name, 8, s)]
-        return judge(compute_regrets(rows), "rung-tpe")
+        rows = [row for s in range(2) for t in tasks for name in (BASE, "incumbent") for row in run_one(t, name, 8, s)]
+        return judge(compute_regrets(rows), "incumbent")
     missing = run_missing(ROWS, tasks, list(VARIANTS), [8], list(range(arguments.seeds)), arguments.seconds)
     print(f"{missing} searches missing")
     return 0

@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 
 from benchmarks.machine import describe, result_path, write_result
-from tune_sketch.storage.run_directory import write_csv
+from tune_sketch.storage.files import write_csv
 
 LIMIT_BYTES = 512 * 2**20
 MOST_GROWTH = 1.5  # of the cost per drawing, from the smallest to the largest set
@@ -157,8 +157,9 @@ def train(path: Path, num_images: int, num_epochs: int) -> dict[str, Any]:
     from torch import nn
 
     from benchmarks.limit import CONFIG
+    from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
     from tune_sketch.trainables.speed.devices import keep_freed_memory
-    from tune_sketch.trainables.training import SplitArrays, TrainingSplits, fit
+    from tune_sketch.trainables.training import fit
 
     keep_freed_memory()
     torch.set_num_threads(1)

@@ -19,18 +19,24 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import describe, read_rows, result_path, write_result
-from tune_sketch.backend.execution import Stopping, make_job, place, start_ray
+from tune_sketch.backend.jobs import job_of
+from tune_sketch.backend.ray_backend import RayBackend
 from tune_sketch.callbacks.progress import Progress
 from tune_sketch.config.flags import make_settings
-from tune_sketch.config.plan import prepare_inputs
-from tune_sketch.config.settings import STRATEGIES, derive_seed
-from tune_sketch.schedulers.rungs import expected_epochs, rank_trials, rung_epochs
-from tune_sketch.search import create_run, search_trials
-from tune_sketch.storage.journal import Journal, Record
-from tune_sketch.storage.run_directory import RunDirectory, own, write_csv
+from tune_sketch.config.plan import expected_epochs, prepare_inputs
+from tune_sketch.config.seeds import derive_seed
+from tune_sketch.events import Job, Trial
+from tune_sketch.run import create_run, open_run, search_trials
+from tune_sketch.samplers import SAMPLERS
+from tune_sketch.schedulers.rungs import rank_trials
+from tune_sketch.schedulers.stop_signal import StopSignal
+from tune_sketch.storage.files import write_csv
+from tune_sketch.storage.journal import Journal
+from tune_sketch.storage.lock import lock
+from tune_sketch.storage.run_directory import RunDirectory
 
 SKETCHY = Path(__file__).parents[2] / "shared" / "data" / "sketchy-125x25"
-DEFAULT, *OPPONENTS = STRATEGIES
+DEFAULT = next(iter(SAMPLERS))
 REPETITIONS = 6
 SEEDS = 3  # fresh ones for each choice
 TRAININGS = 16  # the budget of a search, in trainings of full length
@@ -45,45 +51,45 @@ QUICK = FULL | {"classes": 6, "max_epochs": 9}
 LEAST_RATIO = 1.0  # of the mean test top-1: the direction; --quick, of one repetition, misses it often by chance
 
 
-class EpochLimit(Stopping):
+class EpochLimit(StopSignal):
     """Ends a search after so many epochs of all trials together."""
 
-    journal: Journal
-    num_epochs: int
+    def __init__(self, run: RunDirectory, journal: Journal, num_epochs: int) -> None:
+        super().__init__(run, lambda text: None)
+        self.journal, self.num_epochs = journal, num_epochs
 
-    def asked(self) -> bool:
-        if not self.reason and sum(len(record.epochs) for record in self.journal.trials) >= self.num_epochs:
-            self.ask(f"{self.num_epochs} epochs")
-        return super().asked()
+    def requested(self) -> bool:
+        if not self.reason and sum(len(trial.epochs) for trial in self.journal.trials) >= self.num_epochs:
+            self.request(f"{self.num_epochs} epochs")
+        return super().requested()
 
 
-def cut(trials: list[Record], num_epochs: int) -> list[Record]:
+def cut(trials: list[Trial], num_epochs: int) -> list[Trial]:
     """The trials as they were when so many epochs had been recorded."""
-    times = sorted(epoch["recorded_at"] for record in trials for epoch in record.epochs)
+    times = sorted(epoch.recorded_at for trial in trials for epoch in trial.epochs)
     last = times[min(num_epochs, len(times)) - 1]
     earlier = []
-    for record in trials:
-        epochs = [epoch for epoch in record.epochs if epoch["recorded_at"] <= last]
-        whole = len(epochs) == len(record.epochs)
-        earlier.append(replace(record, epochs=epochs, status=record.status if whole else "stopped"))
+    for trial in trials:
+        epochs = tuple(epoch for epoch in trial.epochs if epoch.recorded_at <= last)
+        whole = len(epochs) == len(trial.epochs)
+        earlier.append(replace(trial, epochs=epochs, status=trial.status if whole else "stopped"))
     return earlier
 
 
-def retrain(job: dict[str, Any]) -> tuple[float, float]:
+def retrain(job: Job) -> tuple[float, float]:
     """(validation top-1, test top-1) of one training to its end."""
     from tune_sketch.data import open_data
     from tune_sketch.data.splits import read_splits
-    from tune_sketch.trainables.training import evaluate, fit, predict_probabilities
-    from tune_sketch.trainables.trial import open_job
+    from tune_sketch.trainables.evaluation import evaluate, predict_probabilities
+    from tune_sketch.trainables.job import open_job
+    from tune_sketch.trainables.training import fit
 
     model, splits, device = open_job(job)
-    for metrics, _ in fit(model, splits, job["config"], seed=job["seed"], device=device):
+    for metrics, _ in fit(model, splits, job.config, seed=job.seed, device=device):
         value = metrics["val_top1"]
-    data = open_data(Path(job["data_cache"]))
-    test = read_splits(Path(job["splits"]), data).test
-    probabilities = predict_probabilities(
-        model, data.images[test], device=device, invert=job["invert"], pretrained=False
-    )
+    data = open_data(Path(job.data))
+    test = read_splits(Path(job.splits), data).test
+    probabilities = predict_probabilities(model, data.images[test], device=device, invert=job.invert, pretrained=False)
     return value, evaluate(probabilities, data.labels[test])["top1"]
 
 
@@ -95,34 +101,26 @@ def measure(strategy: str, repetition: int, choices: dict[str, Any], num_seeds: 
     settings = make_settings("baseline", choices | more | {"strategy": strategy, "seed": repetition})
     run = create_run(folder / f"{strategy}-{repetition}", settings, prepare_inputs(settings), None)
     num_epochs = TRAININGS * settings.max_epochs
-    rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
-    with own(run):
-        journal, search = run.open_journal(), run.read_search()
-        start_ray(None)
-        workers = place(settings, settings.num_samples)
-        progress = Progress(settings.num_samples, expected_epochs(settings), 0.0, file=io.StringIO())
-        stopping = EpochLimit(run, lambda text: None)
-        stopping.journal, stopping.num_epochs = journal, num_epochs
+    with lock(run), open_run(run, RayBackend(), None) as work:
+        work.screen = Progress(settings.num_samples, expected_epochs(settings), 0.0, file=io.StringIO())
+        work.stop = EpochLimit(run, work.journal, num_epochs)
         started = time.monotonic()
-        search_trials(run, search, settings, journal, rungs, workers, stopping, progress)
+        search_trials(work)
         seconds = time.monotonic() - started
-        trials = cut(journal.trials, num_epochs)
+        trials = cut(work.journal.trials, num_epochs)
         best = rank_trials(trials)[0]
-        jobs = []
-        for index in range(num_seeds):
-            record = replace(best, seed=derive_seed(repetition, "fresh", index))
-            jobs.append(make_job(record, RunDirectory(run.path), search, settings, workers.num_threads, workers.gpus))
+        workers = work.allocate(settings.num_samples)
+        fresh = [replace(best, seed=derive_seed(repetition, "fresh", index)) for index in range(num_seeds)]
         task = ray.remote(num_cpus=workers.cpus)(retrain)
-        values = [ray.get(task.remote(job)) for job in jobs]
-        journal.close()
+        values = [ray.get(task.remote(job_of(trial, run, work.facts, workers))) for trial in fresh]
     return {
         "repetition": repetition,
         "strategy": strategy,
-        "num_epochs": sum(len(record.epochs) for record in trials),
-        "num_trials": sum(bool(record.epochs) for record in trials),
+        "num_epochs": sum(len(trial.epochs) for trial in trials),
+        "num_trials": sum(bool(trial.epochs) for trial in trials),
         "trial": best.number,
         "trial_epochs": len(best.epochs),
-        "val_top1_in_search": best.last_value,
+        "val_top1_in_search": best.epochs[-1].val_top1,
         "val_top1": statistics.fmean(value[0] for value in values),
         "test_top1": statistics.fmean(value[1] for value in values),
         "num_seeds": num_seeds,
@@ -140,7 +138,7 @@ def summarise(rows: list[dict[str, Any]]) -> tuple[list[str], list[str], bool]:
         "|---|---|---|---|---|---|",
     ]
     ratios, passed = [], True
-    for strategy in STRATEGIES:
+    for strategy in SAMPLERS:
         own_rows = [row for row in rows if row["strategy"] == strategy]
         values = [100 * tops[strategy, r] for r in repetitions if (strategy, r) in tops]
         both = [r for r in repetitions if (strategy, r) in tops and (DEFAULT, r) in tops]
@@ -175,7 +173,7 @@ def main() -> int:
     rows = [] if arguments.quick else read_rows(path)
     done = {(row["strategy"], int(row["repetition"])) for row in rows}
     repetitions = range(1 if arguments.quick else REPETITIONS)
-    missing = [(s, r) for r in repetitions for s in STRATEGIES if (s, r) not in done]
+    missing = [(s, r) for r in repetitions for s in SAMPLERS if (s, r) not in done]
     choices = QUICK if arguments.quick else FULL | {"data": str(SKETCHY)}
     started, longest = time.monotonic(), 0.0
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Seconds from a suggestion to its first training step over many short trials, with Ray's default wiring beside it.
+"""Seconds from a proposal to its first training step over many short trials, with Ray's default wiring beside it.
 
 python -m benchmarks.trial_start [--quick]
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import describe, result_path, write_result
-from tune_sketch.storage.run_directory import write_csv
+from tune_sketch.storage.files import write_csv
 
 MOST_SECONDS = 0.5  # in the median, after each worker's first trial
 NUM_WORKERS = len(os.sched_getaffinity(0))  # trials at once
@@ -47,7 +47,7 @@ def main() -> int:
     lines = [
         f"Trials of one epoch of the baseline on {CLASSES * PER_CLASS} doodles at {IMAGE_PX} px, {NUM_WORKERS} at once",
         "with one core each; whole searches take turns. Ours: a search with its journal, checkpoints and tables, from",
-        "the commit of a suggestion until its first epoch is recorded, less that epoch: an upper bound. Ray's default:",
+        "the record of a proposal until its first epoch is recorded, less that epoch: an upper bound. Ray's default:",
         "Tuner, OptunaSearch and a function trainable with the same drawings and network, from the end of `suggest`",
         "to its first step. First trials: those that wait for a process to begin.",
         "",
@@ -77,19 +77,18 @@ def main() -> int:
 
 def run_ours(num_trials: int) -> list[float]:
     """Seconds per trial in order of suggestion, from the journal of a real search."""
+    from tune_sketch.storage.reading import read_history
     from tune_sketch.storage.run_directory import RunDirectory
 
     with tempfile.TemporaryDirectory() as folder:
         command = f"--model baseline --name start --runs-dir {folder} --num-samples {num_trials} --max-epochs 1"
         command += f" --classes {CLASSES} --per-class {PER_CLASS} --image-px {IMAGE_PX} --cpus-per-trial 1"
-        command += f" --max-concurrent {NUM_WORKERS} --confirm-top 0 --confirm-seeds 1"
+        command += f" --max-concurrent {NUM_WORKERS} --finalists 0 --retraining-seeds 1"
         subprocess.run(
             [sys.executable, "-m", "tune_sketch.search", *command.split()], check=True, stdout=subprocess.DEVNULL
         )
-        journal = RunDirectory(Path(folder) / "start").open_journal(None)
-        epochs = [(record.started_at, record.epochs[0]) for record in journal.trials]
-        journal.close()
-    return [epoch["recorded_at"] - epoch["epoch_seconds"] - started_at for started_at, epoch in epochs]
+        trials = read_history(RunDirectory(Path(folder) / "start")).trials
+    return [trial.epochs[0].recorded_at - trial.epochs[0].seconds - trial.started_at for trial in trials]
 
 
 def measure_default(num_trials: int) -> list[float]:
@@ -137,7 +136,7 @@ def train_once(config: dict[str, Any], data: str) -> None:
     from ray import tune
 
     from tune_sketch.data import open_data
-    from tune_sketch.trainables.networks.architecture import build_model
+    from tune_sketch.trainables.networks.build import build_model
 
     opened = open_data(Path(data))
     images = torch.tensor(opened.images).unsqueeze(1).expand(-1, 3, -1, -1) / 255

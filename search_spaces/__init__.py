@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any
 
 from optuna.trial import BaseTrial, FixedTrial
 
 from tune_sketch.search_spaces import baseline, densenet121, resnet50, sketch_a_net, squeezenet1_1
-from tune_sketch.search_spaces.common import SpaceLimits, fewest_epochs
+from tune_sketch.search_spaces.common import Configuration, SpaceLimits, Value, fewest_epochs
 
-# Each module has `space(trial, limits) -> configuration` and `STUDY`, the study's own values.
+# Each module has `space(trial, limits) -> configuration` and `PAPER`, the paper's own values.
 SPACES: dict[str, ModuleType] = {
     "baseline": baseline,
     "resnet50": resnet50,
@@ -18,7 +17,7 @@ SPACES: dict[str, ModuleType] = {
     "squeezenet1_1": squeezenet1_1,
 }
 
-Space = Callable[[BaseTrial, SpaceLimits], dict[str, Any]]
+Space = Callable[[BaseTrial, SpaceLimits], Configuration]
 
 
 def known_space(model: str) -> ModuleType:
@@ -28,29 +27,30 @@ def known_space(model: str) -> ModuleType:
     return SPACES[model]
 
 
-def configuration_of(model: str, parameters: Mapping[str, Any], limits: SpaceLimits) -> dict[str, Any]:
+def configuration_of(model: str, parameters: Mapping[str, Value], limits: SpaceLimits) -> Configuration:
     """The full configuration, constants included, that a trial with these sampled parameters has."""
-    return known_space(model).space(FixedTrial(dict(parameters)), limits)
+    configuration: Configuration = known_space(model).space(FixedTrial(dict(parameters)), limits)
+    return configuration
 
 
-def study_configuration(model: str, limits: SpaceLimits) -> dict[str, Any]:
-    """The study's configuration as sampled parameters: what `enqueue_trial` and `configuration_of` take.
+def paper_configuration(model: str, limits: SpaceLimits) -> Configuration:
+    """The paper's configuration as sampled parameters: what `enqueue_trial` and `configuration_of` take.
 
     Its epochs are brought into the limits; what the limits do not let vary (freeze) is left out.
     """
     space = known_space(model)
-    wanted = dict(space.STUDY)
+    wanted = dict(space.PAPER)
     wanted["epochs"] = min(max(wanted["epochs"], fewest_epochs(limits)), limits.max_epochs)
     trial = FixedTrial(wanted)
     space.space(trial, limits)
     return dict(trial.params)
 
 
-def largest_configuration(model: str, limits: SpaceLimits) -> dict[str, Any]:
+def largest_configuration(model: str, limits: SpaceLimits) -> Configuration:
     """What takes most memory in the space: the largest batch, nothing frozen, the optimizer with most state."""
-    parameters = study_configuration(model, limits)
+    parameters = paper_configuration(model, limits)
     trial = FixedTrial(parameters)
-    configuration = known_space(model).space(trial, limits)
+    configuration: Configuration = known_space(model).space(trial, limits)
     sizes = getattr(trial.distributions.get("batch_size"), "choices", (configuration["batch_size"],))
     return configuration | {"batch_size": max(sizes), "freeze": "none", "optimizer": "adam"}
 
@@ -61,5 +61,5 @@ __all__ = [
     "configuration_of",
     "known_space",
     "largest_configuration",
-    "study_configuration",
+    "paper_configuration",
 ]

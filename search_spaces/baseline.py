@@ -1,6 +1,4 @@
-"""What may vary in a trial of baseline, and what the study did."""
-
-from typing import Any
+"""What may vary in a trial of baseline, and what the paper did."""
 
 from optuna.trial import BaseTrial
 
@@ -9,7 +7,7 @@ from tune_sketch.search_spaces import common
 FREEZE_POINTS = ("none", "conv1", "conv2", "conv3", "head_only")
 
 
-def space(trial: BaseTrial, limits: common.SpaceLimits) -> dict[str, Any]:
+def space(trial: BaseTrial, limits: common.SpaceLimits) -> common.Configuration:
     """The full configuration of one trial."""
     return {
         **common.suggest_optimizer(trial, lowest_rate=1e-5, highest_rate=1e-1),
@@ -21,9 +19,9 @@ def space(trial: BaseTrial, limits: common.SpaceLimits) -> dict[str, Any]:
 
 
 # Reported: Adam, 80 epochs, batches of 128 (section on tuning). Not reported: the learning rate (the value is
-# the default of Keras), the dropout, and all that common.py says. The study trained it from scratch.
-STUDY: dict[str, Any] = {
-    **common.STUDY_DEFAULTS,
+# the default of Keras), the dropout, and all that common.py says. The paper trained it from scratch.
+PAPER: common.Configuration = {
+    **common.PAPER_DEFAULTS,
     "optimizer": "adam",
     "learning_rate": 1e-3,
     "epochs": 80,

@@ -1,12 +1,16 @@
 """The parts that search spaces are made of: each suggests some values of one trial's configuration."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from optuna.trial import BaseTrial
 
 BATCH_SIZES = (16, 32, 64, 128)
 OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
+
+
+Value = bool | int | float | str  # of one hyperparameter
+Configuration = dict[str, Value]
 
 
 class SpaceLimits(NamedTuple):
@@ -16,10 +20,10 @@ class SpaceLimits(NamedTuple):
     pretrained: bool  # weights are loaded: freezing layers makes sense
 
 
-def suggest_optimizer(trial: BaseTrial, *, lowest_rate: float, highest_rate: float) -> dict[str, Any]:
+def suggest_optimizer(trial: BaseTrial, *, lowest_rate: float, highest_rate: float) -> Configuration:
     """optimizer, learning_rate (log), and momentum, which only sgd has."""
     optimizer = trial.suggest_categorical("optimizer", OPTIMIZERS)
-    configuration = {
+    configuration: Configuration = {
         "optimizer": optimizer,
         "learning_rate": trial.suggest_float("learning_rate", lowest_rate, highest_rate, log=True),
     }
@@ -28,10 +32,10 @@ def suggest_optimizer(trial: BaseTrial, *, lowest_rate: float, highest_rate: flo
     return configuration
 
 
-def suggest_schedule(trial: BaseTrial, limits: SpaceLimits) -> dict[str, Any]:
+def suggest_schedule(trial: BaseTrial, limits: SpaceLimits) -> Configuration:
     """epochs, batch_size and decay.
 
-    decay is the study's (Keras' inverse-time decay): rate / (1 + decay * t), t in optimizer steps; 0.0 is
+    decay is the paper's (Keras' inverse-time decay): rate / (1 + decay * t), t in optimizer steps; 0.0 is
     none. It does not depend on the horizon, so trials are comparable at equal epochs.
     """
     kind = trial.suggest_categorical("decay_kind", ("none", "inverse_time"))
@@ -47,9 +51,9 @@ def fewest_epochs(limits: SpaceLimits) -> int:
     return max(1, math.ceil(limits.max_epochs / 3))
 
 
-def suggest_regularisation(trial: BaseTrial, *, highest_dropout: float) -> dict[str, Any]:
+def suggest_regularisation(trial: BaseTrial, *, highest_dropout: float) -> Configuration:
     """weight_decay (log), label_smoothing, and dropout for a network that has it (0.0: it has none)."""
-    configuration = {
+    configuration: Configuration = {
         "weight_decay": trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True),
         "label_smoothing": trial.suggest_float("label_smoothing", 0.0, 0.2),
         "dropout": 0.0,
@@ -59,15 +63,15 @@ def suggest_regularisation(trial: BaseTrial, *, highest_dropout: float) -> dict[
     return configuration
 
 
-def suggest_freeze(trial: BaseTrial, limits: SpaceLimits, freeze_points: tuple[str, ...]) -> dict[str, Any]:
+def suggest_freeze(trial: BaseTrial, limits: SpaceLimits, freeze_points: tuple[str, ...]) -> Configuration:
     """freeze: up to which layer loaded weights stay as they are; new weights are never frozen."""
     if not limits.pretrained:
         return {"freeze": "none"}
     return {"freeze": trial.suggest_categorical("freeze", freeze_points)}
 
 
-def suggest_augmentation(trial: BaseTrial) -> dict[str, Any]:
-    """Strengths of the study's six kinds of augmentation and of the pen's width; 0 is none."""
+def suggest_augmentation(trial: BaseTrial) -> Configuration:
+    """Strengths of the paper's six kinds of augmentation and of the pen's width; 0 is none."""
     return {
         "rotation_degrees": trial.suggest_float("rotation_degrees", 0.0, 30.0),
         "width_shift": trial.suggest_float("width_shift", 0.0, 0.2),
@@ -79,9 +83,9 @@ def suggest_augmentation(trial: BaseTrial) -> dict[str, Any]:
     }
 
 
-# The study names its six kinds of augmentation and no strength; these are small values of each, and the
+# The paper names its six kinds of augmentation and no strength; these are small values of each, and the
 # pen's width, which is ours, is off.
-STUDY_AUGMENTATION: dict[str, Any] = {
+PAPER_AUGMENTATION: Configuration = {
     "rotation_degrees": 10.0,
     "width_shift": 0.1,
     "height_shift": 0.1,
@@ -91,10 +95,10 @@ STUDY_AUGMENTATION: dict[str, Any] = {
     "pen_width": 0.0,
 }
 
-# The study used inverse-time decay and reports no value; weight decay and label smoothing are not
+# The paper used inverse-time decay and reports no value; weight decay and label smoothing are not
 # mentioned, so they are as good as off (weight decay is searched on a log scale, which has no zero).
-STUDY_DEFAULTS: dict[str, Any] = {
-    **STUDY_AUGMENTATION,
+PAPER_DEFAULTS: Configuration = {
+    **PAPER_AUGMENTATION,
     "decay_kind": "inverse_time",
     "decay": 1e-4,
     "weight_decay": 1e-6,

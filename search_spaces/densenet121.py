@@ -1,6 +1,4 @@
-"""What may vary in a trial of densenet121, and what the study did."""
-
-from typing import Any
+"""What may vary in a trial of densenet121, and what the paper did."""
 
 from optuna.trial import BaseTrial
 
@@ -9,7 +7,7 @@ from tune_sketch.search_spaces import common
 FREEZE_POINTS = ("none", "stem", "denseblock1", "denseblock2", "denseblock3", "head_only")
 
 
-def space(trial: BaseTrial, limits: common.SpaceLimits) -> dict[str, Any]:
+def space(trial: BaseTrial, limits: common.SpaceLimits) -> common.Configuration:
     """The full configuration of one trial."""
     return {
         **common.suggest_optimizer(trial, lowest_rate=1e-5, highest_rate=3e-2),
@@ -23,8 +21,8 @@ def space(trial: BaseTrial, limits: common.SpaceLimits) -> dict[str, Any]:
 # Reported: RMSProp with learning rate 1e-4, batches of 64 (on two K80), ImageNet weights with the first layers
 # frozen. Not reported: the depth of freezing (here two of four blocks), the epochs (here those of its
 # baseline), and all that common.py says.
-STUDY: dict[str, Any] = {
-    **common.STUDY_DEFAULTS,
+PAPER: common.Configuration = {
+    **common.PAPER_DEFAULTS,
     "optimizer": "rmsprop",
     "learning_rate": 1e-4,
     "epochs": 80,

@@ -1,6 +1,4 @@
-"""What may vary in a trial of sketch_a_net, and what the study did."""
-
-from typing import Any
+"""What may vary in a trial of sketch_a_net, and what the paper did."""
 
 from optuna.trial import BaseTrial
 
@@ -9,7 +7,7 @@ from tune_sketch.search_spaces import common
 FREEZE_POINTS = ("none", "conv1", "conv2", "conv5", "head_only")
 
 
-def space(trial: BaseTrial, limits: common.SpaceLimits) -> dict[str, Any]:
+def space(trial: BaseTrial, limits: common.SpaceLimits) -> common.Configuration:
     """The full configuration of one trial."""
     return {
         **common.suggest_optimizer(trial, lowest_rate=1e-5, highest_rate=3e-2),
@@ -20,11 +18,11 @@ def space(trial: BaseTrial, limits: common.SpaceLimits) -> dict[str, Any]:
     }
 
 
-# The study names this network and did not train it. So this is what the study chose for the networks that it
+# The paper names this network and did not train it. So this is what the paper chose for the networks that it
 # trained: Adam, batches of 64, the epochs of its baseline; dropout 0.5 is that of Yu et al. 2015; the learning
 # rate is ours.
-STUDY: dict[str, Any] = {
-    **common.STUDY_DEFAULTS,
+PAPER: common.Configuration = {
+    **common.PAPER_DEFAULTS,
     "optimizer": "adam",
     "learning_rate": 3e-4,
     "epochs": 80,

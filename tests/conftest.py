@@ -2,13 +2,18 @@
 
 from types import SimpleNamespace
 
+import hypothesis
 import pytest
 
 from tests.support.real_search import Search, search_once
 from tune_sketch.storage.run_directory import RunDirectory
 
+# The same examples in every run, and no deadline for one: the machine may be busy with other tests.
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("steady")
+
 # One trial at a time: then the order of results is fixed, and with it everything that a search records.
-FLAGS = "--num-samples 10 --max-epochs 9 --confirm-top 1 --max-concurrent 1 --grace-epochs 3"
+FLAGS = "--num-samples 10 --max-epochs 9 --finalists 1 --max-concurrent 1 --grace-epochs 3"
 
 
 @pytest.fixture(scope="session")

@@ -6,54 +6,52 @@ python -m tests.killing --long --seed 1       100 kills
 
 import argparse
 import contextlib
-import csv
 import dataclasses
 import json
 import math
 import os
 import random
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.machine import describe
+from tests.support.kill_rows import Kill, append_rows, read_rows, table
 from tests.support.processes import end_family, family, is_trial
-from tests.support.recorded import check_complete, recorded_epochs, snapshot
+from tests.support.recorded import check_complete, recorded_epochs, snapshot, written_lines
+from tune_sketch.events import Epoch, Trial
 from tune_sketch.status import status_lines
 from tune_sketch.storage.run_directory import RunDirectory
 
 ROOT = Path(__file__).parent.parent
 DEADLY = ROOT / "tests" / "deadly"
 # A search whose epochs take a few hundredths of a second, so that it is long enough for many kills, of any place.
-SEARCH = "--model baseline --classes 4 --per-class 24 --image-px 32 --num-samples 10 --max-epochs 18 --seed 3"
-SEARCH += " --grace-epochs 6 --confirm-top 1 --confirm-seeds 1 --max-failures 1000"
+NUM_SAMPLES = 10
+SEARCH = (
+    f"--model baseline --classes 4 --per-class 24 --image-px 32 --num-samples {NUM_SAMPLES} --max-epochs 18 --seed 3"
+)
+SEARCH += " --grace-epochs 6 --finalists 1 --retraining-seeds 1 --max-failures 1000"
 
 TITLE = "What kills at random moments cost a search: epochs lost, recorded twice, and work to do again"
 TRIAL, DRIVER, EVERYTHING = "trial process at a random moment", "driver at a random moment", "everything at one moment"
 CHECKPOINT_PLACES = tuple(f"between checkpoint {place}" for place in ("write and rename", "and manifest", "and report"))
-SEARCH_PLACES = tuple(
-    f"{when} the commit of {what}" for what in ("an epoch", "an ending", "a suggestion") for when in ("before", "after")
+SESSION_PLACE = "between the begin of a session and its first proposal"
+PROPOSAL_PLACES, EPOCH_PLACES, ENDING_PLACES, RETRAINING_PLACES = (
+    tuple(f"{when} the write of {what}" for when in ("before", "after"))
+    for what in ("a proposal", "an epoch", "an ending", "a retraining")
 )
-CONFIRM_PLACES = ("before the commit of a retraining", "after the commit of a retraining")
-
-
-@dataclass
-class Kill:
-    """One kill and what it cost."""
-
-    place: str
-    at_seconds: float  # since the search was started or resumed
-    lost_epochs: int = 0  # recorded before and missing later: must be 0
-    changed_epochs: int = 0  # recorded before and written a second time: must be 0
-    redone_epochs: int = 0  # recorded, but without a checkpoint: to be trained again, must be 0
-    begun_epochs: int | None = 0  # at work when the kill came, at most: begun anew. None: not measured
-    redone_seconds: float | None = 0.0  # of training in these, at most
+# An epoch and an ending are two lines of the log each; a line is written whole, or cut off later.
+ANY_PLACES = (
+    *EPOCH_PLACES,
+    *ENDING_PLACES,
+    "between the two writes of an epoch",
+    "between the two writes of an ending",
+    "in the middle of a line",
+)
 
 
 class Killer:
@@ -67,7 +65,7 @@ class Killer:
         self.log = folder / "output.txt"
         self.kills: list[Kill] = []
         self.resume_seconds: list[float] = []  # from the command to the first new epoch
-        self.seen: dict = {}  # every epoch that was ever seen in the database
+        self.seen: dict[tuple[str, int], Epoch] = {}  # every epoch that was ever seen in the record
         self.trial_processes: list[int] = []
         self.begun_at: dict[int, float] = {}  # by process
         self.endings: list[str] = []
@@ -81,12 +79,27 @@ class Killer:
             num_left = num_kills - len(self.kills) if time.monotonic() < end else 0
             process = self.start()
             try:
-                complete = self.sit(process, num_left)
+                complete = self.run_session(process, num_left)
             finally:
                 end_family(process)
             self.check(before)
             if self.rows is not None:
-                append_rows(self.rows, self)
+                kills, resume_seconds = self.kills[self.num_written :], self.resume_seconds[self.num_resumes_written :]
+                append_rows(self.rows, self.seed, kills, resume_seconds)
+                self.num_written, self.num_resumes_written = len(self.kills), len(self.resume_seconds)
+
+    def kill_at(self, places: Sequence[str]) -> None:
+        """Let one driver after the other die at these places; then let the search finish."""
+        for place in places:
+            before = snapshot(self.run)
+            process = self.start()
+            try:
+                assert self.ask_to_die(process, place, seconds=120), f"{place}:\n{self.log.read_text()[-3000:]}"
+                process.wait()
+            finally:
+                end_family(process)
+            self.check(before)
+        self.kill_until(len(self.kills))
 
     def start(self) -> subprocess.Popen:
         """Begin the search, or resume it when its run directory is there."""
@@ -107,12 +120,14 @@ class Killer:
                 cwd=self.folder,
             )
 
-    def sit(self, process: subprocess.Popen, num_kills: int) -> bool:
+    def run_session(self, process: subprocess.Popen, num_kills: int) -> bool:
         """From a start to the driver's death, with at most so many kills. True if the search is complete first."""
         known = len(recorded_epochs(self.run))
         if num_kills == 0:
             self.pass_time(process, 300.0)
-        elif self.random.random() < 0.2:  # the driver dies somewhere in its start
+        elif self.random.random() < 0.1:
+            self.ask_to_die(process, SESSION_PLACE, seconds=60)
+        elif self.random.random() < 0.15:  # the driver dies somewhere in its start
             self.pass_time(process, self.random.uniform(0.3, 8.0))
         else:
             while len(self.seen) <= known and self.pass_time(process, 0.05):
@@ -125,13 +140,13 @@ class Killer:
         if process.poll() is None:
             assert num_kills, f"the last resume does not end:\n{self.log.read_text()[-3000:]}"
             self.kill_driver(process)
-        # What the dead driver left behind ends by itself: the next sitting does not wait for that, as users do not.
+        # What the dead driver left behind ends by itself: the next session does not wait for that, as users do not.
         code = process.wait()
         assert code in (0, -signal.SIGKILL), f"exit code {code}:\n{self.log.read_text()[-3000:]}"
         return code == 0
 
     def pass_time(self, process: subprocess.Popen, seconds: float) -> bool:
-        """Look at the database until the time is over; False as soon as the process is."""
+        """Look at the record until the time is over; False as soon as the process is."""
         end = time.time() + seconds
         while process.poll() is None:
             self.look_at_processes(process)
@@ -163,25 +178,32 @@ class Killer:
             os.kill(victim, signal.SIGKILL)
 
     def kill_driver(self, process: subprocess.Popen) -> None:
-        """SIGKILL for the driver, alone or with all others: now, or when it gets to a commit."""
+        """SIGKILL for the driver, alone or with all others: now, or when it gets to a write."""
         if not self.endings:
-            self.endings = self.random.sample([DRIVER, EVERYTHING, "commit", "commit"], 4)
+            self.endings = self.random.sample([DRIVER, EVERYTHING, "write", "write"], 4)
         place = self.endings.pop()
-        if place == "commit":
-            confirms = any(key.startswith("confirm-") for key, _ in self.seen)
-            if self.ask_to_die(process, self.random.choice(CONFIRM_PLACES if confirms else SEARCH_PLACES)):
+        if place == "write":
+            if self.ask_to_die(process, self.choose_write(), seconds=20):
                 return
-            place = DRIVER  # the search did not get to that commit
+            place = DRIVER  # the search did not get to that write
         if process.poll() is None:
             self.note(place, time.time(), self.trial_processes)
             process.kill() if place == DRIVER else end_family(process)
 
-    def ask_to_die(self, process: subprocess.Popen, place: str) -> bool:
+    def choose_write(self) -> str:
+        """A place around one of the writes that are still to come."""
+        keys = {key for key, _ in self.seen}
+        if any(key.startswith("retraining-") for key in keys):
+            return self.random.choice(ANY_PLACES)
+        more = PROPOSAL_PLACES if len(keys) < NUM_SAMPLES else RETRAINING_PLACES
+        return self.random.choice((*more, *ANY_PLACES))
+
+    def ask_to_die(self, process: subprocess.Popen, place: str, seconds: float = 6) -> bool:
         """Let the process that first gets to the place kill itself there. False when none did within seconds."""
         ask, deaths = self.folder / "ask", self.folder / "deaths"
         (self.folder / "ask.new").write_text(place)
         (self.folder / "ask.new").rename(ask)
-        end = time.time() + 6
+        end = time.time() + seconds
         while ask.exists() and time.time() < end and self.pass_time(process, 0.02):
             pass
         try:
@@ -197,28 +219,29 @@ class Killer:
 
     def note(self, place: str, now: float, victims: Sequence[int]) -> None:
         """Count a kill, with the work in progress of the training processes that it ends."""
-        kill = Kill(place, now - self.started_at)
-        longest = max((metrics["epoch_seconds"] for metrics in self.seen.values()), default=0.0)
+        num_begun, redone_seconds = 0, 0.0
+        longest = max((epoch.seconds for epoch in self.seen.values()), default=0.0)
         for victim in victims:
             work = self.folder / f"work-{victim}"
             safe_at = work.stat().st_mtime if work.exists() else self.begun_at.get(victim, self.started_at)
             if now > safe_at:
-                kill.begun_epochs += 1
+                num_begun += 1
                 # What passed may have been waiting, but an epoch in progress is no longer than an epoch.
-                kill.redone_seconds += min(now - safe_at, longest) if longest else now - safe_at
+                redone_seconds += min(now - safe_at, longest) if longest else now - safe_at
+        kill = Kill(place, now - self.started_at, begun_epochs=num_begun, redone_seconds=redone_seconds)
         self.kills.append(kill)
 
     def observe(self) -> None:
-        """Compare the database with every earlier look at it."""
+        """Compare the record with every earlier look at it."""
         now = recorded_epochs(self.run)
-        for key, metrics in self.seen.items():
+        for key, epoch in self.seen.items():
             if key not in now:
                 self.kills[-1].lost_epochs += 1
-            elif now[key] != metrics:
+            elif now[key] != epoch:
                 self.kills[-1].changed_epochs += 1
         self.seen |= now
 
-    def check(self, before: dict) -> None:
+    def check(self, before: dict[str, Trial]) -> None:
         """Nothing that was recorded is gone, changed or twice; finished trials were not touched; all can be resumed."""
         self.observe()
         after = snapshot(self.run)
@@ -227,44 +250,24 @@ class Killer:
             assert (after[key].config, after[key].seed) == (old.config, old.seed)
             if not old.is_unfinished:
                 assert after[key] == dataclasses.replace(old, test=after[key].test)
-        for key, record in after.items():
-            assert [epoch["epoch"] for epoch in record.epochs] == list(range(1, len(record.epochs) + 1)), key
-            if record.is_unfinished and record.epochs:
+        for key, trial in after.items():
+            assert [epoch.number for epoch in trial.epochs] == list(range(1, len(trial.epochs) + 1)), key
+            if trial.is_unfinished and trial.epochs:
                 whole = [int(file.stem[6:]) for file in self.run.checkpoints(key).glob("*.json")]
-                self.kills[-1].redone_epochs += max(0, len(record.epochs) - max(whole, default=0))
+                self.kills[-1].redone_epochs += max(0, len(trial.epochs) - max(whole, default=0))
+        if after:
+            lines = written_lines(self.run)
+            for (key, what), number in lines.items():
+                self.kills[-1].changed_epochs += number - 1 if what.startswith("epoch_") else 0
+                assert number == 1, f"{key}: {what} is written {number} times"
+            expected = {(key, f"epoch_{epoch.number:04d}") for key, trial in after.items() for epoch in trial.epochs}
+            expected |= {(key, "created") for key in after}
+            expected |= {(key, "ended") for key, trial in after.items() if not trial.is_unfinished}
+            assert lines.keys() == expected
         bad = [kill for kill in self.kills if kill.lost_epochs or kill.changed_epochs or kill.redone_epochs]
         assert not bad, bad
         if after:
             assert any(line.endswith("nobody is at work on it") for line in status_lines(self.run))
-
-
-def table(kills: Sequence[Kill], resume_seconds: Sequence[float], num_searches: int) -> str:
-    """What kills cost, one row per place, as Markdown."""
-    must_be_0 = ("lost_epochs", "changed_epochs", "redone_epochs")
-    lines = [
-        "| killed | kills | epochs lost | recorded twice | trained again though recorded "
-        "| epochs in progress begun anew | seconds of training to do again |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for place in [*sorted({kill.place for kill in kills}), "all"]:
-        rows = [kill for kill in kills if place in (kill.place, "all")]
-        sums = [sum(getattr(kill, name) for kill in rows) for name in must_be_0]
-        begun = spread([kill.begun_epochs for kill in rows if kill.begun_epochs is not None], "d")
-        seconds = spread([kill.redone_seconds for kill in rows if kill.redone_seconds is not None], ".2f")
-        lines.append(f"| {place} | {len(rows)} | {sums[0]} | {sums[1]} | {sums[2]} | {begun} | {seconds} |")
-    lines.append("")
-    lines.append(
-        f"Spreads are least / median / most per kill, over {num_searches} searches. From the command to the first new "
-        f"epoch: {spread(resume_seconds, '.1f')} s (n = {len(resume_seconds)})."
-    )
-    return "\n".join(lines)
-
-
-def spread(values: Sequence[float], form: str) -> str:
-    """Least / median / most."""
-    if not values:
-        return "-"
-    return " / ".join(format(value, form) for value in (min(values), statistics.median_high(values), max(values)))
 
 
 def main() -> None:
@@ -290,36 +293,6 @@ def main() -> None:
             print(f"{len(killer.kills)} kills, then complete", flush=True)
     print(f"# {TITLE}\n\n`python -m tests.killing --long`; {describe()}\n\n{table(*read_rows(rows))}")
 
-
-def append_rows(path: Path, killer: Killer) -> None:
-    """Add what is new of a search to the CSV file: kills, and how long resumes took (`place` is then "resume")."""
-    new = not path.exists()
-    with open(path, "a", newline="") as file:
-        writer = csv.DictWriter(file, ["seed", *(field.name for field in FIELDS)], lineterminator="\n")
-        if new:
-            writer.writeheader()
-        for kill in killer.kills[killer.num_written :]:
-            writer.writerow({"seed": killer.seed} | dataclasses.asdict(kill))
-        for seconds in killer.resume_seconds[killer.num_resumes_written :]:
-            writer.writerow({"seed": killer.seed, "place": "resume", "at_seconds": seconds})
-    killer.num_written, killer.num_resumes_written = len(killer.kills), len(killer.resume_seconds)
-
-
-def read_rows(path: Path) -> tuple[list[Kill], list[float], int]:
-    """(kills, seconds from command to first new epoch, number of searches) of a CSV file."""
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    kinds = {field.name: float if "seconds" in field.name else int for field in FIELDS[1:]}
-    kills = [
-        Kill(row["place"], **{name: kind(row[name]) if row[name] else None for name, kind in kinds.items()})
-        for row in rows
-        if row["place"] != "resume"
-    ]
-    resumes = [float(row["at_seconds"]) for row in rows if row["place"] == "resume"]
-    return kills, resumes, len({row["seed"] for row in rows})
-
-
-FIELDS = dataclasses.fields(Kill)
 
 if __name__ == "__main__":
     main()

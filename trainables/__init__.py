@@ -1,4 +1,4 @@
-"""What a trial does: networks.py has the networks by name, trial.py and training.py how one is trained.
+"""Trains one configuration: networks/ has the networks by name, training.py the recipe, job.py and trial.py a trial.
 
 Imports nothing, so that the driver of a search need not wait for torch.
 """

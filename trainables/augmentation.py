@@ -16,7 +16,7 @@ def augment(images: Tensor, config: Mapping[str, Any], generator: torch.Generato
 
     images: float [B, 1, H, W] in [0, 1], on any device; `invert`: ink is 1 on paper 0, else ink 0 on paper 1.
     config: the strengths, 0 (or False) each for none. The kinds and their distributions are those of
-    Keras' ImageDataGenerator, which the study used, all uniform in plus or minus the strength:
+    Keras' ImageDataGenerator, which the paper used, all uniform in plus or minus the strength:
     rotation_degrees, shear_degrees in degrees; width_shift, height_shift in fractions of the side;
     zoom: each axis is scaled by 1 plus or minus zoom; flip: left to right for one drawing in two.
     pen_width (ours) in [0, 1]: how far lines are blended with lines thicker or thinner by a pen's touch.
@@ -29,8 +29,8 @@ def augment(images: Tensor, config: Mapping[str, Any], generator: torch.Generato
     ink = images if invert else 1 - images  # from here on what is not drawn is 0, also outside the paper
     if warps:
         matrices = warp_matrices(draws, config).to(images.device, images.dtype)
-        places = warp_places(matrices, ink.shape[-2], ink.shape[-1])
-        ink = F.grid_sample(ink, places, mode="bilinear", padding_mode="zeros", align_corners=False)
+        grid = sampling_grid(matrices, ink.shape[-2], ink.shape[-1])
+        ink = F.grid_sample(ink, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     if config["pen_width"]:
         ink = change_pen_width(ink, (2 * draws[:, 7] - 1) * config["pen_width"])
     return ink if invert else 1 - ink
@@ -39,7 +39,7 @@ def augment(images: Tensor, config: Mapping[str, Any], generator: torch.Generato
 def warp_matrices(draws: Tensor, config: Mapping[str, Any]) -> Tensor:
     """One affine map per drawing, [B, 2, 3], from numbers uniform in [0, 1), [B, 8].
 
-    It maps a place in the new picture to the place in the old one where its ink comes from, both in
+    It maps a point of the new picture to the point of the old one where its ink comes from, both in
     [-1, 1] from edge to edge. The product of all steps is sampled once, so the drawing is blurred once.
     """
     centred = 2 * draws - 1  # [B, 8] in [-1, 1)
@@ -58,20 +58,20 @@ def warp_matrices(draws: Tensor, config: Mapping[str, Any]) -> Tensor:
     return torch.stack([upper, lower], dim=1)
 
 
-def warp_places(matrices: Tensor, height_px: int, width_px: int) -> Tensor:
-    """Where each new pixel's ink comes from, [B, H, W, 2] as (x, y), for affine maps [B, 2, 3].
+def sampling_grid(matrices: Tensor, height_px: int, width_px: int) -> Tensor:
+    """The point that each new pixel's ink comes from, [B, H, W, 2] as (x, y), for affine maps [B, 2, 3].
 
-    The same as `F.affine_grid(align_corners=False)`, ten times faster on a CPU: a place is a sum of one
+    The same as `F.affine_grid(align_corners=False)`, ten times faster on a CPU: a point is a sum of one
     number per column and one per row.
     """
     x = (2 * torch.arange(width_px, device=matrices.device) + 1) / width_px - 1  # centres of the pixels
     y = (2 * torch.arange(height_px, device=matrices.device) + 1) / height_px - 1
-    places = matrices.new_empty(len(matrices), height_px, width_px, 2)
+    grid = matrices.new_empty(len(matrices), height_px, width_px, 2)
     for axis in (0, 1):
         by_column = matrices[:, axis, 0, None] * x  # [B, W]
         by_row = matrices[:, axis, 1, None] * y + matrices[:, axis, 2, None]  # [B, H]
-        torch.add(by_column[:, None, :], by_row[:, :, None], out=places[..., axis])
-    return places
+        torch.add(by_column[:, None, :], by_row[:, :, None], out=grid[..., axis])
+    return grid
 
 
 def change_pen_width(ink: Tensor, amounts: Tensor) -> Tensor:

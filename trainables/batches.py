@@ -34,14 +34,14 @@ class SplitArrays:
         return len(self.labels) if self.indices is None else len(self.indices)
 
     def take(self, rows: slice) -> "SplitArrays":
-        """The split's drawings at these places, sharing the arrays."""
+        """These drawings of the split, by their positions in it, sharing the arrays."""
         indices = np.arange(len(self)) if self.indices is None else self.indices
         return SplitArrays(self.images, self.labels, indices[rows])
 
 
 @dataclass
 class TrainingSplits:
-    """What a trial may see: never the test split. invert: ink is 255 on paper 0, else 0 on 255.
+    """The drawings that a trial may see: never the test split. invert: ink is 255 on paper 0, else 0 on 255.
 
     fingerprint: names the content of the images; needed where results that depend on it are kept.
     """
@@ -123,7 +123,7 @@ def find_map(images: np.ndarray | Tensor) -> mmap.mmap | None:
 def ask_for_rows(memory_map: mmap.mmap, images: np.ndarray, rows: np.ndarray) -> None:
     """Let the system read rows that are not in memory all at once, where it would wait for the disk page by page.
 
-    That is what a set larger than memory needs in every epoch, any other in its first: see
+    A set larger than memory needs it in every epoch, any other in its first: see
     benchmarks/results/size-cpu.md. A row that is in memory costs about a microsecond.
     """
     num_bytes = images[0].nbytes
@@ -135,7 +135,7 @@ def ask_for_rows(memory_map: mmap.mmap, images: np.ndarray, rows: np.ndarray) ->
 
 
 def resident_limit_bytes(device: torch.device) -> int:
-    """How many bytes of drawings may lie on the device beside the network."""
+    """The most bytes of drawings that may lie on the device beside the network."""
     if device.type == "cuda":
         return int(free_cuda_bytes(device) * RESIDENT_FRACTION)
     return RESIDENT_BYTES

@@ -13,19 +13,21 @@ from typing import Any
 
 import torch
 
+# Tensors, numbers, strings, dicts and lists: what `torch.load(weights_only=True)` reads.
+Payload = dict[str, Any]
+
 KEPT_CHECKPOINTS = 2  # the newest, and one to fall back on
 
 
-class CheckpointNotWritten(OSError):
+class CheckpointNotWrittenError(OSError):
     """The disk is full or cannot be written; the checkpoints before it are whole."""
 
 
-def write_checkpoint(folder: Path, epoch: int, payload: dict[str, Any]) -> Path:
+def write_checkpoint(folder: Path, epoch: int, payload: Payload) -> Path:
     """Write `epoch_0007.pt` and its manifest `epoch_0007.json`; keep the two newest; return the .pt path.
 
-    payload: what `torch.load(weights_only=True)` reads: tensors, numbers, strings, dicts, lists. Each file
-    is written aside, forced to the disk and then renamed, the manifest last: a checkpoint without a
-    manifest was never finished. One process writes into a folder at a time; if two ever do (the first lost
+    Each file is written aside, forced to the disk and then renamed, the manifest last: a checkpoint without
+    a manifest was never finished. One process writes into a folder at a time; if two ever do (the first lost
     its search, and has not noticed yet), each writes files of its own aside.
     """
     file = folder / f"epoch_{epoch:04d}.pt"
@@ -40,7 +42,7 @@ def write_checkpoint(folder: Path, epoch: int, payload: dict[str, Any]) -> Path:
             for part in folder.glob("*.part"):
                 part.unlink()
         reason = error if isinstance(error, OSError) else error.__context__
-        raise CheckpointNotWritten(f"{file} cannot be written: {reason}") from error
+        raise CheckpointNotWrittenError(f"{file} cannot be written: {reason}") from error
     for left in folder.glob("*.part"):  # by a process that was killed while it wrote
         left.unlink(missing_ok=True)
     for old in checkpoint_files(folder)[KEPT_CHECKPOINTS:]:
@@ -49,7 +51,7 @@ def write_checkpoint(folder: Path, epoch: int, payload: dict[str, Any]) -> Path:
     return file
 
 
-def write_whole(file: Path, epoch: int, payload: dict[str, Any]) -> None:
+def write_whole(file: Path, epoch: int, payload: Payload) -> None:
     """Write the .pt file, then its manifest, each aside and renamed when it is on the disk."""
     aside = secrets.token_hex(4)
     part = file.with_suffix(f".pt.{aside}.part")
@@ -68,7 +70,7 @@ def write_whole(file: Path, epoch: int, payload: dict[str, Any]) -> None:
     os.replace(part, manifest_file(file))
 
 
-def read_newest_checkpoint(folder: Path) -> tuple[int, dict[str, Any]] | None:
+def read_newest_checkpoint(folder: Path) -> tuple[int, Payload] | None:
     """(epoch, payload) of the newest checkpoint that is whole, or None.
 
     A damaged one is passed over with a warning, and the one before it is read. Nothing in a file is run.
@@ -81,7 +83,7 @@ def read_newest_checkpoint(folder: Path) -> tuple[int, dict[str, Any]] | None:
     return None
 
 
-def read_checkpoint(file: Path) -> tuple[int, dict[str, Any]]:
+def read_checkpoint(file: Path) -> tuple[int, Payload]:
     """(epoch, payload) of one checkpoint; ValueError if it is not exactly what was written."""
     try:
         manifest = json.loads(manifest_file(file).read_text())

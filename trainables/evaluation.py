@@ -1,23 +1,24 @@
-"""From drawings to probabilities, and from probabilities to the study's metrics."""
+"""From drawings to probabilities, and from probabilities to the paper's metrics."""
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tune_sketch.trainables.batches import BatchSource, SplitArrays, ordered_batches
-from tune_sketch.trainables.networks.architecture import LaterLayers, check_image_px
+from tune_sketch.trainables.networks.architecture import architecture_of, check_image_px
+from tune_sketch.trainables.networks.freezing import TrainableTail
 from tune_sketch.trainables.speed.devices import (
     autocast,
     free_cached_memory,
     is_out_of_memory,
     memory_format,
-    place_model,
+    move_to_device,
 )
 
 # torchvision's ImageNet statistics of red, green and blue, for weights that were trained with them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-# For new weights: paper stays 0 when it is dark, as the study wanted it, and ink becomes 4, because it covers
+# For new weights: paper stays 0 when it is dark, as the paper wanted it, and ink becomes 4, because it covers
 # few pixels. The baseline without batch norm learns clearly worse from ImageNet's shift of the paper (25
 # drawings of 20 Sketchy classes at 48 px, 20 epochs, 2 seeds: top-1 0.25, here 0.43, ink as 1: 0.43 but slower).
 NEW_WEIGHTS_STD = 0.25
@@ -35,9 +36,9 @@ def normalise(images: Tensor, model: nn.Module, pretrained: bool) -> Tensor:
     weights of a network that has ImageNet weights, else divided by a constant. Whether ink is bright or
     dark is kept. Stored activations come from normalised drawings and are given back as they are.
     """
-    if isinstance(model, LaterLayers):
+    if isinstance(model, TrainableTail):
         return images
-    architecture = getattr(model, "architecture", None)
+    architecture = architecture_of(model)
     layout = memory_format(images.device)
     if pretrained and (architecture is None or architecture.imagenet is not None):
         mean = images.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
@@ -86,7 +87,7 @@ def predict_probabilities(
     """
     check_image_px(model, min(images.shape[1:]))
     device = torch.device(device)
-    place_model(model, device)
+    move_to_device(model, device)
     labels = np.zeros(len(images), dtype=np.int64)
     source = BatchSource(SplitArrays(images, labels), device)
     logits = compute_logits(model, source, pretrained=pretrained, batch_size=batch_size)
@@ -94,7 +95,7 @@ def predict_probabilities(
 
 
 def evaluate(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """The study's metrics: top1, top5, loss, and macro precision, recall, f1, all but loss in [0, 1].
+    """The paper's metrics: top1, top5, loss, and macro precision, recall, f1, all but loss in [0, 1].
 
     probabilities: float [N, classes], rows sum to 1; labels: int [N]. loss is the mean cross-entropy in
     nats. With fewer than five classes top5 is 1. The macro means are scikit-learn's (zero_division=0), over

@@ -11,36 +11,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tune_sketch.trainables.augmentation import augment
-from tune_sketch.trainables.batches import BatchSource, SplitArrays, TrainingSplits, shuffled_batches
-from tune_sketch.trainables.evaluation import compute_logits, evaluate, normalise, predict_probabilities, to_unit
-from tune_sketch.trainables.networks.architecture import LaterLayers, check_image_px, set_training_mode
-from tune_sketch.trainables.speed.data_parallel import Share
+from tune_sketch.trainables.batches import BatchSource, TrainingSplits, shuffled_batches
+from tune_sketch.trainables.evaluation import compute_logits, normalise, to_unit
+from tune_sketch.trainables.networks.architecture import check_image_px
+from tune_sketch.trainables.networks.freezing import TrainableTail, set_training_mode
+from tune_sketch.trainables.speed.data_parallel import Rank
 from tune_sketch.trainables.speed.devices import (
     autocast,
     copy_to_cpu,
-    default_device,
     free_cached_memory,
     is_out_of_memory,
-    place_model,
+    move_to_device,
 )
-from tune_sketch.trainables.speed.feature_cache import FrozenViews, open_frozen_prefix
+from tune_sketch.trainables.speed.feature_cache import CachePolicy, open_feature_cache
 
-__all__ = [
-    "Diverged",
-    "OutOfMemory",
-    "SplitArrays",
-    "TrainingSplits",
-    "default_device",
-    "evaluate",
-    "fit",
-    "predict_probabilities",
-]
+Metrics = dict[str, float]  # of one epoch, by name
+State = dict[str, Any]  # after an epoch: tensors and plain values, which `torch.load(weights_only=True)` reads
 
-NUM_STATISTICS_IMAGES = 256  # from which batch norm's statistics are taken anew after every epoch
+NUM_STATISTICS_IMAGES = 256  # from which batch norm's statistics are recomputed after every epoch
 STEPS_BETWEEN_CHECKS = 50  # reading the loss makes a GPU wait, so it is not read at every step
 
 
-class Diverged(Exception):
+class DivergedError(Exception):
     """The loss is not a finite number any more; `epoch` is the epoch in which that was seen."""
 
     def __init__(self, epoch: int) -> None:
@@ -48,7 +40,7 @@ class Diverged(Exception):
         self.epoch = epoch
 
 
-class OutOfMemory(Exception):
+class OutOfMemoryError(Exception):
     """Not even the smallest micro batch fits into the device's memory."""
 
 
@@ -60,10 +52,10 @@ def fit(
     seed: int,
     device: str | torch.device = "cpu",
     pretrained: bool = False,
-    frozen_views: FrozenViews | None = None,
-    state: dict[str, Any] | None = None,
-    share: Share = Share(),  # noqa: B008  (immutable)
-) -> Generator[tuple[dict[str, Any], dict[str, Any]], None, None]:
+    cache_policy: CachePolicy | None = None,
+    state: State | None = None,
+    rank: Rank = Rank(),  # noqa: B008  (immutable)
+) -> Generator[tuple[Metrics, State], None, None]:
     """Train for config["epochs"] epochs; yield (metrics, state) after each, numbered from 1.
 
     All randomness of an epoch comes from (seed, epoch), so with `state`, the state after some epoch,
@@ -80,64 +72,64 @@ def fit(
 
     A batch that does not fit into memory is cut in halves until it does, and their gradients are summed:
     the same gradient, except that batch norm takes its statistics from the part. With several processes,
-    each calling fit alike but for its `share`, a batch is cut between them in the same way.
-    With frozen_views, what frozen layers compute may be kept and used again: see FrozenViews.
-    Raises Diverged, OutOfMemory, and ValueError for values that cannot be.
+    each calling fit alike but for its `rank`, a batch is cut between them in the same way.
+    With a cache_policy, what frozen layers compute may be kept and used again: see CachePolicy.
+    Raises DivergedError, OutOfMemoryError, and ValueError for values that cannot be.
     """
     device = torch.device(device)
-    check_splits(model, splits, share)
-    place_model(model, device)
+    check_splits(model, splits, rank)
+    move_to_device(model, device)
     optimizer = build_optimizer(model, config, device)
-    of_validation = splits.validation.take(share.rows(len(splits.validation)))
+    of_validation = splits.validation.take(rank.rows(len(splits.validation)))
     drawings = BatchSource(splits.train, device), BatchSource(of_validation, device)
     epoch, step = 0, 0
-    micro_batch = math.ceil(min(config["batch_size"], len(splits.train)) / share.num_processes)
+    micro_batch = math.ceil(min(config["batch_size"], len(splits.train)) / rank.num_processes)
     if state is not None:
         epoch, step, micro_batch = state["epoch"], state["step"], min(micro_batch, state["micro_batch"])
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-    if share.num_processes > 1:
-        frozen_views = None  # each process would fill a store of its own, and judge it by its own clock
-    frozen = open_frozen_prefix(model, splits, config, frozen_views, device, pretrained, state)
+    if rank.num_processes > 1:
+        cache_policy = None  # each process would fill a store of its own, and time it by its own clock
+    cache = open_feature_cache(model, splits, config, cache_policy, device, pretrained, state)
 
     while epoch < config["epochs"]:
         epoch += 1
         epoch_start = time.perf_counter()
-        generator = seed_epoch(seed, epoch, share.rank)
+        generator = seed_epoch(seed, epoch, rank.index)
         batches = shuffled_batches(len(splits.train), config["batch_size"], generator)
         sums = torch.zeros(3, device=device)  # loss, top-1 and top-5 hits over all drawings so far
-        activations = None if frozen is None else frozen.open_sources(epoch)
-        network = model if frozen is None or activations is None else frozen.later_layers
+        activations = None if cache is None else cache.open_sources(epoch)
+        network = model if cache is None or activations is None else cache.tail
         train, validation = activations or drawings
         set_training_mode(model)
-        smallest = smallest_part(model)
+        fewest = min_micro_batch(model)
         for images, labels in train.iterate(batches):
             learning_rate = learning_rate_at(config, step)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
             # Of the whole batch in every process, which is cheap, so that all draw the same changes.
-            inputs = vary(images, network, config, generator, splits.invert)
-            rows = share.rows(len(labels), smallest)
+            inputs = augment_batch(images, network, config, generator, splits.invert)
+            rows = rank.rows(len(labels), fewest)
             batch_sums, micro_batch = accumulate_gradients(
                 network, inputs[rows], labels[rows], len(labels), config["label_smoothing"], pretrained, micro_batch
             )
-            share.sum_gradients(model)
+            rank.sum_gradients(model)
             optimizer.step()
             optimizer.zero_grad()
             sums += batch_sums
             step += 1
-            if step % STEPS_BETWEEN_CHECKS == 0 and not math.isfinite(share.sum(sums)[0].item()):
-                raise Diverged(epoch)
-        train_loss, train_top1, train_top5 = (share.sum(sums) / len(splits.train)).tolist()
+            if step % STEPS_BETWEEN_CHECKS == 0 and not math.isfinite(rank.sum(sums)[0].item()):
+                raise DivergedError(epoch)
+        train_loss, train_top1, train_top5 = (rank.sum(sums) / len(splits.train)).tolist()
         train_seconds = time.perf_counter() - epoch_start
-        renew_batch_norm(network, train, config, generator, splits.invert, pretrained, micro_batch)
+        recompute_batch_norm(network, train, config, generator, splits.invert, pretrained, micro_batch)
         val_sums = validate(network, validation, pretrained, 4 * micro_batch)
-        val_loss, val_top1, val_top5 = (share.sum(val_sums) / len(splits.validation)).tolist()
+        val_loss, val_top1, val_top5 = (rank.sum(val_sums) / len(splits.validation)).tolist()
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
-            raise Diverged(epoch)
+            raise DivergedError(epoch)
         epoch_seconds = time.perf_counter() - epoch_start
-        if frozen is not None:
-            frozen.judge(epoch, epoch_seconds)
+        if cache is not None:
+            cache.keep_if_faster(epoch, epoch_seconds)
         metrics = {
             "epoch": epoch,
             "train_loss": train_loss,
@@ -150,23 +142,23 @@ def fit(
             "images_per_second": len(splits.train) / train_seconds,
             "epoch_seconds": epoch_seconds,
             "micro_batch": micro_batch,
-            "frozen_views": 0 if frozen is None or activations is None else frozen.num_views,
+            "frozen_views": 0 if cache is None or activations is None else cache.num_views,
         }
         state = {
             "epoch": epoch,
             "step": step,
             "micro_batch": micro_batch,
-            "frozen": None if frozen is None else frozen.state(),
+            "frozen": None if cache is None else cache.state(),
             "model": copy_to_cpu(model.state_dict()),
             "optimizer": copy_to_cpu(optimizer.state_dict()),
         }
         yield metrics, state
 
 
-def check_splits(model: nn.Module, splits: TrainingSplits, share: Share) -> None:
+def check_splits(model: nn.Module, splits: TrainingSplits, rank: Rank) -> None:
     """ValueError for splits that cannot be trained on."""
     check_image_px(model, min(splits.train.images.shape[1:]))
-    least = share.num_processes
+    least = rank.num_processes
     if len(splits.train) < 2 or len(splits.validation) < least:
         raise ValueError(
             f"training needs at least 2 drawings and validation {least}, "
@@ -183,7 +175,7 @@ def build_optimizer(model: nn.Module, config: Mapping[str, Any], device: torch.d
         case "sgd":
             momentum = config["momentum"]
             return torch.optim.SGD(parameters, rate, momentum, weight_decay=weight_decay, fused=fused)
-        case "rmsprop":  # rho and epsilon are those of Keras, for the study's learning rate belongs to them
+        case "rmsprop":  # rho and epsilon are those of Keras, for the paper's learning rate belongs to them
             return torch.optim.RMSprop(parameters, rate, alpha=0.9, eps=1e-7, weight_decay=weight_decay)
         case "adam":
             return torch.optim.Adam(parameters, rate, weight_decay=weight_decay, fused=fused)
@@ -193,8 +185,9 @@ def build_optimizer(model: nn.Module, config: Mapping[str, Any], device: torch.d
 
 
 def learning_rate_at(config: Mapping[str, Any], step: int) -> float:
-    """The study's schedule, Keras' inverse-time decay; `step` counts optimizer steps from 0."""
-    return config["learning_rate"] / (1 + config["decay"] * step)
+    """The paper's schedule, Keras' inverse-time decay; `step` counts optimizer steps from 0."""
+    rate: float = config["learning_rate"] / (1 + config["decay"] * step)
+    return rate
 
 
 def seed_epoch(seed: int, epoch: int, rank: int = 0) -> torch.Generator:
@@ -209,11 +202,11 @@ def seed_epoch(seed: int, epoch: int, rank: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(int(for_data))
 
 
-def vary(
+def augment_batch(
     images: Tensor, model: nn.Module, config: Mapping[str, Any], generator: torch.Generator, invert: bool
 ) -> Tensor:
-    """A batch as the network is trained on it: float [B, 1, H, W], augmented, or activations as they are stored."""
-    return images if isinstance(model, LaterLayers) else augment(to_unit(images), config, generator, invert)
+    """A batch as the network is trained on it: float [B, 1, H, W], augmented, or stored activations unchanged."""
+    return images if isinstance(model, TrainableTail) else augment(to_unit(images), config, generator, invert)
 
 
 def accumulate_gradients(
@@ -228,28 +221,28 @@ def accumulate_gradients(
     """Add the gradient of a batch's mean loss; ([loss, top-1, top-5] summed over these drawings, micro batch).
 
     inputs: float [B, 1, H, W] in [0, 1]; labels: int64 [B]: the batch of batch_size drawings, or this
-    process's share of it, possibly none. Where memory does not suffice, the micro batch is halved and the
+    process's part of it, possibly none. Where memory does not suffice, the micro batch is halved and the
     batch begun again; the micro batch that worked is returned.
     """
-    smallest = smallest_part(model)
+    fewest = min_micro_batch(model)
     if len(labels) == 0:
         return torch.zeros(3, device=inputs.device), micro_batch
     while True:
         try:
             sums = torch.zeros(3, device=inputs.device)
-            num_parts = max(1, min(math.ceil(len(labels) / micro_batch), len(labels) // smallest))
+            num_parts = max(1, min(math.ceil(len(labels) / micro_batch), len(labels) // fewest))
             for part in torch.arange(len(labels)).tensor_split(num_parts):
                 rows = slice(int(part[0]), int(part[-1]) + 1)
                 loss, hits = forward(model, inputs[rows], labels[rows], label_smoothing, pretrained)
-                (loss * len(part) / batch_size).backward()
+                torch.autograd.backward(loss * len(part) / batch_size)
                 sums += hits
             return sums, micro_batch
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
         # Outside the handler, whose traceback would keep the failed pass's memory.
-        if micro_batch // 2 < smallest:
-            raise OutOfMemory(f"a micro batch of {micro_batch} drawings does not fit into memory")
+        if micro_batch // 2 < fewest:
+            raise OutOfMemoryError(f"a micro batch of {micro_batch} drawings does not fit into memory")
         micro_batch //= 2
         model.zero_grad()
         free_cached_memory(inputs.device)
@@ -281,12 +274,12 @@ def validate(model: nn.Module, source: BatchSource, pretrained: bool, batch_size
     try:
         logits = compute_logits(model, source, pretrained=pretrained, batch_size=min(256, batch_size))
     except torch.OutOfMemoryError as error:
-        raise OutOfMemory("not even one drawing of the validation split fits into memory") from error
+        raise OutOfMemoryError("not even one drawing of the validation split fits into memory") from error
     rows = slice(None) if source.split.indices is None else source.split.indices
     return score(logits, source.labels[rows].to(source.device))
 
 
-def renew_batch_norm(
+def recompute_batch_norm(
     model: nn.Module,
     source: BatchSource,
     config: Mapping[str, Any],
@@ -295,7 +288,7 @@ def renew_batch_norm(
     pretrained: bool,
     batch_size: int,
 ) -> None:
-    """Take the statistics of trained batch norm anew from some augmented drawings and the weights as they are now.
+    """Recompute the statistics of trained batch norm from some augmented drawings and the present weights.
 
     Running averages trail the weights by some ten steps. Where an epoch has few steps, validation would measure that
     lag and not the network (Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm", section 3).
@@ -311,7 +304,7 @@ def renew_batch_norm(
         layer.momentum = None  # the plain mean over what follows
     with torch.no_grad():
         for images, _ in source.iterate(batches[: math.ceil(NUM_STATISTICS_IMAGES / batch_size)]):
-            inputs = vary(images, model, config, generator, invert)
+            inputs = augment_batch(images, model, config, generator, invert)
             with autocast(model, source.device):
                 model(normalise(inputs, model, pretrained))
     for layer, momentum in zip(layers, momenta, strict=True):
@@ -322,6 +315,6 @@ def trained_batch_norm(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm
     return [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
 
 
-def smallest_part(model: nn.Module) -> int:
-    """The fewest drawings that the network can be trained on: batch norm cannot normalise a single one."""
+def min_micro_batch(model: nn.Module) -> int:
+    """The smallest number of drawings to train on at once: batch norm cannot normalise a single one."""
     return 2 if trained_batch_norm(model) else 1

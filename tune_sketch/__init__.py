@@ -1,9 +1,36 @@
 """Finds the best way to train a classifier of free-hand sketches, with evidence that can be published."""
 
+import importlib
+import itertools
 import os
+import sys
+from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from tune_sketch.api import Run, open_run, search
+    from tune_sketch.config.settings import Settings
 
-# Ray reads this once, when it is first imported, so it is set before anything here can import Ray. Without it Ray's
-# ports, which listen on every interface, run any code that a stranger sends them (CVE-2023-48022).
-os.environ["RAY_AUTH_MODE"] = "token"
+if sys.platform == "win32":
+    raise ImportError("tune_sketch runs on Linux and macOS, not on Windows: use the Windows Subsystem for Linux")
+
+__version__ = "0.2.0"
+__all__ = ["Run", "Settings", "__version__", "open_run", "search"]
+
+_HOMES = {"Run": "api", "open_run": "api", "search": "api", "Settings": "config.settings"}
+
+
+def __getattr__(name: str) -> Any:
+    """The Python interface, imported when it is asked for: commands do without."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def _is_command() -> bool:
+    """Whether Python was started as `python -m tune_sketch...`."""
+    return any(flag == "-m" and name.split(".")[0] == __name__ for flag, name in itertools.pairwise(sys.orig_argv))
+
+
+if _is_command() and not os.path.isdir(os.path.join(os.getcwd(), "tune_sketch")):
+    # `python -m` looks for modules in the working folder first: a user's own random.py or utils.py there is not for us.
+    sys.path[:] = [path for path in sys.path if path and os.path.abspath(path) != os.getcwd()]

@@ -1,13 +1,14 @@
 """The nouns of a search: what is proposed, trained, reported, decided and recorded, as frozen dataclasses.
 
-Neither Ray nor torch is imported here: drivers, training processes and readers of a finished run share these types.
+Neither Ray, torch nor Optuna is imported here: drivers, training processes and readers of a finished run share them.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from optuna.distributions import BaseDistribution
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 Value = bool | int | float | str  # of one hyperparameter
 Config = dict[str, Value]
@@ -42,7 +43,7 @@ class Proposal:
 
     config: Config
     params: Config
-    distributions: Mapping[str, BaseDistribution]
+    distributions: "Mapping[str, BaseDistribution]"
     source: Source
 
 
@@ -113,7 +114,7 @@ class Trial:
     seed: int
     source: Source = Source("paper")
     params: Config = field(default_factory=dict)
-    distributions: Mapping[str, BaseDistribution] = field(default_factory=dict)
+    distributions: "Mapping[str, BaseDistribution]" = field(default_factory=dict)
     seed_index: int | None = None  # of a retraining, from 1
     status: Status = "running"
     epochs: tuple[Epoch, ...] = ()

@@ -1,220 +1,209 @@
-"""Tells why a configuration was tried and why it was stopped, reading only: python -m tune_sketch.explain RUN TRIAL."""
+"""Explains why a trial was tried and why it was stopped, reading only: python -m tune_sketch.explain RUN TRIAL."""
 
 import argparse
 import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from tune_sketch.callbacks.progress import PHRASES, duration_text, percent
-from tune_sketch.config.settings import SearchSettings
-from tune_sketch.formatting import tell
-from tune_sketch.schedulers.rungs import cutoff_before, rung_epochs, value_at_rung
-from tune_sketch.storage.journal import Record
+from tune_sketch.events import Epoch, Trial, Value
+from tune_sketch.formatting import PHRASES, duration_text, percent, print_lines, short_text
+from tune_sketch.samplers import SAMPLERS
+from tune_sketch.schedulers.rungs import rung_epochs
+from tune_sketch.storage.facts import read_facts
+from tune_sketch.storage.history import History
+from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.run_directory import RunDirectory
+
+Known = list[tuple[float, Trial]]  # values at a rung that were known when a trial was proposed, best first
 
 
 def explain_lines(run: RunDirectory, number: int, storage: str | None = None) -> list[str]:
-    """Why the trial was suggested, from which values, and what was decided at each rung. ValueError: no such trial."""
-    settings = run.read_settings()
-    journal = run.open_journal(storage, read_only=True)
-    try:
-        trials, retrainings = journal.trials, list(journal.retrainings.values())
-    finally:
-        journal.close()
+    """Why the trial was proposed, from which values, and what was decided at each rung. ValueError: no such trial."""
+    settings, history = read_facts(run).settings, read_history(run, storage)
+    trials = history.trials
     if not 0 <= number < len(trials):
         have = f"trials 0 to {len(trials) - 1}" if trials else "no trial yet"
         raise ValueError(f"{run.path} has {have}, got {number}")
-    record = trials[number]
+    trial = trials[number]
     rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
-    lines = [f"trial {number}  {describe_ending(record)}", ""]
-    lines += why_lines(record, trials, rungs, settings)
-    lines += configuration_lines(record, known_then(record, trials, rung_of(record, trials, rungs)))
-    lines += rung_lines(record, trials, rungs, settings)
-    lines += finalist_lines(record, retrainings)
-    return lines
+    known = {rung: known_then(trial, trials, rung) for rung in rungs}
+    deepest = trial.source.rung or max((rung for rung in rungs if known[rung]), default=rungs[0])
+    return [
+        f"trial {number}  {describe_ending(trial)}",
+        "",
+        *source_lines(trial, trials, known, settings.strategy),
+        *configuration_lines(trial, known.get(deepest) or known_then(trial, trials, deepest)),
+        *rung_lines(trial, rungs, settings.reduction_factor, SAMPLERS[settings.strategy].stops_trials),
+        *finalist_lines(trial, history),
+    ]
 
 
-def describe_ending(record: Record) -> str:
+def describe_ending(trial: Trial) -> str:
     """How the trial ended, or that it has not."""
-    phrase = PHRASES.get(record.status, record.status)
-    text = f"{phrase} after {len(record.epochs)} of {record.config['epochs']} epochs"
-    if record.epochs:
-        seconds = sum(epoch["epoch_seconds"] for epoch in record.epochs)
-        text += f", validation top-1 {percent(record.last_value)}, {duration_text(seconds)} of training"
-    return text + (f" ({record.error})" if record.error else "")
+    text = f"{PHRASES.get(trial.status, trial.status)} after {len(trial.epochs)} of {trial.config['epochs']} epochs"
+    if trial.epochs:
+        seconds = duration_text(trial.train_seconds)
+        text += f", validation top-1 {percent(trial.epochs[-1].val_top1)}, {seconds} of training"
+    return text + (f" ({trial.error})" if trial.error else "")
 
 
-def known_then(record: Record, trials: Sequence[Record], rung: int | None) -> list[tuple[float, Record]]:
-    """(value, trial) that were known at a rung when the trial was suggested, best first."""
-    if rung is None:
-        return []
-    known = []
-    for other in trials:
-        reached = value_at_rung(other, rung)
-        if other is not record and reached is not None and reached[1] <= record.started_at:
-            known.append((reached[0], other))
+def known_then(trial: Trial, trials: Sequence[Trial], rung: int) -> Known:
+    """The values at a rung that were recorded before the trial was proposed, best first."""
+    known = [
+        (epoch.val_top1, other)
+        for other in trials
+        if (epoch := other.epoch_at(rung)) is not None
+        and epoch.recorded_at <= trial.started_at
+        and other.number != trial.number
+    ]
     return sorted(known, key=lambda pair: (-pair[0], pair[1].number))
 
 
-def rung_of(record: Record, trials: Sequence[Record], rungs: Sequence[int]) -> int | None:
-    """The rung to look at: the model's, else the deepest that had a value then."""
-    if record.origin["rung"] is not None:
-        return record.origin["rung"]
-    return next((rung for rung in reversed(rungs) if known_then(record, trials, rung)), None)
-
-
-def why_lines(record: Record, trials: Sequence[Record], rungs: Sequence[int], settings: SearchSettings) -> list[str]:
+def source_lines(trial: Trial, trials: Sequence[Trial], known: dict[int, Known], strategy: str) -> list[str]:
     """Where the configuration came from."""
-    origin, strategy = record.origin, settings.strategy
-    then = {rung: known_then(record, trials, rung) for rung in rungs}
-    counts = ", ".join(f"{len(known)} at epoch {rung}" for rung, known in then.items() if known) or "none"
-    if origin["kind"] == "study":
-        return ["why       the study's own configuration, which every search tries first"]
-    if origin["kind"] == "warm-start":
-        return [f"why       warm start: trial {origin['trial']} of {origin['run']} was among the best there"]
-    if origin["kind"] == "one-factor":
-        return one_factor_lines(record, trials)
-    if origin["kind"] == "random" and strategy == "random":
+    source = trial.source
+    counts = ", ".join(f"{len(values)} at epoch {rung}" for rung, values in known.items() if values) or "none"
+    if source.kind == "paper":
+        return ["why       the paper's own configuration, which is always tried first"]
+    if source.kind == "warm-start":
+        return [f"why       among the best of an earlier search: trial {source.trial} of {source.run} (--warm-start)"]
+    if source.kind == "one-factor":
+        return one_factor_lines(trial, trials)
+    if source.kind == "random" and strategy == "random":
         return ["why       drawn at random: --strategy random looks at no value"]
-    if origin["kind"] == "random":
+    if source.kind == "random":
         return [
-            "why       drawn at random: before a model has enough values all are, and later some, lest it be wrong",
+            "why       drawn at random, like every trial until the strategy has enough values, and some after",
             f"values    known then: {counts}",
         ]
-    if origin["kind"] in ("crossed", "model") and origin["rung"] is not None:
-        known = then.get(origin["rung"]) or known_then(record, trials, origin["rung"])
-        if origin["kind"] == "crossed":
-            parent = trials[origin["parent"]]
-            kept = [name for name, value in record.params.items() if parent.params.get(name) == value]
-            lines = [
-                f"why       trial {parent.number}, the best at epoch {origin['rung']} then, crossed with a random one",
-                f"kept      {', '.join(kept) or 'nothing'}",
-            ]
-        else:
-            lines = [
-                f"why       a model (TPE) of the values at epoch {origin['rung']}: a configuration more likely among",
-                "          the good ones there than among the others",
-            ]
-        lines.append(
-            f"values    {len(known)} known at that epoch then, {percent(known[-1][0])} to {percent(known[0][0])}"
-            if known
-            else "values    (not in the journal any more)"
-        )
-        if known:
-            lines.append("best      " + ", ".join(f"trial {r.number} {percent(v)}" for v, r in known[:5]))
-        return lines
-    if origin["kind"] == "model":
+    if source.rung is None:
         return [
-            "why       a model (TPE) of each trial's last value, whatever its epoch (--strategy tpe)",
-            f"values    {origin.get('num_values', 'unknown')} trials had ended then",
+            "why       TPE of each trial's last value, whatever its epoch (--strategy tpe)",
+            f"values    {source.num_values} trials had ended then",
         ]
-    more = ", ".join(f"{name} {value}" for name, value in origin.items() if name not in ("kind", "rung") and value)
-    return [f"why       {origin['kind']}" + (f" ({more})" if more else "")]
-
-
-def one_factor_lines(record: Record, trials: Sequence[Record]) -> list[str]:
-    """The step of the study's procedure, and the trials that it compares."""
-    origin = record.origin
-    step, num_epochs = origin["step"], origin["num_epochs"]
-    pass_text = f", pass {origin['pass']}" if origin["pass"] > 1 else ""
-    if step == "epochs":
-        what = "the best values of all factors so far, to see how many epochs they need"
+    if source.parent is not None:
+        parent = trials[source.parent]
+        kept = [name for name, value in trial.params.items() if parent.params.get(name) == value]
+        lines = [
+            f"why       a mutation of trial {parent.number}, the best at epoch {source.rung} then",
+            f"kept      {', '.join(kept) or 'nothing'}",
+        ]
     else:
-        what = f"one factor at a time, now {step}: all else stays at the best value so far"
-    lines = [f"why       {what} (step {step}{pass_text})"]
-
-    def is_beside(other: Record) -> bool:
-        same = all(other.origin.get(name) == origin[name] for name in ("kind", "pass", "step", "num_epochs"))
-        return same or other.number in origin["beside"]
-
-    by_loss = origin["by"] == "val_loss"
-    judged = "validation loss" if by_loss else "validation top-1"
-    lines.append(f"compared  by {judged} after epoch {num_epochs}:")
-    rows = []
-    for other in trials:
-        if not is_beside(other):
-            continue
-        value = other.config.get("decay" if step == "decay_kind" else step, "")
-        if len(other.epochs) >= num_epochs:
-            epoch = other.epochs[num_epochs - 1]
-            score = epoch["val_loss"] if by_loss else -epoch["val_top1"]
-            shown = f"{epoch['val_loss']:.4f}" if by_loss else percent(epoch["val_top1"])
-        else:
-            score, shown = math.inf, PHRASES.get(other.status, other.status)
-        rows.append((score, other.number, f"{short(value):<12} {shown:>10}"))
-    for score, number, text in sorted(rows):
-        mark = "  <- this one" if number == record.number else ""
-        best = "  best" if score == min(row[0] for row in rows) and score < math.inf else ""
-        lines.append(f"          trial {number:<4} {text}{best}{mark}")
+        lines = [f"why       Optuna's TPE, from the values at epoch {source.rung}"]
+    values = known.get(source.rung) or known_then(trial, trials, source.rung)
+    if values:
+        lines.append(
+            f"values    {len(values)} known at that epoch then, {percent(values[-1][0])} to {percent(values[0][0])}"
+        )
+        lines.append("best      " + ", ".join(f"trial {t.number} {percent(v)}" for v, t in values[:5]))
     return lines
 
 
-def configuration_lines(record: Record, known: Sequence[tuple[float, Record]]) -> list[str]:
+def one_factor_lines(trial: Trial, trials: Sequence[Trial]) -> list[str]:
+    """The step of the paper's procedure, and the trials that it compares."""
+    source = trial.source
+    assert source.number_of_pass is not None
+    pass_text = f", pass {source.number_of_pass}" if source.number_of_pass > 1 else ""
+    if source.step == "epochs":
+        what = "the best values of all factors so far, to see how many epochs they need"
+    else:
+        what = f"one factor at a time, now {source.step}: all else stays at the best value so far"
+    by_loss = source.compared_by == "val_loss"
+    judged = "validation loss" if by_loss else "validation top-1"
+    lines = [
+        f"why       {what} (step {source.step}{pass_text})",
+        f"compared  by {judged} after epoch {source.num_epochs}:",
+    ]
+    rows = []
+    for other in trials:
+        if not is_compared(trial, other):
+            continue
+        value = other.config.get("decay" if source.step == "decay_kind" else str(source.step), "")
+        epoch = epoch_number(other, source.num_epochs)
+        if epoch is not None:
+            score = epoch.val_loss if by_loss else -epoch.val_top1
+            shown = f"{epoch.val_loss:.4f}" if by_loss else percent(epoch.val_top1)
+        else:
+            score, shown = math.inf, PHRASES.get(other.status, other.status)
+        rows.append((score, other.number, f"{short_text(value):<12} {shown:>10}"))
+    best = min(row[0] for row in rows)
+    for score, number, text in sorted(rows):
+        mark = "  <- this one" if number == trial.number else ""
+        lines.append(f"          trial {number:<4} {text}{'  best' if score == best < math.inf else ''}{mark}")
+    return lines
+
+
+def is_compared(trial: Trial, other: Trial) -> bool:
+    """Whether a trial belongs to the same step of one factor at a time."""
+    ours, theirs = trial.source, other.source
+    names = ("kind", "number_of_pass", "step", "num_epochs")
+    is_same_step = all(getattr(ours, name) == getattr(theirs, name) for name in names)
+    return is_same_step or other.number in (ours.compared_with or ())
+
+
+def epoch_number(trial: Trial, number: int | None) -> Epoch | None:
+    """An epoch by its number, if the trial got there."""
+    return trial.epochs[number - 1] if number is not None and len(trial.epochs) >= number else None
+
+
+def configuration_lines(trial: Trial, known: Known) -> list[str]:
     """Each value beside those of the best trials that were known then."""
     best = [other for _, other in known[: max(3, math.ceil(0.1 * len(known)))]]
     header = f"{'configuration':<20}{'this trial':>14}"
     if best:
         header += f"   of the best {len(best)} then: trials " + ", ".join(str(other.number) for other in best[:8])
     lines = ["", header]
-    for name, value in record.config.items():
-        line = f"  {name:<18}{short(value):>14}"
+    for name, value in trial.config.items():
         values = [other.config[name] for other in best if name in other.config]
-        lines.append(line + (f"   {range_text(values)}" if values else ""))
+        lines.append(f"  {name:<18}{short_text(value):>14}" + (f"   {range_text(values)}" if values else ""))
     return lines
 
 
-def range_text(values: Sequence[Any]) -> str:
+def range_text(values: Sequence[Value]) -> str:
     """The values of several trials in short."""
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        low, high = min(values), max(values)
-        return short(low) if low == high else f"{short(low)} to {short(high)}"
-    return ", ".join(dict.fromkeys(short(value) for value in sorted(values, key=str)))
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) == len(values):
+        low, high = min(numbers), max(numbers)
+        return short_text(low) if low == high else f"{short_text(low)} to {short_text(high)}"
+    return ", ".join(dict.fromkeys(short_text(value) for value in sorted(values, key=str)))
 
 
-def rung_lines(record: Record, trials: Sequence[Record], rungs: Sequence[int], settings: SearchSettings) -> list[str]:
-    """At each rung that the trial reached: its value, the values before it, the cutoff, the decision."""
-    if settings.strategy == "one-factor":
-        return ["", "rungs     none: --strategy one-factor stops no trial"]
+def rung_lines(trial: Trial, rungs: Sequence[int], reduction_factor: int, stops_trials: bool) -> list[str]:
+    """At each rung that the trial reached: its value, the cutoff, and the decision, as recorded then."""
+    if not stops_trials:
+        return ["", "rungs     none: this strategy stops no trial"]
     lines = [
         "",
-        f"rungs     a trial goes on when it is among the best 1 in {settings.reduction_factor} of those before it",
+        f"rungs     a trial goes on when it is among the best 1 in {reduction_factor} of those before it",
     ]
     for rung in rungs[:-1]:
-        if len(record.epochs) < rung:
+        epoch = epoch_number(trial, rung)
+        if epoch is None:
             continue
-        value = record.epochs[rung - 1]["val_top1"]
-        cutoff, before = cutoff_before(trials, record, rung, settings.reduction_factor)
-        better = sum(other > value for other in before.values())
-        if cutoff is None:
-            lines.append(f"epoch {rung:>3}  {percent(value)}, the first to get there: went on")
-            continue
-        stopped = record.status == "stopped" and len(record.epochs) == rung
-        lines.append(
-            f"epoch {rung:>3}  {percent(value)} {'under' if value < cutoff else 'reached'} the cutoff of "
-            f"{percent(cutoff)}: {'stopped' if stopped else 'went on'}. {better} of {len(before)} before it were better"
-        )
-        if stopped:
-            ranked = sorted(before.items(), key=lambda pair: -pair[1])[:5]
-            lines.append("           best there: " + ", ".join(f"trial {n} {percent(v)}" for n, v in ranked))
+        decision, value = epoch.decision, percent(epoch.val_top1)
+        if decision is None:
+            lines.append(f"epoch {rung:>3}  {value}; version 0.1 did not record what was decided")
+        elif decision.cutoff is None:
+            lines.append(f"epoch {rung:>3}  {value}, the first to get there: went on")
+        else:
+            is_stopped = decision.verdict == "stop"
+            lines.append(
+                f"epoch {rung:>3}  {value} {'under' if is_stopped else 'reached'} the cutoff of "
+                f"{percent(decision.cutoff)}: {'stopped' if is_stopped else 'went on'}. "
+                f"{decision.num_better} of {decision.num_compared} before it were better"
+            )
     if len(lines) == 2:
-        lines.append("          it has not reached one" if record.is_unfinished else "          it reached none")
+        lines.append("          it has not reached one" if trial.is_unfinished else "          it reached none")
     return lines
 
 
-def finalist_lines(record: Record, retrainings: Sequence[Record]) -> list[str]:
+def finalist_lines(trial: Trial, history: History) -> list[str]:
     """What fresh seeds gave, where it was a finalist."""
-    own = [r for r in retrainings if r.number == record.number and r.status == "completed"]
+    own = [t for _, t in sorted(history.retrainings.items()) if t.number == trial.number and t.status == "completed"]
     if not own:
         return []
-    values = ", ".join(percent(r.last_value) for r in sorted(own, key=lambda r: r.key))
-    return ["", f"finalist  validation top-1 on fresh seeds: {values}"]
-
-
-def short(value: object) -> str:
-    """A value on the screen."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return ["", f"finalist  validation top-1 on fresh seeds: {', '.join(percent(t.epochs[-1].val_top1) for t in own)}"]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -222,9 +211,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tune_sketch.explain", description=__doc__, allow_abbrev=False)
     parser.add_argument("run", type=Path, help="a run directory")
     parser.add_argument("trial", type=int, help="the trial's number")
-    parser.add_argument("--storage", metavar="URL", help="the study's database, if it needs a password")
+    parser.add_argument("--storage", metavar="URL", help="the database of the record, if it needs a password")
     arguments = parser.parse_args(argv)
-    return tell(lambda: explain_lines(RunDirectory(arguments.run), arguments.trial, arguments.storage))
+    return print_lines(lambda: explain_lines(RunDirectory(arguments.run), arguments.trial, arguments.storage))
 
 
 if __name__ == "__main__":

@@ -1,154 +1,154 @@
-"""Tells how a run stands, running or not, reading only: python -m tune_sketch.status RUN."""
+"""Says how a run stands, running or not, reading only: python -m tune_sketch.status RUN."""
 
 import argparse
 import collections
 import sys
 import textwrap
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tune_sketch.callbacks.budget import forecast
-from tune_sketch.callbacks.progress import duration_text, name_of, percent
-from tune_sketch.config.plan import budget_texts
-from tune_sketch.config.settings import STRATEGIES
-from tune_sketch.formatting import tell
-from tune_sketch.schedulers.rungs import expected_epochs, rank_trials, rung_epochs, value_at_rung
-from tune_sketch.storage.journal import Record
-from tune_sketch.storage.run_directory import RunDirectory, read_csv, read_owner
+from tune_sketch.config.plan import budget_texts, expected_epochs
+from tune_sketch.config.settings import Settings
+from tune_sketch.events import Trial
+from tune_sketch.formatting import count_text, duration_text, name_of, percent, print_lines, short_text
+from tune_sketch.retraining.finalists import find_finalists
+from tune_sketch.samplers import SAMPLERS
+from tune_sketch.schedulers.rungs import rank_trials, rung_epochs
+from tune_sketch.storage.facts import Facts, read_facts
+from tune_sketch.storage.history import History
+from tune_sketch.storage.lock import read_owner
+from tune_sketch.storage.reading import read_history
+from tune_sketch.storage.run_directory import RunDirectory
 
 
 def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
     """Trials by state, best so far, rungs, cost, time left, and what a resume would do."""
-    search, settings = run.read_search(), run.read_settings()
-    journal = run.open_journal(storage, read_only=True)
-    try:
-        trials, retrainings = journal.trials, list(journal.retrainings.values())
-    finally:
-        journal.close()
-    owner = read_owner(run)
+    facts, history, owner = read_facts(run), read_history(run, storage), read_owner(run)
+    settings, trials, retrainings = facts.settings, history.trials, list(history.retrainings.values())
+    sampler = SAMPLERS[settings.strategy]
     rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
-    unfinished = [record for record in trials if record.is_unfinished]
     lines = [f"run directory  {run.path}", f"model, data    {settings.model}, {settings.data}"]
     if owner is None:
         lines.append("owner          nobody is at work on it")
     else:
-        since = duration_text(time.time() - owner["since"])
-        lines.append(f"owner          process {owner['process']} on {owner['host']}, for {since}")
-    lines.append(f"strategy       {settings.strategy}: {STRATEGIES[settings.strategy]}")
-    most = f"{'at most ' if settings.strategy == 'one-factor' else ''}{settings.num_samples}"
-    lines.append(f"trials         {len(trials)} of {most}: {count_states(trials, owner is not None)}")
-    ranked = rank_trials(trials)
-    if ranked:
-        best = ranked[0]
-        config = ", ".join(f"{name} {short(value)}" for name, value in sorted(best.params.items()))
-        top1, epochs = percent(best.best_epoch["val_top1"]), count(best.best_epoch["epoch"], "epoch")
-        lines.append(f"best so far    {name_of(best)}: validation top-1 {top1} after {epochs}")
-        lines += textwrap.wrap(config, 100, initial_indent=" " * 15, subsequent_indent=" " * 15)
-    for rung in rungs:
-        values = [value for record in trials if (value := value_at_rung(record, rung)) is not None]
-        best_text = f", best top-1 {percent(max(value[0] for value in values))}" if values else ""
-        stopped = sum(record.status == "stopped" and len(record.epochs) == rung for record in trials)
         lines.append(
-            f"rung {rung:>4}      {count(len(values), 'trial')} came so far{best_text}; {stopped} stopped here"
+            f"owner          process {owner.process} on {owner.host}, for {duration_text(time.time() - owner.since)}"
+        )
+    lines.append(f"strategy       {settings.strategy}: {sampler.summary}")
+    most = f"{'at most ' * bool(sampler.most_trials)}{settings.num_samples}"
+    lines.append(f"trials         {len(trials)} of {most}: {count_states(trials, owner is not None)}")
+    lines += best_lines(trials)
+    for rung in rungs:
+        values = [epoch.val_top1 for trial in trials if (epoch := trial.epoch_at(rung)) is not None]
+        best_text = f", best top-1 {percent(max(values))}" if values else ""
+        stopped = sum(trial.status == "stopped" and len(trial.epochs) == rung for trial in trials)
+        lines.append(
+            f"rung {rung:>4}      {count_text(len(values), 'trial')} came so far{best_text}; {stopped} stopped here"
         )
     lines += cost_lines(trials, retrainings)
     lines += budget_lines(trials, rungs, settings)
     if retrainings:
         lines.append(f"retrainings    {len(retrainings)}: {count_states(retrainings, owner is not None)}")
-    lines.append(f"test split     {describe_test(run, retrainings)}")
+    lines.append(f"test split     {describe_test(history)}")
     if owner is not None:
-        lines.append(f"time left      {time_left_text(trials, settings, search)}")
-    lines.append(f"a resume would {describe_resume(run, trials, retrainings, unfinished, settings)}")
+        lines.append(f"time left      {time_left_text(trials, facts)}")
+    lines.append(f"a resume would {describe_resume(run, history, settings)}")
     return lines
 
 
-def count_states(records: list[Record], owned: bool) -> str:
+def best_lines(trials: Sequence[Trial]) -> list[str]:
+    """The best trial so far with its sampled values."""
+    for best in rank_trials(trials)[:1]:
+        epoch = best.best_epoch
+        assert epoch is not None
+        config = ", ".join(f"{name} {short_text(value)}" for name, value in sorted(best.params.items()))
+        top1, epochs = percent(epoch.val_top1), count_text(epoch.number, "epoch")
+        return [
+            f"best so far    {name_of(best)}: validation top-1 {top1} after {epochs}",
+            *textwrap.wrap(config, 100, initial_indent=" " * 15, subsequent_indent=" " * 15),
+        ]
+    return []
+
+
+def count_states(trials: Sequence[Trial], owned: bool) -> str:
     """States in words with their numbers. What runs without an owner was interrupted."""
     names = {"running": "running" if owned else "interrupted", "out_of_memory": "out of memory"}
-    counts = collections.Counter(names.get(record.status, record.status) for record in records)
+    counts = collections.Counter(names.get(trial.status, trial.status) for trial in trials)
     return ", ".join(f"{number} {name}" for name, number in counts.most_common()) or "none"
 
 
-def count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
-
-
-def describe_test(run: RunDirectory, retrainings: list[Record]) -> str:
+def describe_test(history: History) -> str:
     """Whether the test split has been read, and what the chosen configuration got there."""
-    if not any(record.test for record in retrainings):
-        return "not read yet"
-    rows = read_csv(run.confirm_csv) if run.confirm_csv.is_file() else []
-    chosen = [row for row in rows if row["is_chosen"] == "True" and row["test_top1"]]
-    mean = next((float(row["test_top1"]) for row in chosen if row["row"] == "mean"), None)
-    if mean is None:
-        return "read"
-    seeds = [row for row in chosen if row["row"] == "seed"]
+    chosen = next((f for f in find_finalists(history) if f.is_chosen and f.values("test_top1")), None)
+    if chosen is None:
+        return "read" if any(trial.test for trial in history.retrainings.values()) else "not read yet"
+    num_test = next(trial.test.num_images for trial in chosen.retrainings if trial.test is not None)
     return (
-        f"read: trial {seeds[0]['trial']}, chosen on validation, recognises {percent(mean)} of {seeds[0]['num_test']} "
-        f"drawings (mean over {count(len(seeds), 'seed')})"
+        f"read: trial {chosen.number}, chosen on validation, recognises {percent(chosen.mean('test_top1'))} of "
+        f"{num_test} drawings (mean over {count_text(len(chosen.values('test_top1')), 'seed')})"
     )
 
 
-def short(value: object) -> str:
-    """A configuration's value on the screen."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def cost_lines(trials: list[Record], retrainings: list[Record]) -> list[str]:
+def cost_lines(trials: Sequence[Trial], retrainings: Sequence[Trial]) -> list[str]:
     """What was spent on training, in worker hours."""
     lines = []
-    for what, records in (("search cost", trials), ("confirm cost", retrainings)):
-        seconds = sum(epoch["epoch_seconds"] for record in records for epoch in record.epochs)
-        num_epochs = sum(len(record.epochs) for record in records)
+    for what, some in (("search cost", trials), ("retrain cost", retrainings)):
+        seconds, num_epochs = sum(trial.train_seconds for trial in some), sum(len(trial.epochs) for trial in some)
         if num_epochs:
             lines.append(f"{what:<14} {duration_text(seconds)} of worker time, {num_epochs} epochs")
     return lines
 
 
-def budget_lines(trials: list[Record], rungs: list[int], settings) -> list[str]:
+def budget_lines(trials: Sequence[Trial], rungs: Sequence[int], settings: Settings) -> list[str]:
     """What the search may spend, and what more of it can be expected to bring."""
     lines = [f"budget         ends after {text}" for text in budget_texts(settings)]
-    expected = forecast(trials, rungs) if settings.strategy != "one-factor" else None
+    expected = forecast(trials, rungs) if SAMPLERS[settings.strategy].stops_trials else None
     if expected is not None:
         lines.append(f"more search    {expected.text()}")
     return lines
 
 
-def time_left_text(trials: list[Record], settings, search) -> str:
-    """Expected epochs still to search, at the pace of this sitting."""
-    started = search["sittings"][-1]["started_at"] if search["sittings"] else time.time()
-    done = sum(epoch["recorded_at"] >= started for record in trials for epoch in record.epochs)
+def time_left_text(trials: Sequence[Trial], facts: Facts) -> str:
+    """Expected epochs still to search, at the pace of this session."""
+    started = facts.sessions[-1].started_at if facts.sessions else time.time()
+    done = sum(epoch.recorded_at >= started for trial in trials for epoch in trial.epochs)
     if not done:
         return "not known before the first epoch"
-    expected = expected_epochs(settings)
-    left = max(0, settings.num_samples - len(trials)) * expected
-    left += sum(max(1.0, expected - len(record.epochs)) for record in trials if record.is_unfinished)
+    expected = expected_epochs(facts.settings)
+    left = max(0, facts.settings.num_samples - len(trials)) * expected
+    left += sum(max(1.0, expected - len(trial.epochs)) for trial in trials if trial.is_unfinished)
     return f"about {duration_text(left * (time.time() - started) / done)} for the search, then the retrainings"
 
 
-def describe_resume(run, trials, retrainings, unfinished, settings) -> str:
+def describe_resume(run: RunDirectory, history: History, settings: Settings) -> str:
     """What `--resume` would do now."""
+    if not run.journal_log.is_file() and run.study_db.is_file():
+        return "be refused: version 0.1 made this run, which can be read only"
+    trials, retrainings, sampler = history.trials, history.retrainings.values(), SAMPLERS[settings.strategy]
+    unfinished = [trial for trial in trials if trial.is_unfinished]
     steps = []
     if unfinished:
         steps.append(
             f"continue {len(unfinished)} trials ("
-            + ", ".join(f"{record.number} after epoch {len(record.epochs)}" for record in unfinished[:8])
+            + ", ".join(f"{trial.number} after epoch {len(trial.epochs)}" for trial in unfinished[:8])
             + (", ..." if len(unfinished) > 8 else "")
             + ")"
         )
-    if settings.strategy == "one-factor" and not retrainings:
+    if sampler.most_trials and not retrainings:
         steps.append("go on with the steps that are left")
-    elif settings.strategy != "one-factor" and settings.num_samples > len(trials):
+    elif not sampler.most_trials and settings.num_samples > len(trials):
         steps.append(f"start {settings.num_samples - len(trials)} new trials")
-    left = [record for record in retrainings if record.is_unfinished]
+    left = [trial for trial in retrainings if trial.is_unfinished]
     if left:
         steps.append(f"continue {len(left)} retrainings")
     if steps or not retrainings:
         steps.append("retrain the finalists and read the test split")
-    elif any(record.test is None for record in retrainings if record.status == "completed"):
+    elif any(trial.test is None for trial in retrainings if trial.status == "completed"):
         steps.append("read the test split")
     if not steps:
-        more = "--passes N" if settings.strategy == "one-factor" else "--num-samples N"
+        more = "--passes N" if sampler.most_trials else "--num-samples N"
         return f"find nothing to do; extend it: python -m tune_sketch.search --resume {run.path} {more}"
     return ", then ".join(steps)
 
@@ -157,9 +157,9 @@ def main(argv: list[str] | None = None) -> int:
     """The command. Exit code 2 for what is not a run directory."""
     parser = argparse.ArgumentParser(prog="python -m tune_sketch.status", description=__doc__, allow_abbrev=False)
     parser.add_argument("run", type=Path, help="a run directory")
-    parser.add_argument("--storage", metavar="URL", help="the study's database, if it needs a password")
+    parser.add_argument("--storage", metavar="URL", help="the database of the record, if it needs a password")
     arguments = parser.parse_args(argv)
-    return tell(lambda: status_lines(RunDirectory(arguments.run), arguments.storage))
+    return print_lines(lambda: status_lines(RunDirectory(arguments.run), arguments.storage))
 
 
 if __name__ == "__main__":

@@ -1,43 +1,44 @@
 """Which hyperparameters mattered: shares of variance, computed only from values at equal epochs."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import optuna
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import create_trial
 
+from tune_sketch.analysis.figures.base import Figure
 from tune_sketch.analysis.figures.style import COLORS, new_figure
-from tune_sketch.analysis.run_data import RunData, is_logarithmic, is_numeric
-from tune_sketch.schedulers.rungs import value_at_rung
+from tune_sketch.analysis.rows import Rows
+from tune_sketch.analysis.run_data import RunData
+from tune_sketch.analysis.scales import is_logarithmic, is_numeric
+from tune_sketch.events import Value
 
-Rows = list[dict[str, Any]]
-FEWEST_TRIALS = 8  # with fewer the forest has nothing to learn from
+MIN_TRIALS = 8  # with fewer the forest has nothing to learn from
 NUM_SHUFFLES = 9
-MOST_SHUFFLED = 64  # trials with which chance is measured at most: more would take long
+MAX_SHUFFLED = 64  # trials with which chance is measured at most: more would take long
 
 
 def tabulate_importance(run: RunData) -> Rows:
     """Share of the variance of validation top-1 at one rung that each varied value explains (fANOVA).
 
     Hutter et al. 2014, by Optuna. Computed at the first rung, which all trials reach, and at the deepest rung that
-    enough trials reach: only values of equal epochs go in. A value that some trials have not (momentum) is left out.
+    enough trials reach: only values of equal epochs go in. A value that some trials lack (momentum) is left out.
     chance: the largest share that the name got when the values were dealt out to (at most 64 of) the trials anew, nine
     times: where nothing matters, a share is above it once in ten.
     """
     rng = np.random.default_rng(0)
-    rows = []
+    rows: Rows = []
     for rung in dict.fromkeys([run.rungs[0], *deepest_common_rung(run)]):
-        there = [(r, value[0]) for r in run.trials if (value := value_at_rung(r, rung)) is not None]
-        if len(there) < FEWEST_TRIALS or len({value for _, value in there}) < 2:
+        there = [(r, epoch.val_top1) for r in run.trials if (epoch := r.epoch_at(rung)) is not None]
+        if len(there) < MIN_TRIALS or len({value for _, value in there}) < 2:
             continue
         configurations, values = [r.config for r, _ in there], [value for _, value in there]
         shares = measure_importance(configurations, values, run.varied)
         dealt = []
         for _ in range(NUM_SHUFFLES):
-            some = rng.permutation(len(there))[:MOST_SHUFFLED]
+            some = rng.permutation(len(there))[:MAX_SHUFFLED]
             others = rng.permutation(values)[: len(some)]
             dealt.append(measure_importance([configurations[i] for i in some], list(others), run.varied))
         rows += [
@@ -50,19 +51,19 @@ def tabulate_importance(run: RunData) -> Rows:
 
 def deepest_common_rung(run: RunData) -> list[int]:
     """The deepest rung that enough trials reached, or none."""
-    reached = [r for r in run.rungs if sum(value_at_rung(t, r) is not None for t in run.trials) >= FEWEST_TRIALS]
+    reached = [r for r in run.rungs if sum(t.epoch_at(r) is not None for t in run.trials) >= MIN_TRIALS]
     return reached[-1:]
 
 
 def measure_importance(
-    configurations: Sequence[dict[str, Any]], values: Sequence[float], names: Sequence[str]
+    configurations: Sequence[Mapping[str, Value]], values: Sequence[float], names: Sequence[str]
 ) -> dict[str, float]:
     """Importance of each name by Optuna's fANOVA over configurations with these values."""
     distributions: dict[str, BaseDistribution] = {}
-    columns: dict[str, list[Any]] = {}
+    columns: dict[str, list[Value]] = {}
     for name in names:
-        own = [configuration.get(name) for configuration in configurations]
-        if None not in own and len(set(map(str, own))) > 1:
+        own = [configuration[name] for configuration in configurations if name in configuration]
+        if len(own) == len(configurations) and len(set(map(str, own))) > 1:
             distributions[name], columns[name] = find_distribution(own)
     if not distributions:
         return {}
@@ -75,21 +76,21 @@ def measure_importance(
     return optuna.importance.get_param_importances(study, evaluator=evaluator)
 
 
-def find_distribution(values: Sequence[Any]) -> tuple[BaseDistribution, list[Any]]:
+def find_distribution(values: Sequence[Value]) -> tuple[BaseDistribution, list[Value]]:
     """A distribution that the values can come from, and the values as it wants them.
 
     A number on a logarithmic scale that may also be 0 (decay) counts as off or on.
     """
+    words: list[Value] = [str(v) for v in values]
     if is_numeric(values):
-        logarithmic = is_logarithmic(values)
-        if not (logarithmic and min(values) <= 0):
-            return FloatDistribution(min(values), max(values), log=logarithmic), [float(v) for v in values]
-        values = ["off" if v == 0 else "on" for v in values]
-    words = [str(v) for v in values]
-    return CategoricalDistribution(sorted(set(words))), words
+        numbers, logarithmic = [float(v) for v in values], is_logarithmic(values)
+        if not (logarithmic and min(numbers) <= 0):
+            return FloatDistribution(min(numbers), max(numbers), log=logarithmic), [*numbers]
+        words = ["off" if v == 0 else "on" for v in numbers]
+    return CategoricalDistribution(sorted(set(map(str, words)))), words
 
 
-def plot_importance(rows: Rows, run: RunData) -> Figure:
+def plot_importance(rows: Rows, run: RunData) -> Drawing:
     """Bars per name, one colour per rung."""
     rungs = sorted({row["rung"] for row in rows})
     first = {row["name"]: row["importance"] for row in rows if row["rung"] == rungs[0]}
@@ -110,3 +111,14 @@ def plot_importance(rows: Rows, run: RunData) -> Figure:
     axis.set_xlabel("share of the variance of validation top-1 (%)")
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.1)
     return figure
+
+
+IMPORTANCE = Figure(
+    "importance",
+    "search",
+    "Which hyperparameters mattered",
+    "Share of the variance explained (fANOVA), computed only from values at equal epochs. A bar that does not pass "
+    "its black mark may be chance; deeper rungs hold survivors only.",
+    tabulate_importance,
+    plot_importance,
+)

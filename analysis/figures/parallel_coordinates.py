@@ -1,26 +1,68 @@
-"""Parallel coordinates that answer: an SVG of our own, a twentieth of a plotting library's size."""
+"""Parallel coordinates: every trial as a line, as a PNG and as an interactive SVG of our own, which is small."""
 
-from typing import Any
-
+import numpy as np
 from markupsafe import Markup, escape
+from matplotlib import colormaps
+from matplotlib.figure import Figure as Drawing
 
-from tune_sketch.analysis.figures.search import axis_scale
-from tune_sketch.analysis.run_data import RunData, percent_text, short_text
+from tune_sketch.analysis.figures.base import Figure
+from tune_sketch.analysis.figures.slices import tabulate_configurations
+from tune_sketch.analysis.figures.style import new_figure
+from tune_sketch.analysis.rows import Rows
+from tune_sketch.analysis.run_data import RunData
+from tune_sketch.analysis.scales import axis_scale
+from tune_sketch.analysis.text import percent_text
+from tune_sketch.formatting import short_text
 
-Rows = list[dict[str, Any]]
-PAGE_PX, LEAST_GAP_PX, MOST_GAP_PX = 960, 62, 110  # axes are as far apart as lets all stand on a page
+LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}  # text stays readable over lines
+PAGE_PX, MIN_GAP_PX, MAX_GAP_PX = 960, 62, 110  # axes are as far apart as lets all stand on a page
 HEIGHT_PX, TOP_PX = 340, 44
 
 
-def draw_parallel(rows: Rows, run: RunData) -> Markup:
-    """An SVG with one line per trial: pointing at one names it, dragging on an axis keeps what crosses there.
+def plot_parallel(rows: Rows, run: RunData) -> Drawing:
+    """One line per trial through its values; dark is good."""
+    names = [*run.varied, "val_top1"]
+    figure, (axis,) = new_figure(4.6, width_inches=max(7.0, 0.66 * len(names)))
+    columns, values = [], np.array([row["val_top1"] for row in rows])
+    for place, name in enumerate(names):
+        positions, ticks = axis_scale([row[name] for row in rows])
+        columns.append(positions)
+        axis.plot([place, place], [-0.12, 1], color="#888888", linewidth=0.8, zorder=4)
+        for at, text in ticks:
+            text = f"{100 * float(text):.3g} %" if name == "val_top1" else text
+            axis.annotate(
+                text,
+                (place, at),
+                (3, 1),
+                textcoords="offset points",
+                fontsize=7.5,
+                zorder=6,
+                color="#222222",
+                bbox=LABEL_BOX,
+            )
+    lowest, highest = values.min(), values.max()
+    for line, value in sorted(zip(zip(*columns, strict=True), values, strict=True), key=lambda pair: pair[1]):
+        shade = (value - lowest) / (highest - lowest or 1)
+        color = colormaps["viridis_r"](0.05 + 0.95 * shade)
+        axis.plot(range(len(names)), line, color=color, linewidth=0.6 + 1.1 * shade, alpha=0.35 + 0.65 * shade)
+    labels = [name.replace("_", "\n") for name in run.varied] + [f"top-1 at\nepoch {run.rungs[0]}"]
+    axis.set_xticks(range(len(names)), labels, fontsize=8)
+    axis.set_yticks([])
+    axis.set_xlim(-0.2, len(names) - 0.4)
+    axis.grid(False)
+    axis.spines[:].set_visible(False)
+    return figure
 
-    rows: of `search_figures.tabulate_configurations`. What answers is in page/report.js.
+
+def draw_parallel(rows: Rows, run: RunData) -> Markup:
+    """An SVG with one line per trial: pointing at one names it, dragging on an axis keeps the lines that cross there.
+
+    rows: of `tabulate_configurations`. Its script is page/report.js.
     """
     names = [*run.varied, "val_top1"]
     tops = [row["val_top1"] for row in rows]
     lowest, span = min(tops), (max(tops) - min(tops)) or 1.0
-    gap_px = min(MOST_GAP_PX, max(LEAST_GAP_PX, (PAGE_PX - 84) // max(1, len(names) - 1)))
+    gap_px = min(MAX_GAP_PX, max(MIN_GAP_PX, (PAGE_PX - 84) // max(1, len(names) - 1)))
     columns, axes = [], []
     for place, name in enumerate(names):
         positions, ticks = axis_scale([row[name] for row in rows])
@@ -52,7 +94,7 @@ def draw_parallel(rows: Rows, run: RunData) -> Markup:
     return Markup(
         f'<svg class="parallel" role="img" aria-label="parallel coordinates of all trials" width="{width}" '
         f'height="{HEIGHT_PX}" viewBox="0 0 {width} {HEIGHT_PX}">{"".join(lines)}{"".join(axes)}</svg>'
-        '<p class="caption told">Point at a line to read it; drag along an axis to keep what crosses there, '
+        '<p class="caption told">Point at a line to read it; drag along an axis to keep the lines that cross there, '
         "click the axis to let go.</p>"
     )
 
@@ -66,3 +108,14 @@ def title_lines(title: str, x: int) -> str:
 def to_px(position: float) -> float:
     """y of a position in [-0.12, 1] on an axis."""
     return TOP_PX + (1 - position) * (HEIGHT_PX - TOP_PX - 12) / 1.12
+
+
+PARALLEL_COORDINATES = Figure(
+    "parallel_coordinates",
+    "search",
+    "Every trial as a line",
+    "Good ones at the first rung are violet. Below an axis: the trial has no such value, or it is 0.",
+    tabulate_configurations,
+    plot_parallel,
+    draw_parallel,
+)

@@ -20,7 +20,7 @@ STATUS_COLORS = {
     "out_of_memory": "#aa3377",
     "failed": "#aa3377",
     "running": "#ccbb44",
-    "waiting": "#777777",
+    "paused": "#777777",
 }
 STYLE: dict[Any, Any] = {  # for matplotlib's rc_context, around plotting and saving
     "font.size": 9,

@@ -1,27 +1,29 @@
 """The timeline: which training ran where and when, and how much of the workers' time and of the GPUs was used."""
 
 import itertools
-from typing import Any
+from collections.abc import Hashable
+from dataclasses import asdict
 
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 
+from tune_sketch.analysis.figures.base import Figure
 from tune_sketch.analysis.figures.style import COLORS, STATUS_COLORS, new_figure
+from tune_sketch.analysis.rows import Row, Rows
 from tune_sketch.analysis.run_data import RunData
-from tune_sketch.storage.journal import Record
-from tune_sketch.storage.run_directory import PLACE
+from tune_sketch.events import Trial, Worker
 
-Rows = list[dict[str, Any]]
+UNKNOWN = Worker(node="", process=0)  # of an epoch whose process was not recorded
 GAP_SECONDS = 5.0  # between two epochs: longer is not training (checkpoints, waiting for a process)
 PAUSE_SECONDS = 120.0  # without any training anywhere: the search stood still
-MOST_NAMED_LANES = 24
+MAX_NAMED_LANES = 24
 
 
 def tabulate_timeline(run: RunData) -> Rows:
     """One row per stretch of epochs that a training spent in one process, with the worker that it was.
 
     Seconds count from the first epoch's start. A worker is a place for one process on one machine and GPU: when a
-    process ends (a kill, a resume) the next one there takes its place. Runs of older versions do not say which process
-    trained an epoch: there a training takes the first place that is free.
+    process ends (a kill, a resume) the next one there takes its place. A training whose process was not recorded takes
+    the first place that is free.
     """
     rows = [row for r in [*run.trials, *run.retrainings] for row in find_stretches(r)]
     if not rows:
@@ -34,29 +36,29 @@ def tabulate_timeline(run: RunData) -> Rows:
     return sorted(rows, key=lambda row: (row["start_seconds"], row["worker"]))
 
 
-def find_stretches(record: Record) -> Rows:
+def find_stretches(trial: Trial) -> Rows:
     """Stretches of one training's epochs in one process without a gap; seconds since 1970."""
     rows: Rows = []
-    what = "retraining" if record.is_retraining else "trial"
-    for epoch in record.epochs:
-        place = {name: epoch[name] for name in PLACE}
-        end = epoch["recorded_at"]
-        start = end - epoch["epoch_seconds"]
+    what = "retraining" if trial.is_retraining else "trial"
+    for epoch in trial.epochs:
+        worker = asdict(epoch.worker or UNKNOWN)
+        end = epoch.recorded_at
+        start = end - epoch.seconds
         last = rows[-1] if rows else None
-        is_same = last is not None and all(last[name] == place[name] for name in PLACE)
+        is_same = last is not None and all(last[name] == value for name, value in worker.items())
         if last is not None and is_same and start - last["end_seconds"] < GAP_SECONDS:
-            last |= {"end_seconds": end, "last_epoch": epoch["epoch"]}
-            last["train_seconds"] += epoch["epoch_seconds"]
+            last |= {"end_seconds": end, "last_epoch": epoch.number}
+            last["train_seconds"] += epoch.seconds
             continue
-        row = {"training": record.key, "what": what, "status": record.status, "first_epoch": epoch["epoch"]}
-        row |= {"last_epoch": epoch["epoch"], **place, "start_seconds": start, "end_seconds": end}
-        rows.append(row | {"train_seconds": epoch["epoch_seconds"]})
+        row: Row = {"training": trial.key, "what": what, "status": trial.status, "first_epoch": epoch.number}
+        row |= {"last_epoch": epoch.number, **worker, "start_seconds": start, "end_seconds": end}
+        rows.append(row | {"train_seconds": epoch.seconds})
     return rows
 
 
 def number_workers(rows: Rows) -> None:
     """Write "worker", from 1, and its "worker_name" into each row, machine by machine and GPU by GPU."""
-    processes: dict[Any, Rows] = {}
+    processes: dict[Hashable, Rows] = {}
     for place, row in enumerate(sorted(rows, key=lambda row: row["start_seconds"])):
         known = (row["node"], row["gpus"], row["process"]) if row["process"] else place
         processes.setdefault(known, []).append(row)
@@ -81,7 +83,7 @@ def number_workers(rows: Rows) -> None:
 
 
 def find_pauses(rows: Rows) -> list[tuple[float, float]]:
-    """(start, end) in seconds of the times in which nothing trained for long: between two sittings of a search."""
+    """(start, end) in seconds of the times in which nothing trained for long: between two sessions of a search."""
     pauses, latest = [], 0.0
     for row in sorted(rows, key=lambda row: row["start_seconds"]):
         if row["start_seconds"] - latest > PAUSE_SECONDS:
@@ -101,9 +103,9 @@ def measure_use(rows: Rows) -> float:
 
 
 def count_at_once(rows: Rows, pauses: list[tuple[float, float]]) -> tuple[list[float], list[int], bool]:
-    """(times, how many are in use from each on, whether GPUs are counted or else workers); short gaps are bridged."""
+    """(times, number in use from each on, whether GPUs are counted or else workers); short gaps are bridged."""
     has_gpus = any(row["gpus"] for row in rows)
-    spans: dict[Any, list[list[float]]] = {}  # of each GPU or worker
+    spans: dict[Hashable, list[list[float]]] = {}  # of each GPU or worker
     for row in sorted(rows, key=lambda row: row["start_seconds"]):
         for unit in [(row["node"], gpu) for gpu in row["gpus"].split()] if has_gpus else [row["worker"]]:
             own = spans.setdefault(unit, [])
@@ -122,7 +124,7 @@ def without_pauses(seconds: float, pauses: list[tuple[float, float]]) -> float:
     return seconds - sum(min(seconds, end) - start for start, end in pauses if start < seconds)
 
 
-def plot_timeline(rows: Rows, run: RunData) -> Figure:
+def plot_timeline(rows: Rows, run: RunData) -> Drawing:
     """One bar per stretch on its worker; below, how many GPUs or workers were in use."""
     num_workers, pauses = max(row["worker"] for row in rows), find_pauses(rows)
     lane_inches = min(0.3, max(0.12, 6 / num_workers))
@@ -150,7 +152,7 @@ def plot_timeline(rows: Rows, run: RunData) -> Figure:
         )
         drawn.add(kind)
     names = {row["worker"]: row["worker_name"] for row in rows}
-    if num_workers <= MOST_NAMED_LANES:
+    if num_workers <= MAX_NAMED_LANES:
         lanes.set_yticks(sorted(names), [names[worker] for worker in sorted(names)])
     else:
         lanes.set_ylabel(f"{num_workers} workers")
@@ -171,3 +173,14 @@ def plot_timeline(rows: Rows, run: RunData) -> Figure:
     load.set_ylabel("GPUs in use" if has_gpus else "workers\nin use")
     load.set_title(f"{100 * measure_use(rows):.0f} % of the workers' time was training", loc="right", fontsize=8.5)
     return figure
+
+
+TIMELINE = Figure(
+    "timeline",
+    "search",
+    "Timeline of the workers",
+    "Each bar is one training in one process, from its first epoch there to its last; between bars nothing was "
+    "trained. A training whose process was not recorded is drawn on the first free worker.",
+    tabulate_timeline,
+    plot_timeline,
+)

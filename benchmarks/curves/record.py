@@ -20,14 +20,15 @@ import optuna
 import torch
 
 from benchmarks.curves.table import METRICS, TABLE, pack_rows
-from tune_sketch.config.settings import derive_seed
+from tune_sketch.config.seeds import derive_seed
 from tune_sketch.data import open_data, prepare_data
 from tune_sketch.data.request import DataRequest
 from tune_sketch.data.splits import make_splits
 from tune_sketch.search_spaces import SPACES
 from tune_sketch.search_spaces.common import SpaceLimits
-from tune_sketch.trainables.networks.architecture import build_model
-from tune_sketch.trainables.training import Diverged, SplitArrays, TrainingSplits, fit
+from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
+from tune_sketch.trainables.networks.build import build_model
+from tune_sketch.trainables.training import DivergedError, fit
 
 MAX_EPOCHS = 27
 IMAGE_PX = 28
@@ -96,7 +97,7 @@ def run_job(job: Job, splits: TrainingSplits) -> dict[str, Any]:
     try:
         for metrics, _ in fit(model, splits, config | {"epochs": MAX_EPOCHS}, seed=seed):
             epochs.append({name: round(metrics[name], 6) for name in METRICS})
-    except Diverged:
+    except DivergedError:
         status = "diverged"
     return {**job._asdict(), "status": status, "params": params, "epochs": epochs}
 

@@ -16,9 +16,10 @@ from sklearn.ensemble import ExtraTreesRegressor
 
 from benchmarks.curves.record import MAX_EPOCHS
 from benchmarks.curves.table import load_table
-from tune_sketch.config.settings import default_grace_epochs, derive_seed
+from tune_sketch.config.seeds import derive_seed
+from tune_sketch.config.settings import default_grace_epochs
 from tune_sketch.samplers.one_factor import FixedSampler
-from tune_sketch.search_spaces import SPACES, study_configuration
+from tune_sketch.search_spaces import SPACES, paper_configuration
 from tune_sketch.search_spaces.common import SpaceLimits, fewest_epochs
 
 SHARED = Path(os.environ.get("SEARCH_CURVES", Path(__file__).parents[3] / "shared" / "data" / "search-curves"))
@@ -32,7 +33,7 @@ class Curve:
     """What one training shows, epoch by epoch, and what it would be worth if nothing were left to chance.
 
     values: higher is better [E]; losses [E]; seconds: of each epoch [E]; true_final: the value at its full length
-    without the noise of a seed, which a searcher never sees.
+    without the noise of a seed, which a sampler never sees.
     """
 
     values: np.ndarray
@@ -47,11 +48,11 @@ class Task:
     group: str
     name: str
     max_epochs: int
-    factors: tuple[str, ...]  # in which the study's way would take them
+    factors: tuple[str, ...]  # in which the paper's way would take them
     first: tuple[Config, ...] = ()  # what is tried first by every method
 
     def middle(self) -> Config:
-        """The middle of every range: what one would try first, as the study's configuration is on drawings."""
+        """The middle of every range: what one would try first, as the paper's configuration is on drawings."""
         study = optuna.create_study(sampler=FixedSampler({}))
         trial = study.ask()
         self.space(trial, self.limits)
@@ -238,7 +239,7 @@ class SketchTable(Task):
         self.noise = read_noise(tables["sketchy"])
         points = np.array([self.place(p) for p, is_first in zip(table.params, first, strict=True) if is_first])
         self.neighbours = Neighbours(points, self.values[:, -1], self.groups)
-        self.first = (study_configuration("baseline", self.limits),)
+        self.first = (paper_configuration("baseline", self.limits),)
 
     def place(self, params: Config) -> np.ndarray:
         """Sampled parameters in a unit cube: choices one-hot, what a condition leaves out at the middle."""
@@ -268,7 +269,7 @@ class SketchTable(Task):
         noise = self.noise[random.integers(len(self.noise))][:length] * random.choice((-1.0, 1.0))
         losses = (weights @ self.losses[rows])[:length]
         seconds = np.full(length, weights @ self.seconds[rows])
-        # A curve that is shorter than the space allows (of the study's way) is of a configuration to be trained fully.
+        # A curve that is shorter than the space allows (of the paper's way) is of a configuration to be trained fully.
         final = means[length - 1] if length >= fewest_epochs(self.limits) else means[-1]
         return Curve(np.clip(values + noise, 0.0, 1.0), losses, seconds, float(final))
 

@@ -1,54 +1,35 @@
-"""Figures and tables: numbers checked by hand, every figure written with its numbers, every look at a drawing sane."""
+"""Figures and tables: numbers checked by hand, and where networks look."""
 
-import io
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.support.fake_runs import make_finished_run
-from tune_sketch.analysis.figures.curves import best_quantile, expected_best, tabulate_best_so_far
+from tune_sketch.analysis.figures.best_so_far import best_quantile, expected_best, tabulate_best_so_far
+from tune_sketch.analysis.figures.calibration import tabulate_calibration
+from tune_sketch.analysis.figures.classes import tabulate_classes
+from tune_sketch.analysis.figures.confused_pairs import tabulate_confused_pairs
+from tune_sketch.analysis.figures.confusion import count_confusion, order_by_similarity
 from tune_sketch.analysis.figures.importance import measure_importance
-from tune_sketch.analysis.figures.registry import FIGURES, write_figures
-from tune_sketch.analysis.figures.search import axis_scale, tabulate_leaderboard, tabulate_rungs
-from tune_sketch.analysis.figures.test_results import (
-    count_confusion,
-    order_by_similarity,
-    tabulate_calibration,
-    tabulate_classes,
-    tabulate_confused_pairs,
-)
-from tune_sketch.analysis.run_data import is_logarithmic, is_numeric, read_run, value_of
-from tune_sketch.analysis.tables.networks import tabulate_parameters, tabulate_votes
+from tune_sketch.analysis.run_data import read_run
+from tune_sketch.analysis.scales import axis_scale, is_logarithmic, is_numeric
+from tune_sketch.analysis.tables.leaderboard import tabulate_leaderboard
+from tune_sketch.analysis.tables.parameters import tabulate_parameters
+from tune_sketch.analysis.tables.rungs import tabulate_rungs
+from tune_sketch.analysis.tables.votes import tabulate_votes
 from tune_sketch.data.doodles import render_doodle
 from tune_sketch.inference.grad_cam import first_layer_channels, map_activations, overlay
-from tune_sketch.inference.model import BestModel
-from tune_sketch.storage.run_directory import read_csv
-from tune_sketch.trainables.networks.architecture import build_model
+from tune_sketch.inference.model import Classifier
+from tune_sketch.storage.run_directory import RunDirectory
+from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.networks.registry import ARCHITECTURES
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return read_run(make_finished_run(tmp_path_factory.mktemp("figures") / "run", num_trials=14).path)
-
-
-def test_every_figure_is_a_picture_with_its_numbers(run, tmp_path):
-    shown = write_figures(run, tmp_path / "figures", tmp_path)
-    assert [item.figure.name for item in shown] == [figure.name for figure in FIGURES], "a finished run has them all"
-    for item in shown:
-        with Image.open(io.BytesIO(item.png)) as picture:
-            assert picture.width >= 600, item.figure.name
-            assert len(np.unique(np.asarray(picture.convert("L")))) > 3, f"{item.figure.name} is not blank"
-        assert read_csv(tmp_path / item.csv), item.figure.name
-        assert (tmp_path / item.csv).with_suffix(".png").read_bytes() == item.png
-
-
-def test_names_are_unique_and_each_csv_belongs_to_one_thing():
-    from tune_sketch.analysis.tables.run_tables import TABLES
-
-    names = [figure.name for figure in FIGURES] + [table.name for table in TABLES] + ["study"]
-    assert len(set(names)) == len(names)
 
 
 def test_the_run_is_read_as_it_was_written(run):
@@ -58,28 +39,37 @@ def test_the_run_is_read_as_it_was_written(run):
     assert isinstance(first.config["batch_size"], int)
     assert isinstance(first.config["learning_rate"], float)
     assert len(run.retrainings) == 4
-    assert run.chosen == 1
-    assert run.finalists == [1, 0]
-    assert [value_of(text) for text in ("True", "12", "1e-05", "adam")] == [True, 12, 1e-5, "adam"]
+    assert run.chosen.number == 1
+    assert [finalist.number for finalist in run.finalists] == [1, 0]
+
+
+def test_probabilities_are_found_under_the_names_of_version_0_1(run, tmp_path):
+    key = run.best_key
+    known = run.read_test_probabilities(key)
+    old = replace(run, run=RunDirectory(tmp_path))
+    assert old.read_test_probabilities(key) is None
+    old.run.retrained.mkdir()
+    shutil.copyfile(run.run.test_probabilities(key), old.run.retrained / "confirm-0001-02-test.npz")
+    assert (old.read_test_probabilities(key) == known).all()
 
 
 def test_leaderboard_and_rungs_agree_with_the_epochs(run):
     board = tabulate_leaderboard(run)
     deepest = [row["top1_at_9"] for row in board if row["top1_at_9"] is not None]
     assert deepest == sorted(deepest, reverse=True)
-    by_number = {record.number: record for record in run.trials}
+    by_number = {trial.number: trial for trial in run.trials}
     for row in board:
         epochs = by_number[row["trial"]].epochs
-        assert row["top1_at_1"] == (epochs[0]["val_top1"] if epochs else None)
+        assert row["top1_at_1"] == (epochs[0].val_top1 if epochs else None)
     rungs = tabulate_rungs(run)
     assert [row["rung"] for row in rungs] == [1, 3, 9]
-    assert sum(row["num_stopped"] for row in rungs) == sum(record.status == "stopped" for record in run.trials)
+    assert sum(row["num_stopped"] for row in rungs) == sum(trial.status == "stopped" for trial in run.trials)
     winner = by_number[board[0]["trial"]]
     ahead = [
-        record.number
-        for record in run.trials
-        if record.status == "stopped" and len(record.epochs) == 1
-        if record.epochs[0]["val_top1"] >= winner.epochs[0]["val_top1"]
+        trial.number
+        for trial in run.trials
+        if trial.status == "stopped" and len(trial.epochs) == 1
+        if trial.epochs[0].val_top1 >= winner.epochs[0].val_top1
     ]
     assert rungs[0]["num_stopped_ahead_of_winner"] == len(ahead)
 
@@ -128,7 +118,7 @@ def test_axes_of_parallel_coordinates():
 def test_confusion_and_classes_by_hand(run):
     counts = count_confusion(run)
     assert counts.sum() == len(run.predictions)
-    right = sum(row["true_class"] == row["class_1"] for row in run.predictions)
+    right = sum(prediction.true_class == prediction.predicted_class for prediction in run.predictions)
     assert np.trace(counts) == right
     pairs = tabulate_confused_pairs(run)
     assert sum(pair["num_errors"] for pair in pairs) == len(run.predictions) - right
@@ -153,18 +143,18 @@ def test_similar_classes_are_neighbours():
 
 
 @pytest.mark.parametrize(("name", "num_classes"), [("baseline", 10), ("resnet50", 7), ("densenet121", 7)])
-def test_parameters_are_reconciled_with_the_study(run, name, num_classes):
-    from dataclasses import replace
-
-    class_names = [str(label) for label in range(num_classes)]
-    model = BestModel(build_model(name, num_classes), name, class_names, 64, True, False, "cpu")
-    other = replace(run, settings=replace(run.settings, model=name, image_px=64))
-    other.search["data"] = run.search["data"] | {"class_names": class_names}
-    other.__dict__["best_model"] = model
-    try:
-        assert tabulate_parameters(other)[-1] == {"what": "difference", "num_parameters": 0}
-    finally:
-        other.search["data"] = read_run(run.run.path).search["data"]
+def test_parameters_are_reconciled_with_the_paper(run, name, num_classes):
+    class_names = tuple(str(label) for label in range(num_classes))
+    facts = replace(
+        run.facts,
+        settings=replace(run.settings, model=name, image_px=64),
+        data=replace(run.facts.data, class_names=class_names),
+    )
+    other = replace(run, facts=facts)
+    other.__dict__["best_model"] = Classifier(
+        build_model(name, num_classes), name, list(class_names), 64, True, False, "cpu"
+    )
+    assert tabulate_parameters(other)[-1] == {"what": "difference", "num_parameters": 0}
 
 
 def test_votes_are_measured_against_one_look(run):
@@ -178,7 +168,7 @@ def test_votes_are_measured_against_one_look(run):
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
 def test_activation_maps_of_every_network(name):
     image_px = max(48, ARCHITECTURES[name].min_image_px)
-    model = BestModel(build_model(name, 4).eval(), name, list("abcd"), image_px, True, False, "cpu")
+    model = Classifier(build_model(name, 4).eval(), name, list("abcd"), image_px, True, False, "cpu")
     images = np.stack([render_doodle(kind, 1, seed=2, image_px=image_px) for kind in ("cat", "sun")])
     maps = map_activations(model, images, np.array([0, 3]))
     assert maps.shape == images.shape
@@ -206,7 +196,7 @@ def test_the_map_lies_where_the_network_looks():
             corner = self.conv4(images)[:, :, :16, :16].mean(dim=(1, 2, 3))
             return torch.stack([corner, -corner], dim=1)
 
-    model = BestModel(Corner(), "baseline", ["corner", "other"], 32, True, False, "cpu")
+    model = Classifier(Corner(), "baseline", ["corner", "other"], 32, True, False, "cpu")
     image = np.zeros((32, 32), np.uint8)
     image[4:12, 4:12] = 255
     image[20:28, 20:22] = 128

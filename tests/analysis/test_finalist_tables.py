@@ -1,25 +1,20 @@
-"""How sure the choice is: tables over a finished run, over two runs, and the study's figures of a one-factor search."""
+"""How sure the choice is: tables over a finished run, over two runs, and the paper's figures of a one-factor search."""
 
 import numpy as np
 import pytest
 
-from tests.samplers.test_one_factor_and_baselines import make_searcher, train
-from tests.support.fake_runs import begin_run, make_finished_run
-from tune_sketch.analysis.figures.curves import tabulate_learning_rates, tabulate_optimizers
+from tests.support.fake_runs import begin_run, make_finished_run, search_by_strategy
+from tune_sketch.analysis.figures.losses import tabulate_learning_rates, tabulate_optimizers
 from tune_sketch.analysis.report import compare_runs
 from tune_sketch.analysis.run_data import read_run
-from tune_sketch.analysis.tables.finalists import (
-    chances_of_finalists,
-    tabulate_finalists,
-    tabulate_mcnemar,
-    tabulate_mcnemar_of_runs,
-    tabulate_optimism,
-)
-from tune_sketch.analysis.tables.run_tables import write_tables as write_all
+from tune_sketch.analysis.tables.base import write_tables
+from tune_sketch.analysis.tables.finalists import tabulate_finalists
+from tune_sketch.analysis.tables.mcnemar import tabulate_mcnemar, tabulate_mcnemar_of_runs
+from tune_sketch.analysis.tables.registry import TABLES
+from tune_sketch.analysis.tables.selection_bias import tabulate_selection_bias
 from tune_sketch.analysis.verdict import state_result
 from tune_sketch.retraining.results import results_lines
-from tune_sketch.search_spaces.common import SpaceLimits
-from tune_sketch.storage.run_directory import read_csv, write_tables
+from tune_sketch.storage.files import read_csv
 
 
 @pytest.fixture(scope="module")
@@ -27,30 +22,30 @@ def finished(tmp_path_factory):
     return make_finished_run(tmp_path_factory.mktemp("finalists") / "run")
 
 
-def test_optimism_compares_equal_epochs(finished):
+def test_selection_bias_compares_equal_epochs(finished):
     run = read_run(finished.path)
-    rows = tabulate_optimism(run)
+    rows = tabulate_selection_bias(run)
     assert sorted(row["trial"] for row in rows) == [0, 1]
     for row in rows:
-        record = next(r for r in run.trials if r.number == row["trial"])
-        assert row["epoch"] == len(record.epochs)
-        retrained = [r.epochs[row["epoch"] - 1]["val_top1"] for r in run.retrainings if r.number == row["trial"]]
-        assert row["optimism"] == pytest.approx(record.epochs[-1]["val_top1"] - np.mean(retrained))
-        assert row["optimism_low"] < row["optimism"] < row["optimism_high"]
+        trial = run.trials[row["trial"]]
+        assert row["epoch"] == len(trial.epochs)
+        retrained = [r.epochs[row["epoch"] - 1].val_top1 for r in run.retrainings if r.number == row["trial"]]
+        assert row["bias"] == pytest.approx(trial.epochs[-1].val_top1 - np.mean(retrained))
+        assert row["bias_low"] < row["bias"] < row["bias_high"]
     places = [row["place_in_search"] for row in rows]
     assert places == sorted(places)
 
 
 def test_the_chance_of_the_winner_is_in_table_verdict_and_on_the_screen(finished):
     run = read_run(finished.path)
-    chances = chances_of_finalists(run)
+    chances = {finalist.number: finalist.chance_of_best for finalist in run.finalists}
     assert set(chances) == {0, 1}
     assert sum(chances.values()) == pytest.approx(1.0)
     assert chances[1] > 0.9, "0.05 apart at seeds that are 0.01 apart"
-    assert {row["trial"]: row["chance_best"] for row in tabulate_finalists(run)} == chances
+    assert {row["trial"]: row["chance_of_best"] for row in tabulate_finalists(run)} == chances
     percent = f"{100 * chances[1]:.0f} %"
     assert any("truly the best of the 2 finalists" in text and percent in text for text in state_result(run))
-    (line,) = [line for line in results_lines(finished) if line.startswith("1 *")]
+    (line,) = [line for line in results_lines(finished, run.history) if line.startswith("1 *")]
     assert percent in line
 
 
@@ -59,15 +54,15 @@ def test_mcnemar_between_the_networks_of_the_finalists(finished, tmp_path):
     (row,) = tabulate_mcnemar(run)
     assert (row["first"], row["second"]) == ("trial 1", "trial 0")
     right = []
-    for key in ("confirm-0001-02", "confirm-0000-02"):  # the second seed is the better one on validation
-        with np.load(run.run.retrained / f"{key}-test.npz") as file:
+    for key in ("retraining-0001-02", "retraining-0000-02"):  # the second seed is the better one on validation
+        with np.load(run.run.test_probabilities(key)) as file:
             right.append(file["probabilities"].argmax(axis=1) == run.test_labels)
     assert row["only_first"] == int(sum(right[0] & ~right[1]))
     assert row["only_second"] == int(sum(right[1] & ~right[0]))
     assert row["first_top1"] == pytest.approx(right[0].mean())
     assert row["p"] <= row["p_holm"] <= 1
-    shown = {table.table.name: table for table in write_all(run, tmp_path / "figures", tmp_path)}
-    assert shown["optimism"].rows
+    shown = {table.name: table for table in write_tables(TABLES, run, tmp_path / "figures", tmp_path)}
+    assert shown["selection_bias"].cells
     (written,) = read_csv(tmp_path / "figures" / "mcnemar.csv")
     assert float(written["p"]) == pytest.approx(row["p"])
 
@@ -79,17 +74,20 @@ def test_mcnemar_between_runs_only_on_the_same_drawings(finished, tmp_path):
     (row,) = tabulate_mcnemar_of_runs(runs)
     assert "same" in row["second"], "another seed splits otherwise: other drawings are tested"
     (section,) = compare_runs(runs[:2], tmp_path / "figures", tmp_path).sections
-    assert [item.name for item in section.items] == ["study", "models", "model_curves", "mcnemar", "model_costs"]
+    assert [item.name for item in section.items] == [
+        "paper_results",
+        "models",
+        "model_curves",
+        "mcnemar",
+        "model_costs",
+    ]
 
 
 @pytest.fixture(scope="module")
 def one_factor(tmp_path_factory):
     path = tmp_path_factory.mktemp("one_factor") / "run"
     run, journal = begin_run(path, num_samples=20, max_epochs=9, strategy="one-factor")
-    searcher = make_searcher("one-factor", journal, limits=SpaceLimits(9, pretrained=False))
-    while (record := searcher.suggest_new()) is not None:
-        train(journal, record)
-    write_tables(run, journal)
+    search_by_strategy(run, journal)
     return read_run(path), journal
 
 
@@ -97,10 +95,10 @@ def test_figure_4_compares_optimizers_with_all_else_fixed(one_factor):
     run, journal = one_factor
     rows = tabulate_optimizers(run)
     assert {row["group"] for row in rows} == {"adam", "adamw", "rmsprop", "sgd"}
-    assert {row["epoch"] for row in rows} == {1, 2, 3}, "the curves' length, also of the study's longer training"
+    assert {row["epoch"] for row in rows} == {1, 2, 3}, "the curves' length, also of the paper's longer training"
     assert all(row["num_trials"] == 1 for row in rows)
     adam = [row["val_loss_median"] for row in rows if row["group"] == "adam"]
-    assert adam == [epoch["val_loss"] for epoch in journal.trials[0].epochs[:3]]
+    assert adam == [epoch.val_loss for epoch in journal.trials[0].epochs[:3]]
 
 
 def test_figure_5_compares_learning_rates_of_the_best_optimizer(one_factor):

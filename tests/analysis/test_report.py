@@ -4,13 +4,23 @@ import contextlib
 import html
 import math
 import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.support.fake_runs import add_trials, begin_run, make_finished_run
 from tune_sketch.analysis.report import main, write_report
-from tune_sketch.callbacks.progress import duration_text
-from tune_sketch.storage.run_directory import read_csv, write_tables
+from tune_sketch.formatting import duration_text
+from tune_sketch.storage.database import open_database
+from tune_sketch.storage.facts import read_facts, write_facts
+from tune_sketch.storage.files import read_csv
+from tune_sketch.storage.journal import Journal
+from tune_sketch.storage.lock import lock
+
+ROOT = Path(__file__).parents[2]
 
 
 def check_page(path):
@@ -25,17 +35,14 @@ def check_page(path):
 
 
 def test_a_run_without_any_trial(tmp_path):
-    run, journal = begin_run(tmp_path / "run")
+    run, _ = begin_run(tmp_path / "run")
     page = check_page(write_report([run.path], run.report_html))
     assert "0 of 12 trials have ended" in page
-    write_tables(run, journal)  # with heads only
-    check_page(write_report([run.path], run.report_html))
 
 
 def test_one_trial_that_has_trained_one_epoch(tmp_path):
     run, journal = begin_run(tmp_path / "run", num_samples=1)
     add_trials(run, journal, 1, running=1)
-    write_tables(run, journal)
     page = check_page(write_report([run.path], run.report_html))
     assert "Best so far on validation: trial 0" in page
 
@@ -43,7 +50,6 @@ def test_one_trial_that_has_trained_one_epoch(tmp_path):
 def test_nothing_but_failures(tmp_path):
     run, journal = begin_run(tmp_path / "run")
     add_trials(run, journal, 3, failed=3)
-    write_tables(run, journal)
     page = check_page(write_report([run.path], run.report_html))
     assert "loss is not finite" in page
     assert "3 of 3 trials ended badly (diverged, failed)" in page
@@ -52,12 +58,12 @@ def test_nothing_but_failures(tmp_path):
 def test_an_interrupted_search(tmp_path):
     run, journal = begin_run(tmp_path / "run", num_samples=20)
     add_trials(run, journal, 12, failed=1, running=2)
-    for record in journal.trials:
-        if record.is_unfinished:
-            journal.park(record)
-    write_tables(run, journal)
-    page = check_page(write_report([run.path], run.report_html))
-    assert "has not been brought to its end: 10 of 20 trials have ended" in page
+    for trial in journal.trials:
+        if trial.is_unfinished:
+            journal.pause(trial.key)
+    with lock(run):  # as the search itself writes it
+        page = check_page(write_report([run.path], run.report_html))
+    assert "is unfinished: 10 of 20 trials have ended" in page
     assert f"--resume {run.path}" in page
     assert "Leaderboard" in page
 
@@ -66,12 +72,12 @@ def test_an_interrupted_search(tmp_path):
 def test_a_finished_run(tmp_path, num_classes):
     run = make_finished_run(tmp_path / "run", classes=num_classes)
     page = check_page(write_report([run.path], run.report_html))
-    mean = next(row for row in read_csv(run.confirm_csv) if row["row"] == "mean" and row["is_chosen"] == "True")
-    assert f"recognises {100 * float(mean['test_top1']):.1f} %" in page
+    chosen = next(row for row in read_csv(run.finalists_csv) if row["is_chosen"] == "True")
+    assert f"recognises {100 * float(chosen['test_top1_mean']):.1f} %" in page
     assert "made by a program" in page
     finalists = read_csv(run.path / "figures" / "finalists.csv")
     assert [row["trial"] for row in finalists] == ["1", "0"]
-    assert finalists[0]["test_top1"] == mean["test_top1"]
+    assert finalists[0]["test_top1"] == chosen["test_top1_mean"]
 
 
 def numbers_in(text):
@@ -135,3 +141,26 @@ def test_a_folder_that_is_no_run_is_one_clear_line(tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ")
     assert "is not a run directory" in captured.err
+
+
+def test_a_run_in_a_database_is_read_with_the_url_that_has_the_password(tmp_path):
+    """Run directories hold no password, so the report of a run in a database may need the URL again."""
+    run, _ = begin_run(tmp_path / "run")
+    url = f"sqlite:///{tmp_path / 'record.db'}"
+    Journal(open_database(url), "fake", create=True).close()
+    write_facts(run, replace(read_facts(run), storage="postgresql://me:***@host/search"))
+    with pytest.raises(ValueError, match="needs its password"):
+        write_report([run.path], run.report_html)
+    check_page(write_report([run.path], run.report_html, url))
+
+
+def test_the_report_is_a_command_and_needs_no_ray(tmp_path):
+    run, journal = begin_run(tmp_path / "run")
+    add_trials(run, journal, 2)
+    code = (
+        "import sys; from tune_sketch.report import main; code = main([sys.argv[1]]); "
+        "sys.exit(code or (3 if 'ray' in sys.modules else 0))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code, run.path], capture_output=True, text=True, cwd=ROOT)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.strip() == str(run.report_html)

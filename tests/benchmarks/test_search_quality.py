@@ -1,15 +1,17 @@
-"""The benchmark of searchers: its cluster, its curves and its arithmetic, on a task that needs no data."""
+"""The benchmark of samplers: its simulation, its curves and its arithmetic, on a task that needs no data."""
+
+from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks import search_quality
-from benchmarks.cluster import MemoryJournal, simulate
 from benchmarks.curves.table import METRICS, TABLE, load_table, pack_rows
 from benchmarks.curves.tasks import Curve, SketchTable, Task
 from benchmarks.opponents import METHODS, factors_of
 from benchmarks.search_quality_report import compute_regrets, interval, judge, pair, rank_methods
-from tune_sketch.samplers.incumbent import RungSearcher
+from benchmarks.simulated_search import simulate
+from tune_sketch.samplers.incumbent import IncumbentSampler
 from tune_sketch.schedulers.rungs import rung_epochs
 from tune_sketch.search_spaces import SPACES
 
@@ -30,7 +32,7 @@ class Hill(Task):
 
 
 class Clock:
-    """Stands still but for what a slow searcher takes: how fast this machine is must not matter."""
+    """Stands still but for what a slow sampler takes: how fast this machine is must not matter."""
 
     def __init__(self):
         self.seconds = 0.0
@@ -42,24 +44,25 @@ class Clock:
 CLOCK = Clock()
 
 
-class SlowSearcher(RungSearcher):
-    """Takes 5 ms of processor time for each suggestion."""
+class SlowSampler(IncumbentSampler):
+    """Takes 5 ms of processor time for each proposal."""
 
-    def sample(self, number):
+    def propose(self, number, history):
         CLOCK.seconds += 0.005
-        return super().sample(number)
+        return super().propose(number, history)
 
 
-def search(method="rung-tpe", **more):
+def search(method="incumbent", **more):
     task = Hill()
     rungs = rung_epochs(1, 9, 3)
-    options = {"num_workers": 4, "times": [9.5, 36.0], "seed": 0, "first": []} | more
+    options: dict[str, Any] = {"num_workers": 4, "times": [9.5, 36.0], "seed": 0, "first": []} | more
     return simulate(
         task,
-        lambda *a, **k: METHODS[method].make_searcher(*a, **k, **factors_of(method, task)),
+        lambda search_task: METHODS[method].make_sampler(search_task, **factors_of(method, task)),
         rungs=rungs,
         scheduler_rungs=METHODS[method].rungs(task),
         reduction_factor=3,
+        passes=METHODS[method].passes,
         **options,
     )
 
@@ -76,24 +79,17 @@ def test_every_method_finds_something_in_the_time_it_has(method):
         assert outcome.num_trials > 30
 
 
-def test_the_searchers_own_time_passes(monkeypatch):
-    monkeypatch.setattr("benchmarks.cluster.time", CLOCK)
-    monkeypatch.setitem(METHODS, "slow", METHODS["rung-tpe"]._replace(make_searcher=SlowSearcher))
+def test_the_samplers_own_time_passes(monkeypatch):
+    monkeypatch.setattr("tune_sketch.backend.simulated.time", CLOCK)
+    monkeypatch.setitem(METHODS, "slow", METHODS["incumbent"]._replace(make_sampler=SlowSampler))
     slow = search("slow", num_workers=100, times=[1.2])
     # The hundredth worker waits half a second for its first suggestion.
-    assert slow.searcher_seconds >= 0.5
-    assert slow.num_suggestions < 160 < search("rung-tpe", num_workers=100, times=[1.2]).num_suggestions
+    assert slow.sampler_seconds >= 0.5
+    assert slow.num_suggestions < 160 < search("incumbent", num_workers=100, times=[1.2]).num_suggestions
 
 
-def test_a_journal_in_memory_keeps_its_own_time():
-    journal = MemoryJournal()
-    journal.now = 5.0
-    record = journal.add_trial({"epochs": 2}, {}, {}, seed=0, origin={})
-    journal.now = 7.0
-    journal.record_epoch(record, {"epoch": 1, "val_top1": 0.5})
-    journal.end(record, "stopped")
-    assert (record.started_at, record.epochs[0]["recorded_at"], record.ended_at) == (5.0, 7.0, 7.0)
-    assert journal.find(record.key) is record
+def test_a_simulated_search_is_the_same_each_time_where_its_driver_takes_no_time():
+    assert search(driver_speed=0.0).by_best == search(driver_speed=0.0).by_best
 
 
 def make_rows(**regrets_of):
@@ -101,7 +97,7 @@ def make_rows(**regrets_of):
     return [
         {"group": "g", "task": task, "method": method, "workers": 8.0, "seed": float(seed), "t": t}
         | {"by_rung": 1.0 - regret, "by_best": 1.0 - regret, "best": 1.0, "median": 0.0}
-        | {"num_trials": 10.0, "searcher_ms": 2.0}
+        | {"num_trials": 10.0, "sampler_ms": 2.0}
         for method, regret in regrets_of.items()
         for task in ("a", "b")
         for seed in range(2)
@@ -110,19 +106,19 @@ def make_rows(**regrets_of):
 
 
 def test_regrets_and_intervals():
-    rows = make_rows(**{"rung-tpe": 0.1, "random+asha": 0.3})
+    rows = make_rows(**{"incumbent": 0.1, "random+asha": 0.3})
     regrets = compute_regrets(rows)
-    assert regrets["rung-tpe", 8.0, 4.0]["a"] == pytest.approx({0: 0.1, 1: 0.1})
-    pairs = pair(regrets["rung-tpe", 8.0, 4.0], regrets["random+asha", 8.0, 4.0])
+    assert regrets["incumbent", 8.0, 4.0]["a"] == pytest.approx({0: 0.1, 1: 0.1})
+    pairs = pair(regrets["incumbent", 8.0, 4.0], regrets["random+asha", 8.0, 4.0])
     assert interval(pairs) == pytest.approx((0.2, 0.2, 0.2))
-    assert rank_methods(regrets, 8.0, 4.0, ["rung-tpe", "random+asha"]) == {"rung-tpe": 1.0, "random+asha": 2.0}
+    assert rank_methods(regrets, 8.0, 4.0, ["incumbent", "random+asha"]) == {"incumbent": 1.0, "random+asha": 2.0}
     mean, low, high = interval([np.array([0.0, 1.0]), np.array([0.5, 0.5])])
     assert low < mean == 0.5 < high
 
 
 def test_a_missed_target_is_named():
-    assert judge(make_rows(**{"rung-tpe": 0.1, "random+asha": 0.3}))[1] == []
-    _, missed, last = judge(make_rows(**{"rung-tpe": 0.3, "random+asha": 0.1}))
+    assert judge(make_rows(**{"incumbent": 0.1, "random+asha": 0.3}))[1] == []
+    _, missed, last = judge(make_rows(**{"incumbent": 0.3, "random+asha": 0.1}))
     assert any("random+asha, W = 8, t = 4: -0.200" in text for text in missed)
     assert any("random + ASHA is better on g" in text for text in missed)
     assert "random+asha W=8 t=8 -0.200 [-0.200, -0.200] n=4" in last
@@ -168,7 +164,7 @@ def test_the_shipped_table_is_what_its_description_says():
         for params in table.params:
             assert params["optimizer"] in ("sgd", "rmsprop", "adam", "adamw")
     task = SketchTable("sketchy")
-    config = SPACES["baseline"].STUDY | {"epochs": 12}
+    config = SPACES["baseline"].PAPER | {"epochs": 12}
     curve = task.curve(config, seed=1)
     assert len(curve.values) == len(curve.seconds) == 12
     assert (curve.values != task.curve(config, seed=2).values).any(), "seeds differ"

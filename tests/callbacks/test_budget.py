@@ -1,26 +1,34 @@
 """Budgets end a search; what more of it would bring is computed right and errs to the careful side."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.storage.test_journal import make_metrics
+from tests.support.facts import make_session
+from tests.support.trials import make_metrics
 from tune_sketch.callbacks.budget import HORIZON, Budget, forecast, training_seconds, wall_seconds
-from tune_sketch.storage.journal import Record
+from tune_sketch.events import Epoch, Trial
 
 
 def make_trials(values, seconds=2.0, epochs=1):
     """Trials that have ended after so many epochs with these values, in this order."""
-    trials = []
-    for number, value in enumerate(values):
-        record = Record(key=f"trial-{number:04d}", number=number, config={"epochs": 9}, seed=0, status="stopped")
-        for epoch in range(1, epochs + 1):
-            metrics = make_metrics(epoch, value, epoch_seconds=seconds)
-            record.epochs.append(metrics | {"recorded_at": 10.0 * number + epoch})
-        record.ended_at = 10.0 * number + epochs
-        trials.append(record)
-    return trials
+    return [
+        Trial(
+            f"trial-{number:04d}",
+            number,
+            {"epochs": 9},
+            seed=0,
+            status="stopped",
+            epochs=tuple(
+                Epoch(epoch, make_metrics(value, epoch_seconds=seconds), recorded_at=10.0 * number + epoch)
+                for epoch in range(1, epochs + 1)
+            ),
+            ended_at=10.0 * number + epochs,
+        )
+        for number, value in enumerate(values)
+    ]
 
 
 def make_budget(trials, *, gpus=0.0, gpu_hours=None, min_gain=None, can_forecast=True):
@@ -75,8 +83,7 @@ def test_no_forecast_from_few_trials_or_values():
 
 def test_only_values_of_the_deepest_rung_are_compared():
     trials = make_trials([0.9] * 17) + make_trials([0.1, 0.2, 0.4], epochs=3)
-    for number, record in enumerate(trials):
-        record.number, record.ended_at = number, float(number)
+    trials = [replace(trial, number=number, ended_at=float(number)) for number, trial in enumerate(trials)]
     found = forecast(trials, [1, 3, 9])
     # All three at epoch 3 are recent: of the choices of all 10 recent ones there is one, and it loses 0.3 at least.
     assert found.gain == pytest.approx((0.4 - 0.2) + (0.2 - 0.1))
@@ -121,7 +128,7 @@ def test_gpu_hours_count_training_and_a_workers_share_of_a_gpu(gpus, unit, trial
     assert training_seconds(trials) == 12_000
 
 
-def test_wall_clock_counts_each_sitting_to_its_last_epoch():
+def test_wall_clock_counts_each_session_to_its_last_epoch():
     trials = make_trials([0.5] * 4)  # epochs recorded at 1, 11, 21, 31
-    search = {"sittings": [{"started_at": 0.0}, {"started_at": 20.0}, {"started_at": 100.0}]}
-    assert wall_seconds(search, trials) == pytest.approx(11 + 11)
+    sessions = [make_session(started_at) for started_at in (0.0, 20.0, 100.0)]
+    assert wall_seconds(sessions, trials) == pytest.approx(11 + 11)

@@ -1,10 +1,14 @@
 """TensorBoard logs: every trial with its values, each point once, columns that grow, however trials end."""
 
+from dataclasses import replace
+
 import pytest
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 from tensorboard.plugins.hparams import metadata
+from tensorboard.plugins.hparams.api_pb2 import Status
 
-from tests.support.fake_runs import add_epochs, add_trials, begin_run
+from tests.support.fake_runs import add_trials, begin_run
+from tests.support.trials import make_epoch
 from tune_sketch.callbacks.tensorboard import TABLE_METRICS, TensorBoardLog
 
 
@@ -31,20 +35,20 @@ def test_every_trial_is_there_with_its_values(started):
     run, journal = started
     TensorBoardLog(run.tensorboard, journal.trials)
     logs = read_logs(run.tensorboard)
-    for record in journal.trials:
-        name = f"trial-{record.number:04d}"
+    for trial in journal.trials:
+        name = f"trial-{trial.number:04d}"
         content = logs.SummaryMetadata(name, "_hparams_/session_start_info").plugin_data.content
         start = metadata.parse_session_start_info_plugin_data(content)
-        assert start.group_name == f"trial {record.number}"
-        assert start.hparams["learning_rate"].number_value == record.params["learning_rate"]
-        assert start.hparams["optimizer"].string_value == record.params["optimizer"]
-        assert start.hparams["flip"].bool_value == record.params["flip"]
-        if record.epochs:
+        assert start.group_name == f"trial {trial.number}"
+        assert start.hparams["learning_rate"].number_value == trial.params["learning_rate"]
+        assert start.hparams["optimizer"].string_value == trial.params["optimizer"]
+        assert start.hparams["flip"].bool_value == trial.params["flip"]
+        if trial.epochs:
             for tag, _ in TABLE_METRICS:
-                assert [event.step for event in logs.Scalars(name, tag)] == list(range(1, len(record.epochs) + 1))
+                assert [event.step for event in logs.Scalars(name, tag)] == list(range(1, len(trial.epochs) + 1))
             tops = [event.value for event in logs.Scalars(name, "validation/top1")]
-            assert tops == pytest.approx([epoch["val_top1"] for epoch in record.epochs])
-    assert set(read_columns(logs)) == {*journal.trials[0].params, "decay", "origin"}, "a column for each sampled name"
+            assert tops == pytest.approx([epoch.val_top1 for epoch in trial.epochs])
+    assert set(read_columns(logs)) == {*journal.trials[0].params, "decay", "source"}, "a column for each sampled name"
 
 
 def test_what_matters_most_is_among_the_five_columns_that_are_shown_at_first(started):
@@ -60,9 +64,8 @@ def test_a_resumed_search_writes_no_point_twice(started):
     run, journal = started
     TensorBoardLog(run.tensorboard, journal.trials)
     log = TensorBoardLog(run.tensorboard, journal.trials)
-    going_on = next(record for record in journal.trials if record.is_unfinished)
-    add_epochs(journal, going_on, 2, 0.5)
-    log.on_epoch(going_on)
+    going_on = next(trial for trial in journal.trials if trial.is_unfinished)
+    log.on_epoch(journal.record_epoch(going_on.key, make_epoch(2)))
     logs = read_logs(run.tensorboard)
     name = f"trial-{going_on.number:04d}"
     assert [event.step for event in logs.Scalars(name, "validation/top1")] == [1, 2]
@@ -73,9 +76,21 @@ def test_a_resumed_search_writes_no_point_twice(started):
 def test_a_new_trial_is_in_the_table_after_its_first_epoch(started):
     run, journal = started
     log = TensorBoardLog(run.tensorboard, journal.trials)
-    late = journal.trials[-1]
-    late.params["momentum"] = 0.5  # a conditional value that was not seen before
-    log.writers.pop(late.key, None)
+    last = journal.trials[-1]
+    late = replace(last, key="trial-0099", number=99, params=last.params | {"momentum": 0.5})  # not seen before
     log.writer_of(late).flush()
     assert "momentum" in read_columns(read_logs(run.tensorboard))
     assert len(list(run.tensorboard.glob("events*"))) == 1, "one definition of the columns"
+
+
+def test_a_trial_that_ends_is_closed_with_its_status(started):
+    run, journal = started
+    log = TensorBoardLog(run.tensorboard, journal.trials)
+    going_on = [trial.key for trial in journal.trials if trial.is_unfinished]
+    for key, status in zip(going_on, ("completed", "failed"), strict=True):
+        log.on_end(journal.end(key, status))
+        assert key not in log.writers
+    logs = read_logs(run.tensorboard)
+    for key, expected in zip(going_on, (Status.STATUS_SUCCESS, Status.STATUS_FAILURE), strict=True):
+        content = logs.SummaryMetadata(key, "_hparams_/session_end_info").plugin_data.content
+        assert metadata.parse_session_end_info_plugin_data(content).status == expected

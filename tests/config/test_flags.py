@@ -1,21 +1,38 @@
 """The command line: its flags are frozen, and what is wrong is said before anything starts."""
 
+import dataclasses
+
 import pytest
 
-from tune_sketch.config.flags import build_parser, given_choices, make_settings, read_models
-from tune_sketch.config.settings import SearchSettings, default_grace_epochs, derive_seed, parse_duration
+from tune_sketch.config.flags import (
+    build_parser,
+    given_choices,
+    make_settings,
+    read_models,
+)
+from tune_sketch.config.settings import FLAGS as SETTINGS_FLAGS
+from tune_sketch.config.settings import Settings, default_grace_epochs, resolve_choices
 from tune_sketch.search import main
 
-FLAGS = """address checkpoint-epochs classes confirm-seeds confirm-top cpus-per-trial data download dry-run
-frozen-views gpu-hours gpus-per-trial grace-epochs help image-px max-concurrent max-epochs max-failures min-gain model
-name no-invert num-samples passes per-class protocol reduction-factor resume runs-dir seed skip-bad-images split-by
+FLAGS = """address checkpoint-epochs classes cpus-per-trial data download dry-run finalists frozen-views gpu-hours
+gpus-per-trial grace-epochs help image-px max-concurrent max-epochs max-failures min-gain model name no-invert
+num-samples passes per-class protocol reduction-factor resume retraining-seeds runs-dir seed skip-bad-images split-by
 storage strategy time-budget warm-start weights"""
+OLD_FLAGS = "confirm-seeds confirm-top"  # of version 0.1: they work, and --help does not show them
 
 
 def test_flags_are_few_and_frozen():
     """A new flag is a promise to keep: change this list on purpose only."""
     flags = {flag for flag in build_parser()._option_string_actions if flag.startswith("--")}
-    assert flags == {f"--{name}" for name in FLAGS.split()}
+    assert flags == {f"--{name}" for name in f"{FLAGS} {OLD_FLAGS}".split()}
+    shown = build_parser().format_help()
+    assert all(f"--{name}" in shown for name in FLAGS.split())
+    assert not any(f"--{name}" in shown for name in OLD_FLAGS.split())
+
+
+def test_every_setting_but_the_model_has_a_flag_and_help():
+    assert [field.name for field in dataclasses.fields(Settings)] == ["model", *SETTINGS_FLAGS]
+    assert all(flag.help for flag in SETTINGS_FLAGS.values())
 
 
 def parse(*flags):
@@ -61,16 +78,20 @@ def test_defaults_suit_the_data(tmp_path):
         ("--model baseline --cpus-per-trial -1", "--cpus-per-trial must be positive"),
         ("--model baseline --gpus-per-trial -1", "--gpus-per-trial must be 0 or more"),
         ("--model baseline --gpus-per-trial 1.5", "--gpus-per-trial above 1 must be a whole number, got 1.5"),
-        ("--model baseline --confirm-seeds 0", "--confirm-seeds must be at least 1, got 0"),
+        ("--model baseline --retraining-seeds 0", "--retraining-seeds must be at least 1, got 0"),
+        ("--model baseline --confirm-seeds 0", "--retraining-seeds must be at least 1, got 0"),
+        ("--model baseline --finalists -1", "--finalists must be at least 0, got -1"),
+        ("--model baseline --finalist 1", "did you mean '--finalists'"),
         ("--model baseline --time-budget soon", "--time-budget"),
-        ("--model baseline --gpu-hours 0", "--gpu-hours must be positive, got 0"),
+        ("--model baseline --gpu-hours 0", "--gpu-hours must be positive and finite, got 0"),
+        ("--model baseline --gpu-hours inf", "--gpu-hours must be positive and finite, got inf"),
         ("--model baseline --min-gain 0.2%", "invalid float value"),
         ("--model baseline --min-gain 1", "--min-gain must be a fraction of at least 0 and under 1, got 1"),
         ("--model baseline --image-px 8", "--image-px must be at least 16, got 8"),
         ("--model baseline --strategy one-facter", "did you mean 'one-factor'"),
         ("--model baseline --passes 2", "--passes is only for --strategy one-factor"),
         ("--model baseline --strategy one-factor --passes 0", "--passes must be at least 1, got 0"),
-        ("--model baseline --protocol mine", "--protocol must be one of standard, study, small"),
+        ("--model baseline --protocol mine", "--protocol must be one of standard, paper, small"),
         ("--model baseline --split-by day", "--split-by must be one of photo, file"),
         ("--model baseline --weights nonesuch.pt", "--weights must be a weights file or one of auto, imagenet, none"),
         ("--model baseline --download", "--download is only for --data quickdraw"),
@@ -93,21 +114,35 @@ def test_wrong_use_is_one_clear_line(flags, message, tmp_path, monkeypatch, caps
     assert not (tmp_path / "runs").exists(), "no half-made run directory"
 
 
-def test_settings_survive_json():
-    settings = parse("--model", "baseline", "--classes", "cat", "dog")
-    assert SearchSettings.from_json(settings.to_json() | {"classes": ["cat", "dog"]}) == settings
-    with pytest.raises(ValueError, match="did you mean 'num_samples'"):
-        SearchSettings.from_json(settings.to_json() | {"num_sample": 3})
+def test_flags_and_values_of_version_0_1_still_work(capsys):
+    old = "--model baseline --strategy rung-tpe --protocol study --confirm-top 4 --confirm-seeds 5"
+    new = "--model baseline --strategy incumbent --protocol paper --finalists 4 --retraining-seeds 5"
+    assert parse(*old.split()) == parse(*new.split())
+    settings = parse(*old.split())
+    assert (settings.strategy, settings.protocol) == ("incumbent", "paper")
+    assert (settings.finalists, settings.retraining_seeds) == (4, 5)
+    assert "note: --confirm-top is now called --finalists" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("45s", 45), ("30m", 1800), ("2h", 7200), ("1d", 86400)])
-def test_durations(text, seconds):
-    assert parse_duration(text) == seconds
+def test_only_what_was_given_is_a_choice():
+    arguments = build_parser().parse_args(["--resume", "runs/a", "--num-samples", "9", "--no-invert"])
+    assert given_choices(arguments) == {"num_samples": 9, "invert": False}
 
 
-def test_seeds_are_the_same_everywhere():
-    assert derive_seed(0, "trial", 7) == derive_seed(0, "trial", 7) != derive_seed(0, "trial", 8)
-    assert derive_seed(0, "trial", 7) == 568685018
+def test_a_resume_names_data_weights_and_earlier_runs_as_the_search_did(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("sketches", "earlier"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "earlier" / "search.json").touch()
+    (tmp_path / "w.pt").touch()
+    flags = "--model baseline --data sketches --weights w.pt --warm-start earlier earlier"
+    choices = given_choices(build_parser().parse_args(flags.split()))
+    settings, resolved = make_settings("baseline", choices), resolve_choices(choices)
+    assert settings.data == resolved["data"] == str(tmp_path / "sketches")
+    assert settings.weights == resolved["weights"] == str(tmp_path / "w.pt")
+    assert settings.warm_start == (str(tmp_path / "earlier"),)
+    assert set(resolved["warm_start"]) == set(settings.warm_start)
+    assert resolve_choices({"data": "doodles", "seed": 3}) == {"data": "doodles", "seed": 3}
 
 
 def test_one_factor_has_as_many_trials_as_its_passes_need():

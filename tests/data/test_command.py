@@ -36,9 +36,8 @@ def test_prints_and_plots_a_folder(tmp_path, capsys):
     assert "train 6 (60.0%), validation 2 (20.0%), test 2 (20.0%)" in text
     assert "cat 5" in text
     assert "no bad drawings" in text
-    for name in ("samples.png", "label_distribution.png"):
-        with Image.open(out / name) as image:
-            assert image.width > 300
+    with Image.open(out / "samples.png") as image:
+        assert image.width > 300
     with (out / "classes.csv").open() as file:
         assert next(csv.DictReader(file)) == {
             "class": "cat",
@@ -61,9 +60,9 @@ def test_bad_files_are_listed_and_skipped(tmp_path, capsys):
     assert "1 left out:\n  cat/0.png: zero bytes" in capsys.readouterr().out
 
 
-def test_doodles_say_that_they_stand_in(tmp_path, capsys):
+def test_doodles_say_that_they_are_synthetic(tmp_path, capsys):
     assert main(["doodles", "--classes", "3", "--per-class", "10", "--image-px", "16", "--out", str(tmp_path)]) == 0
-    assert "A stand-in: a program drew them" in capsys.readouterr().out
+    assert "Synthetic: a program drew them" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

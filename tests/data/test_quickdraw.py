@@ -11,37 +11,13 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
+from tests.support.drawings import make_stroke_folder, make_stroke_line
 from tune_sketch.data import DataError, DataRequest, open_data, prepare_data
 from tune_sketch.data.download import MAX_ATTEMPTS, download_quickdraw
 from tune_sketch.data.quickdraw_classes import QUICKDRAW_CLASSES
 
 SIMPLIFIED = Path(__file__).parents[3] / "shared" / "data" / "quickdraw-344x25-simplified"
 needs_quickdraw = pytest.mark.skipif(not SIMPLIFIED.is_dir(), reason=f"{SIMPLIFIED} is not there")
-
-
-def make_line(word: str, number: int, raw: bool = False) -> str:
-    """One drawing as Quick, Draw! stores it: a slanting line and a short one that tells the drawings apart."""
-    strokes: list[list[list[float]]] = [[[0, 255], [number % 200, 255]], [[10, 10 + number % 90], [250, 250]]]
-    if raw:
-        strokes = [[[x * 2.5 + 0.25 for x in xs], [y * 2.5 for y in ys], [0, 40]] for xs, ys in strokes]
-    return json.dumps(
-        {
-            "word": word,
-            "countrycode": "US",
-            "timestamp": "2017-03-27 00:14:57.31033 UTC",
-            "recognized": True,
-            "key_id": f"{abs(hash(word)) % 10**6}{number:010}",
-            "drawing": strokes,
-        }
-    )
-
-
-def make_folder(root: Path, words: tuple[str, ...] = ("cat", "ice cream"), count: int = 6, raw: bool = False) -> Path:
-    root.mkdir()
-    for word in words:
-        lines = [make_line(word, number + 7 * (word == words[0]), raw) for number in range(count)]
-        (root / f"{word}.ndjson").write_text("\n".join(lines) + "\n")
-    return root
 
 
 def prepare(root: Path | str, image_px: int = 32, **choices):
@@ -55,7 +31,7 @@ def _own_cache(tmp_path, monkeypatch):
 
 
 def test_strokes_are_rendered(tmp_path):
-    data = prepare(make_folder(tmp_path / "set"))
+    data = prepare(make_stroke_folder(tmp_path / "set"))
     assert data.class_names == ["cat", "ice cream"]
     assert data.names[:2] == ["cat.ndjson:1", "cat.ndjson:2"]
     assert data.original_px is None
@@ -70,24 +46,24 @@ def test_strokes_are_rendered(tmp_path):
 
 
 def test_raw_strokes_with_times_look_like_simplified_ones(tmp_path):
-    simplified = prepare(make_folder(tmp_path / "simplified")).images.astype(int)
-    raw = prepare(make_folder(tmp_path / "raw", raw=True)).images.astype(int)
+    simplified = prepare(make_stroke_folder(tmp_path / "simplified")).images.astype(int)
+    raw = prepare(make_stroke_folder(tmp_path / "raw", raw=True)).images.astype(int)
     assert np.abs(simplified - raw).max() <= 2
 
 
 def test_names_of_files_downloaded_by_hand(tmp_path):
-    root = make_folder(tmp_path / "set")
+    root = make_stroke_folder(tmp_path / "set")
     for path in list(root.iterdir()):
         path.rename(root / f"full_simplified_{path.name}")
     assert prepare(root).class_names == ["cat", "ice cream"]
 
 
 def test_bad_lines_are_listed_and_left_out(tmp_path):
-    root = make_folder(tmp_path / "set", count=9)
+    root = make_stroke_folder(tmp_path / "set", count=9)
     path = root / "cat.ndjson"
     lines = path.read_text().splitlines()
     lines[1] = lines[1][:40]
-    lines[2] = make_line("dog", 1)
+    lines[2] = make_stroke_line("dog", 1)
     lines[3] = json.dumps(json.loads(lines[3]) | {"drawing": []})
     lines[4] = json.dumps(json.loads(lines[4]) | {"drawing": [[[1, 2], [3]]]})
     lines[5] = "[1, 2]"
@@ -178,7 +154,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server(monkeypatch) -> Iterator[Server]:
     server = Server(("127.0.0.1", 0), Handler)
     server.files = {
-        f"/full/{word}.ndjson": "".join(make_line(word, number) + "\n" for number in range(count)).encode()
+        f"/full/{word}.ndjson": "".join(make_stroke_line(word, number) + "\n" for number in range(count)).encode()
         for word, count in (("cat", 400), ("dog", 400), ("ice cream", 12))
     }
     server.break_after, server.answers, server.requests = [], [], []
@@ -198,7 +174,7 @@ def fetch(server: Server, folder: Path, names: list[str], num_drawings: int) -> 
 
 
 def test_download_takes_the_first_drawings_and_no_more(server, tmp_path):
-    server.files["/full/cat.ndjson"] = b"".join(make_line("cat", n).encode() + b"\n" for n in range(40_000))
+    server.files["/full/cat.ndjson"] = b"".join(make_stroke_line("cat", n).encode() + b"\n" for n in range(40_000))
     fetch(server, tmp_path / "out", ["cat", "ice cream"], 20)
     first = server.files["/full/cat.ndjson"].splitlines(keepends=True)[:20]
     assert (tmp_path / "out" / "cat.ndjson").read_bytes() == b"".join(first)
@@ -260,7 +236,7 @@ def test_more_drawings_are_fetched_behind_the_old_ones(server, tmp_path):
 
 def test_a_file_that_changed_at_the_server_is_fetched_anew(server, tmp_path):
     fetch(server, tmp_path / "out", ["cat"], 10)
-    lines = [make_line("cat", number + 1_000) + " " * (number % 7) for number in range(400)]
+    lines = [make_stroke_line("cat", number + 1_000) + " " * (number % 7) for number in range(400)]
     server.files["/full/cat.ndjson"] = ("\n".join(lines) + "\n").encode()
     fetch(server, tmp_path / "out", ["cat"], 50)
     assert (tmp_path / "out" / "cat.ndjson").read_text().splitlines() == lines[:50]
@@ -268,7 +244,7 @@ def test_a_file_that_changed_at_the_server_is_fetched_anew(server, tmp_path):
 
 def test_wrong_content_is_refused(server, tmp_path):
     lines = server.files["/full/cat.ndjson"].splitlines(keepends=True)
-    for position, wrong in [(2, make_line("dog", 3).encode() + b"\n"), (3, b"<html>\n"), (4, lines[1])]:
+    for position, wrong in [(2, make_stroke_line("dog", 3).encode() + b"\n"), (3, b"<html>\n"), (4, lines[1])]:
         server.files["/full/cat.ndjson"] = b"".join([*lines[:position], wrong, *lines[position:]])
         with pytest.raises(ValueError, match=rf"line {position + 1} is not a new drawing of 'cat'"):
             fetch(server, tmp_path / f"out{position}", ["cat"], 10)

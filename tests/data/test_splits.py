@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tune_sketch.data.sketch_data import SketchData, photo_of
-from tune_sketch.data.splits import PROTOCOLS, SPLIT_NAMES, Splits, make_splits, read_splits, write_splits
+from tune_sketch.data.splits import PROTOCOLS, SPLIT_BY, SPLIT_NAMES, Splits, make_splits, read_splits, write_splits
 
 
 def label_evenly(num_classes: int, per_class: int) -> np.ndarray:
@@ -24,9 +26,9 @@ def check_partition(splits: Splits, num_images: int) -> None:
         assert (np.diff(indices) > 0).all()
 
 
-def test_study_arithmetic_is_exact():
+def test_the_papers_arithmetic_is_exact():
     labels = label_evenly(125, 160)
-    splits = make_splits(labels, np.arange(20_000), protocol="study", split_by="file", seed=3)
+    splits = make_splits(labels, np.arange(20_000), protocol="paper", split_by="file", seed=3)
     check_partition(splits, 20_000)
     assert count(splits) == (18_001, 999, 1_000)
     assert set(np.bincount(labels[splits.test])) == {8}
@@ -41,7 +43,7 @@ def test_study_arithmetic_is_exact():
         ("standard", 3, (10, 10, 10)),
         ("small", 10, (60, 20, 20)),
         ("small", 25, (150, 50, 50)),
-        ("study", 10, (80, 10, 10)),
+        ("paper", 10, (80, 10, 10)),
     ],
 )
 def test_sizes_of_protocols(protocol, per_class, expected):
@@ -68,6 +70,29 @@ def test_no_photo_is_shared_and_totals_come_out(protocol):
     num_validation, num_test = PROTOCOLS[protocol](len(labels))
     assert len(splits.validation) == pytest.approx(num_validation, abs=10)
     assert len(splits.test) == pytest.approx(num_test, abs=10)
+
+
+@st.composite
+def labelled_groups(draw) -> tuple[np.ndarray, np.ndarray]:
+    """(labels, groups) of up to 6 classes with 3 to 15 photos each, of 1 to 5 drawings, in any order."""
+    sizes = draw(st.lists(st.lists(st.integers(1, 5), min_size=3, max_size=15), min_size=1, max_size=6))
+    labels = np.repeat(np.arange(len(sizes)), [sum(photos) for photos in sizes])
+    groups = np.repeat(np.arange(sum(map(len, sizes))), [size for photos in sizes for size in photos])
+    order = np.array(draw(st.permutations(range(len(labels)))))
+    return labels[order], groups[order]
+
+
+@given(data=labelled_groups(), protocol=st.sampled_from(sorted(PROTOCOLS)), split_by=st.sampled_from(SPLIT_BY))
+@settings(max_examples=150, deadline=None)
+def test_every_split_is_a_partition_with_every_class_and_without_shared_photos(data, protocol, split_by):
+    labels, groups = data
+    splits = make_splits(labels, groups, protocol=protocol, split_by=split_by, seed=0)
+    check_partition(splits, len(labels))
+    for name in SPLIT_NAMES:
+        assert set(labels[getattr(splits, name)]) == set(labels), name
+    if split_by == "photo":
+        photos = [set(groups[getattr(splits, name)]) for name in SPLIT_NAMES]
+        assert sum(map(len, photos)) == len(set(groups))
 
 
 def test_split_by_file_ignores_photos():
@@ -112,7 +137,7 @@ def test_errors_name_the_class_and_the_known_names():
         make_splits(labels, np.arange(5), protocol="small", split_by="file", seed=0, class_names=["cat", "dog"])
     with pytest.raises(ValueError, match=r"three photos.*class 0 \(2\).*--split-by file"):
         make_splits(np.zeros(9, np.int64), np.arange(9) // 5, protocol="small", split_by="photo", seed=0)
-    with pytest.raises(ValueError, match="protocol must be one of standard, study, small, got 'studdy'"):
+    with pytest.raises(ValueError, match="protocol must be one of standard, paper, small, got 'studdy'"):
         make_splits(labels, np.arange(5), protocol="studdy", split_by="file", seed=0)
     with pytest.raises(ValueError, match="split_by must be one of photo, file, got 'class'"):
         make_splits(labels, np.arange(5), protocol="small", split_by="class", seed=0)
@@ -126,11 +151,10 @@ def make_data(names: list[str], labels: list[int], has_photos: bool) -> SketchDa
         names=names,
         groups=np.arange(len(names)),
         fingerprint="",
-        stand_in=False,
+        synthetic=False,
         has_photos=has_photos,
         skipped=[],
         original_px=None,
-        details={},
     )
 
 

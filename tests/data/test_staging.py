@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 
 import tests.support.bad_storage  # noqa: F401  # registers bad://
+from tests.support.jobs import make_job
 from tests.support.postgres import free_port
 from tests.support.small_training import CONFIG
-from tune_sketch.data import DataRequest, NotStaged, open_data, prepare_data, publish_data, stage_data, staging
-from tune_sketch.data.splits import make_splits, write_splits
+from tune_sketch.data import DataRequest, NotStagedError, open_data, prepare_data, publish_data, stage_data, staging
+from tune_sketch.events import Job
 
 PIECE_BYTES = 4096
 REQUEST = DataRequest("doodles", 16, classes=4, per_class=24)
@@ -128,7 +130,7 @@ def test_damage_in_the_storage_is_never_seen(stored, on_node):
     images = bytearray((stored / "images.npy").read_bytes())
     images[-1] ^= 1
     (stored / "images.npy").write_bytes(images)
-    with pytest.raises(NotStaged, match=rf"bad://{stored}/images.npy has SHA-256 \w+, what was decoded \w+"):
+    with pytest.raises(NotStagedError, match=rf"bad://{stored}/images.npy has SHA-256 \w+, what was decoded \w+"):
         stage_data(f"bad://{stored}")
     assert [path.name for path in (cache / "decoded").glob("[!.]*")] == [f"{stored.name}.lock"]
 
@@ -136,21 +138,21 @@ def test_damage_in_the_storage_is_never_seen(stored, on_node):
 def test_a_storage_without_the_data_is_named(stored, on_node):
     on_node("node1")
     (stored / "labels.npy").unlink()
-    with pytest.raises(NotStaged, match=r"labels.npy could not be read in \d tries: FileNotFoundError"):
+    with pytest.raises(NotStagedError, match=r"labels.npy could not be read in \d tries: FileNotFoundError"):
         stage_data(f"bad://{stored}")
 
 
 def test_another_data_set_under_the_same_key_is_refused(stored, on_node, tmp_path):
     on_node("node1")
     other = stored.rename(stored.with_name("0" * 32))
-    with pytest.raises(NotStaged, match="holds another data set, of fingerprint"):
+    with pytest.raises(NotStagedError, match="holds another data set, of fingerprint"):
         stage_data(f"bad://{other}")
 
 
 def test_a_full_disk_is_said_before_anything_is_copied(stored, on_node, monkeypatch):
     on_node("node1")
     monkeypatch.setattr(staging.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
-    with pytest.raises(NotStaged, match=r"bytes in .*, where 1 are free"):
+    with pytest.raises(NotStagedError, match=r"bytes in .*, where 1 are free"):
         stage_data(f"bad://{stored}")
     assert not reads(stored)
 
@@ -277,20 +279,14 @@ def test_a_bucket_of_google(decoded, on_node, monkeypatch):
         server.stop()
 
 
-def make_job(decoded: Path, tmp_path: Path) -> dict:
-    data = open_data(decoded)
-    splits = make_splits(data.labels, data.groups, protocol="small", split_by="file", seed=0)
-    write_splits(tmp_path / "splits.csv", data, splits)
-    paths = {"data_cache": f"bad://{tmp_path / 'storage' / decoded.name}", "splits": str(tmp_path / "splits.csv")}
-    paths |= {"checkpoints": str(tmp_path / "checkpoints"), "stop_file": str(tmp_path / "stop"), "weights_path": None}
-    rest = {"key": "trial-0000", "model": "baseline", "seed": 0, "pretrained": False, "invert": True, "num_threads": 1}
-    return {**paths, **rest, "config": CONFIG, "checkpoint_epochs": 1, "num_processes": 1, "gpus": 0.0}
+def make_staged_job(decoded: Path, tmp_path: Path) -> Job:
+    return replace(make_job(tmp_path, decoded, CONFIG), data=f"bad://{tmp_path / 'storage' / decoded.name}")
 
 
 def test_trials_of_a_node_read_one_copy(decoded, stored, on_node, tmp_path):
-    from tune_sketch.trainables.trial import open_job
+    from tune_sketch.trainables.job import open_job
 
-    cache, job = on_node("node1"), make_job(decoded, tmp_path)
+    cache, job = on_node("node1"), make_staged_job(decoded, tmp_path)
     for _ in range(2):
         _, arrays, _ = open_job(job)
         assert isinstance(arrays.train.images, np.memmap)
@@ -305,6 +301,6 @@ def test_a_node_that_cannot_get_the_data_gives_the_trial_back(decoded, stored, o
     on_node("node1")
     behave(stored, tear=1)
     trial = object.__new__(SketchTrial)
-    trial.setup(make_job(decoded, tmp_path))
-    with pytest.raises(NotStaged, match="the line is torn"):
+    trial.setup({"job": make_staged_job(decoded, tmp_path)})
+    with pytest.raises(NotStagedError, match="the line is torn"):
         trial.step()

@@ -1,8 +1,13 @@
-"""Rendering of strokes: anti-aliasing, pen width, boxes, degenerate strokes, same drawing at each size."""
+"""Strokes: parsing of any line, anti-aliasing, pen width, boxes, degenerate strokes, same drawing at each size."""
+
+import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tune_sketch.data.decode import BadDrawingError, parse_strokes
 from tune_sketch.data.strokes import default_pen_width_px, render_strokes
 
 DIAGONAL = [np.array([[0.0, 0.0], [1.0, 0.7]])]
@@ -97,3 +102,53 @@ def test_impossible_strokes_are_refused():
         render_strokes([[[0.0, float("nan")]]], 8)
     with pytest.raises(ValueError, match=r"stroke 1 must have shape \[num_points, 2\]"):
         render_strokes([[[0.0, 0.0]], [1.0, 2.0, 3.0]], 8)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+COORDINATES = st.floats(-1e6, 1e6, allow_subnormal=False)
+STROKES = st.lists(st.lists(st.tuples(COORDINATES, COORDINATES), min_size=1, max_size=6), min_size=1, max_size=4)
+
+
+@given(line=st.binary(max_size=60) | JSON.map(json.dumps).map(str.encode))
+@settings(max_examples=300, deadline=None)
+def test_any_line_is_strokes_or_a_bad_drawing(line):
+    check_line(line)
+
+
+@given(drawing=JSON)
+@settings(max_examples=300, deadline=None)
+def test_anything_in_place_of_the_strokes_is_strokes_or_a_bad_drawing(drawing):
+    check_line(json.dumps({"word": "cat", "drawing": drawing}).encode())
+
+
+def check_line(line: bytes) -> None:
+    try:
+        strokes = parse_strokes(line, "cat")
+    except BadDrawingError:
+        return
+    assert sum(len(stroke) for stroke in strokes)
+    for stroke in strokes:
+        assert stroke.shape[1:] == (2,)
+        assert np.isfinite(stroke).all()
+
+
+@pytest.mark.parametrize("drawing", ["[[[1" + "0" * 400 + "], [2]]]", "[" * 100_000, "[[[1e999], [2]]]"])
+def test_numbers_and_nesting_beyond_python_are_bad_drawings(drawing):
+    with pytest.raises(BadDrawingError, match=r"not a Quick, Draw! drawing"):
+        parse_strokes(f'{{"word": "cat", "drawing": {drawing}}}'.encode(), "cat")
+
+
+@given(strokes=STROKES, image_px=st.integers(8, 40))
+@settings(max_examples=100, deadline=None)
+def test_strokes_survive_their_line_and_leave_ink_on_a_clean_margin(strokes, image_px):
+    lines = [[[x for x, _ in stroke], [y for _, y in stroke]] for stroke in strokes]
+    parsed = parse_strokes(json.dumps({"word": "cat", "drawing": lines}).encode(), "cat")
+    assert [stroke.tolist() for stroke in parsed] == [[list(point) for point in stroke] for stroke in strokes]
+    image = render_strokes(parsed, image_px, pen_width_px=1.5, margin=0.2)
+    assert image.max() > 100
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    assert border.max() == 0

@@ -4,12 +4,16 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 
 FOLDER = os.environ.get("KILLING")  # where the killer asks ("ask") and reads what happened ("deaths", "work-PID")
 
 
-def die_if_asked(place: str) -> None:
-    """SIGKILL for this process, noted just before, if it is the first to get to the place that was asked for."""
+def die_if_asked(place: str, last_words: Callable[[], None] = lambda: None) -> None:
+    """SIGKILL for this process, noted just before, if it is the first to get to the place that was asked for.
+
+    last_words: what it still does once it is certain to die.
+    """
     assert FOLDER is not None
     ask = os.path.join(FOLDER, "ask")
     try:
@@ -19,6 +23,7 @@ def die_if_asked(place: str) -> None:
         os.unlink(ask)
     except FileNotFoundError:  # nothing is asked, or another process was faster
         return
+    last_words()
     with open(os.path.join(FOLDER, "deaths"), "a") as file:
         file.write(json.dumps({"place": place, "process": os.getpid(), "time": time.time()}) + "\n")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -38,7 +43,7 @@ if FOLDER is not None:
         )
         replace(source, target)
         if path.endswith(".json"):
-            with open(os.path.join(FOLDER, f"work-{os.getpid()}"), "w"):
+            with open(f"{FOLDER}/work-{os.getpid()}", "w"):
                 pass  # its time says until when this process's work is safe
             die_if_asked("between checkpoint and report")
 

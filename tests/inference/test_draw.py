@@ -1,6 +1,8 @@
 """The drawing page's server, without a browser: drawings in, classes out, nothing for strangers."""
 
 import io
+import threading
+import urllib.request
 
 import numpy as np
 import pytest
@@ -8,8 +10,9 @@ from PIL import Image
 
 from tests.support.fake_runs import make_finished_run
 from tune_sketch.data.doodles import render_doodle
-from tune_sketch.draw import frame, main, make_app
-from tune_sketch.inference.model import load_best
+from tune_sketch.draw import main
+from tune_sketch.inference.drawing_page import frame, make_app, open_server
+from tune_sketch.inference.model import load_classifier
 
 pytest.importorskip("flask", reason="the extra `draw` is not installed")
 
@@ -17,7 +20,7 @@ pytest.importorskip("flask", reason="the extra `draw` is not installed")
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
     run = make_finished_run(tmp_path_factory.mktemp("draw") / "run", num_trials=3, failed=0)
-    return make_app(load_best(run.path)).test_client()
+    return make_app(load_classifier(run.path)).test_client()
 
 
 def post(client, ink, **options):
@@ -69,3 +72,20 @@ def test_errors_are_one_clear_line(tmp_path, capsys):
         error = capsys.readouterr().err
         assert error.startswith("error: ")
         assert error.count("\n") == 1
+
+
+def test_the_server_answers_and_keeps_its_port(tmp_path):
+    run = make_finished_run(tmp_path / "run", num_trials=3, failed=0)
+    server = open_server(load_classifier(run.path), 0)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        assert server.host == "127.0.0.1"
+        with urllib.request.urlopen(f"http://{server.host}:{server.server_port}/", timeout=30) as answer:
+            assert b"<canvas" in answer.read()
+        with pytest.raises(ValueError, match=rf"port {server.server_port} is taken: choose another with --port"):
+            open_server(load_classifier(run.path), server.server_port)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +13,12 @@ from tests.support.fake_runs import begin_run, make_finished_run
 from tune_sketch.data import open_data
 from tune_sketch.data.doodles import render_doodle
 from tune_sketch.data.splits import read_splits
-from tune_sketch.inference.model import best_classes, load_best
+from tune_sketch.inference.model import best_classes, load_classifier
 from tune_sketch.inference.photos import read_picture
 from tune_sketch.inference.test_time_augmentation import VOTES, section_slices, vote_by_majority
 from tune_sketch.predict import main
-from tune_sketch.storage.run_directory import read_csv
+from tune_sketch.storage.facts import read_facts
+from tune_sketch.storage.files import read_csv
 
 
 @pytest.fixture(scope="module")
@@ -99,15 +101,14 @@ def test_a_table_beside_the_paper_is_no_drawing(tmp_path):
 
 
 def test_the_test_splits_own_drawings_give_the_runs_own_predictions(run, tmp_path, capsys):
-    search = run.read_search()
-    data = open_data(search["data"]["cache"])
+    data = open_data(Path(read_facts(run).data.cache))
     test = read_splits(run.splits_csv, data).test
-    model = load_best(run.path)
+    model = load_classifier(run.path)
     for place, index in enumerate(test[:5]):
         Image.fromarray(255 - data.images[index]).save(tmp_path / f"{place}.png")
     assert main([str(run.path), str(tmp_path), "--csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    probabilities = model.predict(data.images[test[:5]])
+    probabilities = model.compute_probabilities(data.images[test[:5]])
     for place, (row, own) in enumerate(zip(rows, probabilities, strict=True)):
         assert row["image"].endswith(f"{place}.png")
         wanted = best_classes(own, data.class_names)
@@ -131,7 +132,7 @@ def test_text_json_and_overlay(run, ink, tmp_path, capsys):
 
 
 def test_votes_are_probabilities(run):
-    model = load_best(run.path)
+    model = load_classifier(run.path)
     images = np.stack([render_doodle(name, 1, seed=2, image_px=model.image_px) for name in ("cat", "sun", "car")])
     for name, vote in VOTES.items():
         probabilities = vote(model, images)
@@ -157,11 +158,11 @@ def test_export_to_onnx_is_checked(run, capsys):
     pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")
     onnxruntime = pytest.importorskip("onnxruntime")
     assert main([str(run.path), "--export", "onnx"]) == 0
-    model = load_best(run.path)
+    model = load_classifier(run.path)
     images = np.stack([render_doodle("sun", place, seed=5, image_px=model.image_px) for place in range(3)])
     session = onnxruntime.InferenceSession(run.best / "model.onnx", providers=["CPUExecutionProvider"])
     (computed,) = session.run(None, {"images": images})
-    assert np.abs(computed - model.predict(images)).max() < 1e-4
+    assert np.abs(computed - model.compute_probabilities(images)).max() < 1e-4
     assert session.get_modelmeta().custom_metadata_map["class_names"].split("\n") == model.class_names
 
 

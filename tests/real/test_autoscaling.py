@@ -13,7 +13,7 @@ import psutil
 import pytest
 import ray
 
-from tests.killing import check_complete
+from tests.support.recorded import check_complete
 from tune_sketch.storage.run_directory import RunDirectory
 
 ROOT = Path(__file__).parents[2]
@@ -21,8 +21,9 @@ ROOT = Path(__file__).parents[2]
 NAMESPACES = ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"]
 HEAD_ID = "f" * 51 + "00000"  # that Ray's provider gives to the head
 NUM_WORKERS = 2
-SEARCH = "--model baseline --classes 2 --per-class 12 --image-px 32 --num-samples 2 --max-epochs 1 --confirm-top 0"
-SEARCH += f" --confirm-seeds 1 --seed 1 --gpus-per-trial 1 --max-concurrent {NUM_WORKERS} --address auto --name grown"
+SEARCH = "--model baseline --classes 2 --per-class 12 --image-px 32 --num-samples 2 --max-epochs 1 --finalists 0"
+SEARCH += f" --retraining-seeds 1 --seed 1 --gpus-per-trial 1 --max-concurrent {NUM_WORKERS} --address auto"
+SEARCH += " --name grown"
 
 
 def make_config(folder: Path) -> Path:

@@ -17,7 +17,7 @@ import pytest
 from tests.support.fake_runs import add_trials, begin_run, make_finished_run
 from tune_sketch.analysis.report import write_report
 from tune_sketch.callbacks.tensorboard import TensorBoardLog
-from tune_sketch.storage.run_directory import read_csv
+from tune_sketch.storage.files import read_csv
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -311,7 +311,7 @@ def touch_stroke(browser, paper):
 def test_optuna_dashboard_opens_the_study(browser, searched):
     pytest.importorskip("optuna_dashboard", reason="the extra `dashboard` is not installed")
     run, _ = searched
-    command = ["-c", "from optuna_dashboard._cli import main; main()", f"sqlite:///{run.study_db}"]
+    command = ["-c", "from optuna_dashboard._cli import main; main()", str(run.journal_log)]
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, *command, "--host", "127.0.0.1", "--port", str(port)],

@@ -1,4 +1,4 @@
-"""A training in two processes: the same as in one, on shares of every batch, and ending when one of them does."""
+"""A training in two processes: the same as in one, on parts of every batch, and ending when one of them does."""
 
 import dataclasses
 import os
@@ -12,11 +12,14 @@ import pytest
 import torch
 from torch import nn
 
-from tests.killing import family, snapshot
+from tests.support.processes import family
 from tests.support.real_search import Search
+from tests.support.recorded import snapshot
 from tests.support.small_training import AUGMENTED, SmallDevice, build, drawings, without_times
-from tune_sketch.trainables.speed.data_parallel import ProcessDied, Share, Team
-from tune_sketch.trainables.training import TrainingSplits, fit
+from tune_sketch.events import EndingReport, EpochReport, NotWrittenReport, Worker
+from tune_sketch.trainables.batches import TrainingSplits
+from tune_sketch.trainables.speed.data_parallel import ProcessDiedError, Rank, StepReport, WorkerGroup
+from tune_sketch.trainables.training import fit
 
 pytestmark = pytest.mark.timeout(120)
 SMOOTH = AUGMENTED | {"optimizer": "sgd", "momentum": 0.9, "label_smoothing": 0.1, "weight_decay": 1e-3, "epochs": 3}
@@ -25,10 +28,10 @@ SLOW = SMOOTH | {"learning_rate": 1e-4}  # for batch norm over few drawings
 
 @pytest.mark.parametrize("fewest", [1, 2])
 @pytest.mark.parametrize("num_processes", [1, 2, 3, 4])
-def test_shares_are_a_partition(num_processes: int, fewest: int) -> None:
+def test_parts_are_a_partition(num_processes: int, fewest: int) -> None:
     for num_rows in range(1, 20):
         rows = np.arange(num_rows)
-        parts = [rows[Share(rank, num_processes).rows(num_rows, fewest)] for rank in range(num_processes)]
+        parts = [rows[Rank(rank, num_processes).rows(num_rows, fewest)] for rank in range(num_processes)]
         assert np.concatenate(parts).tolist() == rows.tolist()
         sizes = [len(part) for part in parts if len(part)]
         assert max(sizes) - min(sizes) <= 1
@@ -48,62 +51,63 @@ def build_exact(name: str) -> tuple[nn.Module, dict[str, Any]]:
     return model, config
 
 
-class SmallTraining:
-    """A process of the tests' team: trains few drawings, or fails, or dies, as the job says."""
+class SmallWorker:
+    """A process of the tests' group: trains few drawings, or fails, or dies, as the job says."""
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, rank: Rank) -> None:
         torch.set_num_threads(1)
-        self.share = share
+        self.rank = rank
 
     def begin(self, job: dict[str, Any]) -> None:
         self.job, self.num_steps, self.kept = job, 0, None
         state = torch.load(job["state"], weights_only=True) if "state" in job else None
         model, config = build_exact(job["model"])
-        self.epochs = fit(model, make_splits(job["num_train"]), config, seed=5, state=state, share=self.share)
+        self.epochs = fit(model, make_splits(job["num_train"]), config, seed=5, state=state, rank=self.rank)
 
-    def step(self) -> dict[str, Any]:
+    def step(self) -> StepReport:
         self.num_steps += 1
         if self.kept is not None:
-            answer, self.kept = self.kept, None
-            return answer
-        if self.num_steps == 2 and self.share.rank == 1:
+            report, self.kept = self.kept, None
+            return report
+        if self.num_steps == 2 and self.rank.index == 1:
             if self.job.get("end") == "failed":
-                return {"status": "failed", "error": "process 1 alone"}
+                return EndingReport("failed", "process 1 alone")
             if self.job.get("end") == "raised":
                 raise FileNotFoundError("no data here")
             if self.job.get("end") == "died":
                 os.kill(os.getpid(), signal.SIGKILL)
         metrics, state = next(self.epochs)
-        if "save" in self.job and self.share.rank == 0:
+        if "save" in self.job and self.rank.index == 0:
             torch.save(state, f"{self.job['save']}/{metrics['epoch']}.pt")
         values = torch.cat([value.float().flatten() for name, value in state["model"].items() if "num_" not in name])
-        mean = self.share.sum(values) / self.share.num_processes
-        answer = {"status": "epoch", "metrics": metrics, "apart": (mean - values).abs().max().item()}
-        if self.job.get("end") == "full" and self.share.rank == 0 and self.num_steps == 2:
-            self.kept = answer
-            return {"status": "not_written", "error": "the disk is full"}
-        return answer
+        mean = self.rank.sum(values) / self.rank.num_processes
+        measured = metrics | {"apart": (mean - values).abs().max().item()}
+        report = EpochReport(int(metrics["epoch"]), measured, Worker("", os.getpid()), checkpoint_epoch=0)
+        if self.job.get("end") == "full" and self.rank.index == 0 and self.num_steps == 2:
+            self.kept = report
+            return NotWrittenReport("the disk is full")
+        return report
 
     def close(self) -> None: ...
 
 
 @pytest.fixture(scope="module")
-def team() -> Iterator[Team]:
-    team = Team(2, SmallTraining)
-    yield team
-    team.close()
+def group() -> Iterator[WorkerGroup]:
+    group = WorkerGroup(2, SmallWorker)
+    yield group
+    group.close()
 
 
-def train_together(team: Team, num_steps: int, **job: Any) -> list[dict[str, Any]]:
-    team.begin(job)
-    answers = [team.step() for _ in range(num_steps)]
-    assert max(answer["apart"] for answer in answers) == 0, "every process holds the same network"
-    return [answer["metrics"] for answer in answers]
+def train_together(group: WorkerGroup, num_steps: int, **job: Any) -> list[dict[str, Any]]:
+    group.begin(job)
+    reports = [group.step() for _ in range(num_steps)]
+    assert max(report.metrics["apart"] for report in reports) == 0, "every process holds the same network"
+    return [report.metrics for report in reports]
 
 
 @pytest.mark.parametrize("num_train", [16, 19])  # 19: batches of 8, 8 and 3, which is two drawings and one
-def test_two_processes_train_as_one(team: Team, tmp_path: Path, num_train: int) -> None:
-    together = train_together(team, 3, model="baseline", num_train=num_train, save=str(tmp_path))
+def test_two_processes_train_as_one(group: WorkerGroup, tmp_path: Path, num_train: int) -> None:
+    together = train_together(group, 3, model="baseline", num_train=num_train, save=str(tmp_path))
     alone = list(fit(build_exact("baseline")[0], make_splits(num_train), SMOOTH, seed=5))
     for metrics, (expected, _) in zip(together, alone, strict=True):
         assert metrics["micro_batch"] == 4
@@ -115,9 +119,9 @@ def test_two_processes_train_as_one(team: Team, tmp_path: Path, num_train: int) 
 
 
 @pytest.mark.parametrize("num_train", [8, 11])
-def test_batch_norm_sees_the_parts(team: Team, tmp_path: Path, num_train: int) -> None:
+def test_batch_norm_sees_the_parts(group: WorkerGroup, tmp_path: Path, num_train: int) -> None:
     """As one process does that cuts its batches in two; of 3 drawings one process takes all."""
-    (metrics,) = train_together(team, 1, model="densenet121", num_train=num_train, save=str(tmp_path))
+    (metrics,) = train_together(group, 1, model="densenet121", num_train=num_train, save=str(tmp_path))
     parts = SmallDevice(build_exact("densenet121")[0], 4)
     expected, _ = next(fit(parts, make_splits(num_train), SLOW, seed=5))
     whole, _ = next(fit(build_exact("densenet121")[0], make_splits(num_train), SLOW, seed=5))
@@ -129,41 +133,41 @@ def test_batch_norm_sees_the_parts(team: Team, tmp_path: Path, num_train: int) -
             assert torch.allclose(weights[name], parameter, atol=1e-5), name
 
 
-def test_a_resumed_team_goes_on_bit_for_bit(team: Team, tmp_path: Path) -> None:
-    whole = train_together(team, 3, model="densenet121", num_train=16, save=str(tmp_path))
-    resumed = train_together(team, 2, model="densenet121", num_train=16, state=str(tmp_path / "1.pt"))
+def test_a_resumed_group_goes_on_bit_for_bit(group: WorkerGroup, tmp_path: Path) -> None:
+    whole = train_together(group, 3, model="densenet121", num_train=16, save=str(tmp_path))
+    resumed = train_together(group, 2, model="densenet121", num_train=16, state=str(tmp_path / "1.pt"))
     assert [without_times(metrics) for metrics in resumed] == [without_times(metrics) for metrics in whole[1:]]
 
 
-def test_only_the_process_that_could_not_write_tries_again(team: Team) -> None:
-    team.begin({"model": "baseline", "num_train": 16, "end": "full"})
-    answers = [team.step() for _ in range(4)]
-    assert [answer["status"] for answer in answers] == ["epoch", "not_written", "epoch", "epoch"]
-    assert [answer["metrics"]["epoch"] for answer in answers if "metrics" in answer] == [1, 2, 3]
+def test_only_the_process_that_could_not_write_tries_again(group: WorkerGroup) -> None:
+    group.begin({"model": "baseline", "num_train": 16, "end": "full"})
+    reports = [group.step() for _ in range(4)]
+    assert [type(report) for report in reports] == [EpochReport, NotWrittenReport, EpochReport, EpochReport]
+    assert [report.number for report in reports if isinstance(report, EpochReport)] == [1, 2, 3]
 
 
-def test_an_ending_of_one_process_ends_all(team: Team) -> None:
-    team.begin({"model": "baseline", "num_train": 16, "end": "failed"})
-    assert team.step()["status"] == "epoch"
-    processes = team.processes
-    assert team.step() == {"status": "failed", "error": "process 1 alone"}
+def test_an_ending_of_one_process_ends_all(group: WorkerGroup) -> None:
+    group.begin({"model": "baseline", "num_train": 16, "end": "failed"})
+    assert isinstance(group.step(), EpochReport)
+    processes = group.processes
+    assert group.step() == EndingReport("failed", "process 1 alone")
     assert not any(process.is_alive() for process in processes)
 
 
-def test_what_a_process_raises_is_raised(team: Team) -> None:
-    team.begin({"model": "baseline", "num_train": 16, "end": "raised"})
-    team.step()
+def test_what_a_process_raises_is_raised(group: WorkerGroup) -> None:
+    group.begin({"model": "baseline", "num_train": 16, "end": "raised"})
+    group.step()
     with pytest.raises(FileNotFoundError, match="no data here"):
-        team.step()
-    assert team.processes == []
+        group.step()
+    assert group.processes == []
 
 
-def test_a_dead_process_is_an_error_and_the_next_job_gets_new_ones(team: Team) -> None:
-    team.begin({"model": "baseline", "num_train": 16, "end": "died"})
-    team.step()
-    processes = team.processes
-    with pytest.raises(ProcessDied, match="process 1 of 2 ended with code -9"):
-        team.step()
+def test_a_dead_process_is_an_error_and_the_next_job_gets_new_ones(group: WorkerGroup) -> None:
+    group.begin({"model": "baseline", "num_train": 16, "end": "died"})
+    group.step()
+    processes = group.processes
+    with pytest.raises(ProcessDiedError, match="process 1 of 2 ended with code -9"):
+        group.step()
     assert not any(process.is_alive() for process in processes)
 
 
@@ -173,19 +177,19 @@ def test_a_search_with_two_gpus_for_each_trial_outlives_one_of_its_processes(tmp
     """Ray is told of two GPUs that are not there, so the processes train on the CPU."""
     search = Search(tmp_path, {"RAY_OVERRIDE_RESOURCES": '{"GPU": 2}'})
     try:
-        process = search.start("--num-samples", 1, "--confirm-top", 0, "--gpus-per-trial", 2)
+        process = search.start("--num-samples", 1, "--finalists", 0, "--gpus-per-trial", 2)
         search.wait_for_epochs(process, 2, timeout=200)
-        team = [relative for relative in family(process) if "spawn_main" in " ".join(relative.cmdline())]
-        assert len(team) == 2
-        team[1].kill()
+        workers = [relative for relative in family(process) if "spawn_main" in " ".join(relative.cmdline())]
+        assert len(workers) == 2
+        workers[1].kill()
         text = search.finish(process)
         assert "1 trial at once, each with 2 GPU" in text
         assert "it goes on from its checkpoint (retry 1 of 3)" in text
-        assert not any(member.is_running() for member in team)
-        records = snapshot(search.run)
-        assert [record.status for record in records.values()] == ["completed"] * 2
-        trial = records["trial-0000"]
-        assert [metrics["epoch"] for metrics in trial.epochs] == list(range(1, 10))
-        assert {metrics["micro_batch"] for metrics in trial.epochs} == {29}, "half of 58 drawings, less than a batch"
+        assert not any(member.is_running() for member in workers)
+        recorded = snapshot(search.run)
+        assert [trial.status for trial in recorded.values()] == ["completed"] * 2
+        epochs = recorded["trial-0000"].epochs
+        assert [epoch.number for epoch in epochs] == list(range(1, 10))
+        assert {epoch.metrics["micro_batch"] for epoch in epochs} == {29}, "half of 58 drawings, less than a batch"
     finally:
         search.close()

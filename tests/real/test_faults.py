@@ -1,33 +1,37 @@
-"""Real searches on damaged checkpoints, locked, restarted and absent databases, full and read-only disks."""
+"""Real searches on damaged checkpoints, restarted and absent databases, full and read-only disks."""
 
 import contextlib
 import os
 import shutil
-import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.support.damage import RunsCode, vouch_for
 from tests.support.postgres import PASSWORD, start_postgres
 from tests.support.processes import end_family, wait_until_gone
 from tests.support.real_search import Search, copy_program, mounted, output_of, read_only
-from tests.support.recorded import check_complete, count_epochs, snapshot
-from tests.trainables.test_checkpoints import RunsCode, vouch_for
-from tune_sketch.backend.execution import make_job
+from tests.support.recorded import check_complete, snapshot
+from tune_sketch.backend.base import Workers
+from tune_sketch.backend.jobs import job_of
+from tune_sketch.events import Trial
+from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.trainables.checkpoints import checkpoint_files, read_newest_checkpoint
+from tune_sketch.trainables.training import Metrics
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 # Nothing is stopped at a rung, and trial 0 has 27 epochs.
-FEW = ("--num-samples", 3, "--max-epochs", 27, "--grace-epochs", 27, "--confirm-top", 0, "--cpus-per-trial", 1)
+FEW = ("--num-samples", 3, "--max-epochs", 27, "--grace-epochs", 27, "--finalists", 0, "--cpus-per-trial", 1)
 IMPATIENT = """
 import sys
 import tune_sketch.storage.journal
-import tune_sketch.backend.scheduler
+import tune_sketch.schedulers.recorder
 import tune_sketch.search
-tune_sketch.storage.journal.PATIENCE_SECONDS = tune_sketch.backend.scheduler.PATIENCE_SECONDS = 6.0
+tune_sketch.storage.journal.PATIENCE_SECONDS = tune_sketch.schedulers.recorder.PATIENCE_SECONDS = 6.0
 sys.exit(tune_sketch.search.main(sys.argv[1:]))
 """
 
@@ -39,21 +43,21 @@ def search(tmp_path):
     search.close()
 
 
-def train_undisturbed(run: RunDirectory, key: str, folder: Path, records: dict) -> list[dict]:
+def train_undisturbed(run: RunDirectory, trial: Trial, folder: Path) -> list[Metrics]:
     """Metrics of a training from its first to its last epoch in this process, without Ray or checkpoints."""
-    from tune_sketch.trainables.trial import start
+    from tune_sketch.trainables.job import start
 
     num_threads = torch.get_num_threads()
     try:
-        job = make_job(records[key], run, run.read_search(), run.read_settings(), 1, 1.0)
-        epochs, metrics = start(job | {"checkpoints": str(folder / "none")})
+        job = job_of(trial, run, read_facts(run), Workers(1, 1, cpus=1.0, gpus=1.0, num_threads=1))
+        epochs, metrics = start(replace(job, checkpoints=str(folder / "none")))
         assert metrics is None
         return [metrics for metrics, _ in epochs]
     finally:
         torch.set_num_threads(num_threads)
 
 
-def test_damaged_checkpoints_a_locked_database_and_a_second_search(search, tmp_path):
+def test_damaged_checkpoints_and_a_second_search(search, tmp_path):
     run = search.run
     process = search.start(*FEW, "--max-concurrent", 1)
     search.wait_for_epochs(process, 3)
@@ -76,14 +80,8 @@ def test_damaged_checkpoints_a_locked_database_and_a_second_search(search, tmp_p
 
     process = search.start()
     search.wait_for_epochs(process, len(before.epochs) + 1)
-    with contextlib.closing(sqlite3.connect(run.study_db, isolation_level=None, timeout=30)) as other_process:
-        other_process.execute("BEGIN EXCLUSIVE")
-        num_epochs = count_epochs(run)
-        text = search.finish(search.start(), expected_code=2)
-        assert f"is in use by process {process.pid} on {os.uname().nodename}" in text
-        time.sleep(2.0)
-        assert count_epochs(run) == num_epochs < 27, "it waits"
-        other_process.execute("ROLLBACK")
+    text = search.finish(search.start(), expected_code=2)
+    assert f"is in use by process {process.pid} on {os.uname().nodename}" in text
     text = search.finish(process)
     assert text.count("passing over a damaged checkpoint") == 3
     assert "does not have the sha256 of its manifest" in text
@@ -95,9 +93,10 @@ def test_damaged_checkpoints_a_locked_database_and_a_second_search(search, tmp_p
     assert after["trial-0000"].epochs[: len(before.epochs)] == before.epochs
     for key in ("trial-0000", "trial-0001"):
         assert after[key].status == "completed"
-        undisturbed = train_undisturbed(run, key, tmp_path, after)
-        for name in ("epoch", "train_loss", "train_top1", "val_loss", "val_top1", "val_top5"):
-            assert [e[name] for e in after[key].epochs] == [e[name] for e in undisturbed], (key, name)
+        undisturbed = train_undisturbed(run, after[key], tmp_path)
+        assert [epoch.number for epoch in after[key].epochs] == [metrics["epoch"] for metrics in undisturbed]
+        for name in ("train_loss", "train_top1", "val_loss", "val_top1", "val_top5"):
+            assert [e.metrics[name] for e in after[key].epochs] == [m[name] for m in undisturbed], (key, name)
     assert after["trial-0002"].status == "failed"
     assert "belongs to trial-0000" in after["trial-0002"].error
     assert "Traceback" in run.error_file("trial-0002").read_text()
@@ -113,24 +112,22 @@ def test_weights_that_are_code_are_refused_and_not_run(search, tmp_path):
 
 def test_an_error_in_every_trial_ends_the_search_early(search, tmp_path):
     program = copy_program(tmp_path / "program")
-    path = program / "trainables" / "baseline.py"
-    path.write_text(path.read_text() + "\n\ndef build(num_classes, dropout):\n    raise KeyError('my mistake')\n")
-    registry = program / "trainables" / "networks.py"
-    registry.write_text(
-        registry.read_text() + "\nimport dataclasses\nfrom trainables import baseline\n"
-        'ARCHITECTURES["baseline"] = dataclasses.replace(ARCHITECTURES["baseline"], build=baseline.build)\n'
+    path = program / "trainables" / "networks" / "baseline.py"
+    path.write_text(
+        path.read_text() + "\n\ndef build(num_classes, dropout):\n    raise KeyError('my mistake')\n\n\n"
+        "import dataclasses\nARCHITECTURE = dataclasses.replace(ARCHITECTURE, build=build)\n"
     )
     search.environment["PYTHONPATH"] = str(program)
     text = search.finish(search.start("--num-samples", 12), expected_code=2)
     assert text.count("every trial fails for one reason, so the search ends: KeyError: 'my mistake'") == 1
     assert "no trial trained a single epoch" in text
     assert "Traceback" not in text
-    records = snapshot(search.run)
-    assert 3 <= len(records) <= 5
-    failed = [record for record in records.values() if record.status == "failed"]
+    trials = snapshot(search.run)
+    assert 3 <= len(trials) <= 5
+    failed = [trial for trial in trials.values() if trial.status == "failed"]
     assert len(failed) >= 3
-    for record in failed:
-        saved = search.run.error_file(record.key).read_text()
+    for trial in failed:
+        saved = search.run.error_file(trial.key).read_text()
         assert saved.startswith("Traceback")
         assert 'trainables/networks/baseline.py", line' in saved
         assert saved.endswith("KeyError: 'my mistake'\n")
@@ -161,13 +158,13 @@ def test_a_full_disk_pauses_the_search_then_stops_it_and_room_lets_it_go_on(sear
         assert "Traceback" not in text
         assert "no space left" in text.lower() or "disk is full" in text.lower(), text
         before = snapshot(run)
-        assert sum(len(record.epochs) for record in before.values()) >= 3
-        assert {record.status for record in before.values()} <= {"running", "waiting", "completed"}
-        for key, record in before.items():
-            if record.is_unfinished and record.epochs:
-                assert read_newest_checkpoint(run.checkpoints(key))[0] >= len(record.epochs), (
-                    "one epoch at most is lost"
-                )
+        assert sum(len(trial.epochs) for trial in before.values()) >= 3
+        assert {trial.status for trial in before.values()} <= {"running", "paused", "completed"}
+        for key, trial in before.items():
+            if trial.is_unfinished and trial.epochs:
+                checkpoint = read_newest_checkpoint(run.checkpoints(key))
+                assert checkpoint is not None
+                assert checkpoint[0] >= len(trial.epochs), "one epoch at most is lost"
         status = search.finish(search.start_command("-m", "tune_sketch.status", run.path))
         assert "a resume would continue" in status
 
@@ -175,8 +172,8 @@ def test_a_full_disk_pauses_the_search_then_stops_it_and_room_lets_it_go_on(sear
         search.finish(search.start())
         check_complete(run)
         after = snapshot(run)
-        for key, record in before.items():
-            assert after[key].epochs[: len(record.epochs)] == record.epochs
+        for key, trial in before.items():
+            assert after[key].epochs[: len(trial.epochs)] == trial.epochs
         search.close()
 
 
@@ -197,38 +194,31 @@ def test_a_read_only_run_directory_is_said(search):
     assert "Traceback" not in text
 
 
-def records_of(run: RunDirectory, url: str) -> dict:
-    journal = run.open_journal(url)
-    records = {record.key: record for record in journal.trials} | journal.retrainings
-    journal.close()
-    return records
-
-
 def test_a_search_goes_on_when_postgresql_restarts(search, tmp_path):
     run = search.run
     with start_postgres(tmp_path) as server:
         process = search.start(*FEW, "--storage", server.url())
         deadline = time.monotonic() + 120
-        while not run.path.exists() or sum(len(r.epochs) for r in records_of(run, server.url()).values()) < 4:
+        while sum(len(trial.epochs) for trial in snapshot(run, server.url()).values()) < 4:
             assert process.poll() is None, output_of(process)
             assert time.monotonic() < deadline, output_of(process)
             time.sleep(0.2)
-        before = records_of(run, server.url())
+        before = snapshot(run, server.url())
         server.stop()
         time.sleep(3.0)
         assert process.poll() is None
         server.start()
         text = search.finish(process)
-        assert "the study's database does not answer" in text
-        after = records_of(run, server.url())
+        assert "the search cannot be recorded" in text
+        after = snapshot(run, server.url())
         assert [after[f"trial-{number:04d}"].status for number in range(3)] == ["completed"] * 3
-        for key, record in after.items():
-            assert [epoch["epoch"] for epoch in record.epochs] == list(range(1, len(record.epochs) + 1))
+        for key, trial in after.items():
+            assert [epoch.number for epoch in trial.epochs] == list(range(1, len(trial.epochs) + 1))
             if key in before:
-                assert record.epochs[: len(before[key].epochs)] == before[key].epochs
-        assert after["confirm-0000-01"].test is not None
-        undisturbed = train_undisturbed(run, "trial-0000", tmp_path, after)
-        assert [e["val_loss"] for e in after["trial-0000"].epochs] == [e["val_loss"] for e in undisturbed]
+                assert trial.epochs[: len(before[key].epochs)] == before[key].epochs
+        assert after["retraining-0000-01"].test is not None
+        undisturbed = train_undisturbed(run, after["trial-0000"], tmp_path)
+        assert [epoch.val_loss for epoch in after["trial-0000"].epochs] == [m["val_loss"] for m in undisturbed]
 
         for path in run.path.rglob("*"):
             assert not path.is_file() or PASSWORD.encode() not in path.read_bytes(), path

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from tests.killing import Killer, table
+from tests.killing import ANY_PLACES, PROPOSAL_PLACES, RETRAINING_PLACES, SESSION_PLACE, Killer
+from tests.support.kill_rows import Kill, table
 from tests.support.recorded import check_complete, untimed
 
 NUM_KILLS = 14  # here, and the rest of twenty in the test below; `python -m tests.killing --long` makes 100
@@ -15,7 +16,9 @@ NUM_KILLS = 14  # here, and the rest of twenty in the test below; `python -m tes
 def test_nothing_is_lost_under_random_kills(tmp_path):
     seed = random.randrange(10**6)
     print(f"seed {seed}")
-    kills, resume_seconds, round_ = [], [], 0
+    kills: list[Kill] = []
+    resume_seconds: list[float] = []
+    round_ = 0
     while len(kills) < NUM_KILLS:
         killer = Killer(tmp_path / str(round_), seed + round_)
         killer.kill_until(NUM_KILLS - len(kills))
@@ -24,6 +27,14 @@ def test_nothing_is_lost_under_random_kills(tmp_path):
         resume_seconds += killer.resume_seconds
         round_ += 1
     print(table(kills, resume_seconds, round_))
+
+
+@pytest.mark.real
+@pytest.mark.timeout(900)
+def test_nothing_is_lost_by_a_death_at_any_write_of_the_journal(tmp_path):
+    killer = Killer(tmp_path / "search", seed=0)
+    killer.kill_at([SESSION_PLACE, *PROPOSAL_PLACES, *ANY_PLACES, *RETRAINING_PLACES])
+    check_complete(killer.run)
 
 
 @pytest.mark.real

@@ -15,12 +15,13 @@ import yaml
 from tests.support.hosts import NETWORK, Hosts, missing_tools
 from tests.support.recorded import GOOD_ENDINGS, check_complete, snapshot
 from tune_sketch.data import open_data
+from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.run_directory import RunDirectory
 
 ROOT = Path(__file__).parents[2]
 NUM_GPUS = 2  # pretended, of each worker
 SEARCH = "--model baseline --classes 4 --per-class 60 --image-px 32 --num-samples 8 --max-epochs 12 --grace-epochs 4"
-SEARCH += " --confirm-top 1 --confirm-seeds 1 --seed 5 --gpus-per-trial 1 --address auto --name spread"
+SEARCH += " --finalists 1 --retraining-seeds 1 --seed 5 --gpus-per-trial 1 --address auto --name spread"
 
 
 @pytest.fixture
@@ -172,7 +173,7 @@ def test_a_search_on_several_hosts_outlives_the_death_of_one(hosts):
         assert {record.status for record in after.values()} <= set(GOOD_ENDINGS)
         assert "goes on from its checkpoint (retry 1 of 3)" in said(hosts, "exec")
         # The drawings were copied to the own disk of each host that trained.
-        decoded = Path(run.read_search()["data"]["cache"])
+        decoded = Path(read_facts(run).data.cache)
         for number in (2, 3, 4):
             copied = hosts.folder / f"host{number}" / "home/cache/decoded" / decoded.name
             assert open_data(copied).fingerprint == open_data(decoded).fingerprint

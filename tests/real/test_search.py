@@ -1,6 +1,5 @@
 """A real search on this machine, from the command to the files: what the README promises."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -8,10 +7,13 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from tests.support.real_search import search_once
-from tune_sketch.storage.run_directory import read_csv
+from tune_sketch.storage.files import read_csv
+from tune_sketch.storage.reading import read_history
 
 ROOT = Path(__file__).parents[2]
 SKETCHY = ROOT.parent / "shared" / "data" / "sketchy-125x25"
@@ -22,17 +24,18 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 def test_the_screen_tells_plan_progress_table_and_next_commands(searched):
     run, answer = searched
     assert "120 drawings, 4 classes" in answer.stderr
-    assert "a stand-in for real data" in answer.stderr
+    assert "synthetic drawings" in answer.stderr
     assert "trial 0" in answer.stderr
     assert "best top-1" in answer.stderr
-    for text in ("finalists on fresh seeds", "0 (study)", "tensorboard --logdir", "tune_sketch.predict", str(run.path)):
+    for text in ("finalists on fresh seeds", "0 (paper)", "tensorboard --logdir", "tune_sketch.predict", str(run.path)):
         assert text in answer.stdout
     assert "Traceback" not in answer.stderr
 
 
-def test_every_trial_has_ended_in_the_visible_study(searched):
+def test_every_trial_has_ended_in_the_study_that_optuna_shows(searched):
     run, _ = searched
-    study = optuna.load_study(study_name=None, storage=f"sqlite:///{run.study_db}")
+    storage = JournalStorage(JournalFileBackend(str(run.journal_log)))  # as optuna-dashboard opens it
+    study = optuna.load_study(study_name=run.name, storage=storage)
     assert len(study.trials) == 4
     finished = {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
     assert {trial.state for trial in study.trials} <= finished
@@ -40,7 +43,7 @@ def test_every_trial_has_ended_in_the_visible_study(searched):
     for trial in study.trials:
         rows = [row for row in epochs if row["trial"] == str(trial.number)]
         assert {int(row["epoch"]): float(row["val_top1"]) for row in rows} == trial.intermediate_values
-    assert study.trials[0].user_attrs["origin"]["kind"] == "study"
+    assert study.trials[0].user_attrs["source"]["kind"] == "paper"
 
 
 def test_tables_agree_with_each_other(searched):
@@ -51,24 +54,22 @@ def test_tables_agree_with_each_other(searched):
         assert len(values) == int(row["num_epochs"])
         assert max(values) == float(row["best_val_top1"])
         assert values[-1] == float(row["last_val_top1"])
-    confirm = read_csv(run.confirm_csv)
-    seeds = [row for row in confirm if row["row"] == "seed"]
-    assert len(seeds) == 4
-    for trial in {row["trial"] for row in seeds}:
-        values = [float(row["test_top1"]) for row in seeds if row["trial"] == trial]
-        (mean,) = [row for row in confirm if row["trial"] == trial and row["row"] == "mean"]
-        assert float(mean["test_top1"]) == pytest.approx(np.mean(values))
-    means = [row for row in confirm if row["row"] == "mean"]
-    (chosen,) = [row for row in means if row["is_chosen"] == "True"]
-    assert float(chosen["val_top1"]) == max(float(row["val_top1"]) for row in means)
+    retrainings, finalists = read_csv(run.retraining_csv), read_csv(run.finalists_csv)
+    assert len(retrainings) == 4
+    assert {row["trial"] for row in finalists} == {row["trial"] for row in retrainings}
+    for row in finalists:
+        values = [float(seed["test_top1"]) for seed in retrainings if seed["trial"] == row["trial"]]
+        assert float(row["test_top1_mean"]) == pytest.approx(np.mean(values))
+    (chosen,) = [row for row in finalists if row["is_chosen"] == "True"]
+    assert float(chosen["val_top1_mean"]) == max(float(row["val_top1_mean"]) for row in finalists)
 
 
 def test_the_test_split_was_read_once_after_the_choice(searched):
     run, _ = searched
-    notes = run.open_journal(read_only=True).notes()
+    notes = read_history(run).notes
     assert len(notes["test_readings"]) == 1
     assert len(notes["test_readings"][0]["networks"]) == 4
-    test_images = [row["image"] for row in csv.DictReader(run.splits_csv.open()) if row["split"] == "test"]
+    test_images = [row["image"] for row in read_csv(run.splits_csv) if row["split"] == "test"]
     predictions = read_csv(run.predictions_csv)
     assert [row["image"] for row in predictions] == test_images
     model = json.loads((run.best / "model.json").read_text())
@@ -97,9 +98,9 @@ def test_sketchy_is_split_by_photo(tmp_path):
     answer = search_once(tmp_path, "--data", str(SKETCHY), "--classes", "5")
     assert answer.returncode == 0, answer.stderr
     assert "by photo" in answer.stderr
-    rows = list(csv.DictReader((tmp_path / "small" / "splits.csv").open()))
+    rows = read_csv(tmp_path / "small" / "splits.csv")
     assert len(rows) == 125
-    splits_of = {}
+    splits_of: dict[str, set[str]] = {}
     for row in rows:
         splits_of.setdefault(row["photo"], set()).add(row["split"])
     assert all(len(splits) == 1 for splits in splits_of.values())

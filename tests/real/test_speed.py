@@ -11,9 +11,10 @@ from torch import nn
 
 from benchmarks.limit import CONFIG, fixed_batch_step
 from tests.support.small_training import splits_of
-from tune_sketch.trainables.networks.architecture import build_model
+from tune_sketch.trainables.batches import SplitArrays
+from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.speed.small_convolutions import SmallMapConv2d, use_products_for_small_maps
-from tune_sketch.trainables.training import SplitArrays, fit
+from tune_sketch.trainables.training import fit
 
 pytestmark = pytest.mark.slow
 

@@ -1,12 +1,13 @@
-"""A real search in the study's way: ended by its budget, resumed through all steps, explained trial by trial."""
+"""A real search in the paper's way: ended by its budget, resumed through all steps, explained trial by trial."""
 
 import pytest
 
 from tests.support.real_search import Search
 from tune_sketch.explain import explain_lines
-from tune_sketch.storage.run_directory import read_csv
+from tune_sketch.storage.files import read_csv
+from tune_sketch.storage.reading import read_history
 
-FLAGS = ("--strategy", "one-factor", "--max-epochs", 3, "--confirm-top", 1)
+FLAGS = ("--strategy", "one-factor", "--max-epochs", 3, "--finalists", 1)
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 
@@ -25,12 +26,12 @@ def test_one_factor_ends_with_its_budget_and_goes_on_with_more(tmp_path):
     rows = read_csv(search.run.trials_csv)
     assert len(rows) > num_trials
     assert {row["status"] for row in rows} == {"completed"}, "no trial is stopped at a rung"
-    journal = search.run.open_journal(read_only=True)
-    steps = list(dict.fromkeys(record.origin.get("step", "study") for record in journal.trials))
-    assert steps[:5] == ["study", "optimizer", "learning_rate", "decay_kind", "decay"][: len(steps)]
+    trials = read_history(search.run).trials
+    steps = list(dict.fromkeys(trial.source.step or "paper" for trial in trials))
+    assert steps[:5] == ["paper", "optimizer", "learning_rate", "decay_kind", "decay"][: len(steps)]
     assert {"optimizer", "learning_rate", "decay_kind"} <= set(steps)
     optimizers = read_csv(search.run.path / "figures" / "optimizers.csv")
     assert sorted(row["group"] for row in optimizers) == ["adam", "adamw", "rmsprop", "sgd"]
     assert {row["epoch"] for row in optimizers} == {"1"}
-    for record in journal.trials:
-        assert explain_lines(search.run, record.number)[0].startswith(f"trial {record.number}  completed")
+    for trial in trials:
+        assert explain_lines(search.run, trial.number)[0].startswith(f"trial {trial.number}  completed")

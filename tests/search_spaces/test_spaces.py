@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial
 
-from tune_sketch.search_spaces import SPACES, SpaceLimits, configuration_of, study_configuration
+from tune_sketch.search_spaces import SPACES, SpaceLimits, configuration_of, paper_configuration
 
 NAMES = {
     *("optimizer", "learning_rate", "decay", "epochs", "batch_size", "weight_decay", "label_smoothing"),
@@ -74,7 +74,7 @@ def test_every_sample_is_a_full_configuration(model: str, pretrained: bool) -> N
 @pytest.mark.parametrize("model", SPACES)
 def test_the_study_lies_in_the_space(model: str, max_epochs: int, pretrained: bool) -> None:
     limits = SpaceLimits(max_epochs, pretrained)
-    parameters = study_configuration(model, limits)
+    parameters = paper_configuration(model, limits)
     trial = FixedTrial(parameters)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Optuna warns when a fixed value is out of range
@@ -89,14 +89,14 @@ def test_the_study_lies_in_the_space(model: str, max_epochs: int, pretrained: bo
 def test_the_study_can_be_enqueued(model: str) -> None:
     limits = SpaceLimits(max_epochs=12, pretrained=True)
     study = optuna.create_study()
-    study.enqueue_trial(study_configuration(model, limits))
+    study.enqueue_trial(paper_configuration(model, limits))
     config = SPACES[model].space(study.ask(), limits)
-    assert config == configuration_of(model, study_configuration(model, limits), limits)
+    assert config == configuration_of(model, paper_configuration(model, limits), limits)
 
 
 def test_what_the_study_reports() -> None:
     limits = SpaceLimits(max_epochs=80, pretrained=True)
-    study = {model: configuration_of(model, study_configuration(model, limits), limits) for model in SPACES}
+    study = {model: configuration_of(model, paper_configuration(model, limits), limits) for model in SPACES}
     assert (study["baseline"]["optimizer"], study["baseline"]["epochs"]) == ("adam", 80)
     assert study["baseline"]["batch_size"] == 128
     assert study["baseline"]["freeze"] == "none"
@@ -113,4 +113,4 @@ def test_what_the_study_reports() -> None:
 
 def test_unknown_model_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"unknown model 'vgg'.*baseline"):
-        study_configuration("vgg", SpaceLimits(3, False))
+        paper_configuration("vgg", SpaceLimits(3, False))

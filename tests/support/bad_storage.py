@@ -15,6 +15,11 @@ class BadStorage(LocalFileSystem):
     protocol = "bad"
     cachable = False
 
+    @classmethod
+    def _strip_protocol(cls, path):
+        """Without bad://, which fsspec before 2025 leaves on for a protocol that it does not know."""
+        return super()._strip_protocol(str(path).removeprefix("bad://"))
+
     def cat_file(self, path, start=None, end=None, **kwargs):
         file = Path(self._strip_protocol(path))
         behaviour = json.loads((file.parent / "behaviour.json").read_text())

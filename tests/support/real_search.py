@@ -17,8 +17,9 @@ from tune_sketch.storage.run_directory import RunDirectory
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("tune_sketch", "search_spaces", "trainables", "analysis")
-SMALL = "--model baseline --classes 4 --per-class 24 --image-px 32 --max-epochs 9 --confirm-seeds 1 --seed 3"
-SMALLEST = "--model baseline --image-px 32 --num-samples 4 --max-epochs 3 --confirm-top 1 --confirm-seeds 2"
+IGNORED = shutil.ignore_patterns("__pycache__")
+SMALL = "--model baseline --classes 4 --per-class 24 --image-px 32 --max-epochs 9 --retraining-seeds 1 --seed 3"
+SMALLEST = "--model baseline --image-px 32 --num-samples 4 --max-epochs 3 --finalists 1 --retraining-seeds 2"
 
 
 def search_once(folder: Path, *flags: str) -> subprocess.CompletedProcess:
@@ -100,9 +101,9 @@ def output_of(process: subprocess.Popen) -> str:
 
 
 def copy_program(folder: Path) -> Path:
-    """A copy of the program, to be edited as a user would; for the front of PYTHONPATH."""
+    """A copy of the program, linked as it is here, to be edited as a user would; for the front of PYTHONPATH."""
     for package in PACKAGES:
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, folder / package, symlinks=True, ignore=IGNORED)
     return folder
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tune_sketch.trainables.networks.architecture import build_model
-from tune_sketch.trainables.training import SplitArrays, TrainingSplits, fit
+from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
+from tune_sketch.trainables.networks.build import build_model
+from tune_sketch.trainables.training import fit
 
 torch.set_num_threads(1)  # sums in one order, and no fight over cores
 

@@ -11,8 +11,8 @@ from tune_sketch.trainables.augmentation import (
     augment,
     change_pen_width,
     largest_nearby,
+    sampling_grid,
     warp_matrices,
-    warp_places,
 )
 
 NOTHING = {name: 0.0 for name in STRENGTHS} | {"flip": False}
@@ -120,7 +120,7 @@ def test_the_fast_forms_equal_torchs(shape: tuple[int, int]) -> None:
     images = torch.randn(3, 1, *shape)
     matrices = torch.randn(3, 2, 3)
     expected = F.affine_grid(matrices, list(images.shape), align_corners=False)
-    assert torch.allclose(warp_places(matrices, *shape), expected, atol=1e-5)
+    assert torch.allclose(sampling_grid(matrices, *shape), expected, atol=1e-5)
     for radius_px in (1, 2, 3):
         expected = F.max_pool2d(images, 2 * radius_px + 1, stride=1, padding=radius_px)
         assert torch.equal(largest_nearby(images, radius_px), expected)

@@ -20,8 +20,8 @@ from tests.support.small_training import (
     train,
     without_times,
 )
-from tune_sketch.trainables.batches import BatchSource, ask_for_rows, find_map, shuffled_batches
-from tune_sketch.trainables.training import OutOfMemory, SplitArrays, fit
+from tune_sketch.trainables.batches import BatchSource, SplitArrays, ask_for_rows, find_map, shuffled_batches
+from tune_sketch.trainables.training import OutOfMemoryError, fit
 
 
 def test_shuffled_batches_hold_every_drawing_once() -> None:
@@ -117,7 +117,7 @@ def test_a_batch_that_does_not_fit_is_halved_with_the_same_gradient() -> None:
 
 
 def test_out_of_memory_with_one_drawing_is_an_ending() -> None:
-    with pytest.raises(OutOfMemory, match="a micro batch of 1 drawings does not fit"):
+    with pytest.raises(OutOfMemoryError, match="a micro batch of 1 drawings does not fit"):
         train(SmallDevice(build(), 0), splits_of(drawings()), CONFIG)
 
 
@@ -126,7 +126,7 @@ def test_batch_norm_never_sees_a_single_drawing() -> None:
     config = CONFIG | {"epochs": 1, "batch_size": 8}
     metrics = train(small, splits_of(drawings(11)), config)[-1]  # batches of 8 and 3, parts of 2 and at most 3
     assert metrics["micro_batch"] == 2
-    with pytest.raises(OutOfMemory, match="micro batch of 2"):
+    with pytest.raises(OutOfMemoryError, match="micro batch of 2"):
         train(SmallDevice(build("densenet121"), 1), splits_of(drawings(8)), config)
 
 

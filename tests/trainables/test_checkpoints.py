@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from tune_sketch.trainables.checkpoints import manifest_file, read_newest_checkpoint, sha256_of, write_checkpoint
+from tests.support.damage import RunsCode, vouch_for
+from tune_sketch.trainables.checkpoints import read_newest_checkpoint, write_checkpoint
 
 
 def payload(epoch: int) -> dict[str, Any]:
@@ -26,13 +27,6 @@ def folder(tmp_path: Path) -> Path:
     for epoch in (1, 2, 3):
         write_checkpoint(tmp_path / "checkpoints", epoch, payload(epoch))
     return tmp_path / "checkpoints"
-
-
-def vouch_for(file: Path) -> None:
-    """Give a file a manifest that fits it."""
-    epoch = int(file.stem.removeprefix("epoch_"))
-    manifest = {"epoch": epoch, "bytes": file.stat().st_size, "sha256": sha256_of(file)}
-    manifest_file(file).write_text(json.dumps(manifest))
 
 
 def assert_falls_back(folder: Path, match: str) -> None:
@@ -115,16 +109,6 @@ def test_garbage_with_a_manifest_that_fits(folder: Path) -> None:
     (folder / "epoch_0003.pt").write_bytes(b"not a torch file")
     vouch_for(folder / "epoch_0003.pt")
     assert_falls_back(folder, "not a checkpoint")
-
-
-class RunsCode:
-    """A pickle of this makes a folder when it is loaded carelessly."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.path),)
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

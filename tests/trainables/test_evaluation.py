@@ -12,8 +12,7 @@ from tests.support.small_training import (
     build,
     drawings,
 )
-from tune_sketch.trainables.evaluation import normalise, to_unit
-from tune_sketch.trainables.training import evaluate, predict_probabilities
+from tune_sketch.trainables.evaluation import evaluate, normalise, predict_probabilities, to_unit
 
 
 def test_predictions_do_not_depend_on_the_batch() -> None:

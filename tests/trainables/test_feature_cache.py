@@ -18,16 +18,15 @@ import torch
 from torch import nn
 
 from benchmarks.frozen_prefix_tables import judge, simulate_search
-from tests.support.fake_runs import begin_run
+from tests.support.jobs import decode_doodles, make_job
 from tests.support.small_training import AUGMENTED, CONFIG, assert_same_weights, build, drawings, train, without_times
-from tune_sketch.backend.execution import make_job
-from tune_sketch.storage.journal import Record
-from tune_sketch.trainables.networks.architecture import build_model
-from tune_sketch.trainables.networks.registry import ARCHITECTURES
+from tune_sketch.trainables.batches import TrainingSplits
+from tune_sketch.trainables.job import start
+from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.speed import activation_store
 from tune_sketch.trainables.speed.activation_store import open_entry, reserved_bytes
-from tune_sketch.trainables.speed.feature_cache import FrozenPrefix, FrozenViews, split_frozen
-from tune_sketch.trainables.training import TrainingSplits, fit
+from tune_sketch.trainables.speed.feature_cache import CachePolicy, FeatureCache
+from tune_sketch.trainables.training import fit
 
 FROZEN = {"freeze": "conv2", "epochs": 6}
 
@@ -36,34 +35,14 @@ def splits(num_images: int = 32) -> TrainingSplits:
     return TrainingSplits(drawings(num_images), drawings(12), 4, True, "boxes")
 
 
-def views(root: Path, num_views: int = 2, **options: Any) -> FrozenViews:
-    return FrozenViews(num_views, seed=3, root=root, **({"least_speedup": 0.0} | options))
-
-
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_the_layers_are_the_network_cut_where_training_begins(name: str) -> None:
-    torch.manual_seed(0)
-    model = build_model(name, 4, dropout=0.5).eval()
-    inputs = torch.randn(2, 3, 48, 48)
-    with torch.no_grad():
-        expected = model(inputs)
-        assert torch.equal(nn.Sequential(*model.architecture.layers(model))(inputs), expected)
-    frozen = {}
-    for freeze in model.architecture.freeze_points:
-        with torch.device("meta"):
-            prefix, later = split_frozen(build_model(name, 4, dropout=0.5, freeze=freeze))
-        assert not any(parameter.requires_grad for parameter in prefix.parameters())
-        assert any(parameter.requires_grad for parameter in later.parameters())
-        frozen[freeze] = sum(parameter.numel() for parameter in prefix.parameters())
-    assert frozen.pop("none") == 0
-    assert list(frozen.values()) == sorted(set(frozen.values())) or name in ("baseline", "sketch_a_net")
-    assert min(frozen.values()) > 0
+def policy(root: Path, num_views: int = 2, **options: Any) -> CachePolicy:
+    return CachePolicy(num_views, seed=3, root=root, **({"least_speedup": 0.0} | options))
 
 
 def test_without_augmentation_it_is_ordinary_training(tmp_path: Path) -> None:
     config = CONFIG | FROZEN | {"dropout": 0.3}
     ordinary = train(build(config=config), splits(), config)
-    reusing = train(build(config=config), splits(), config, frozen_views=views(tmp_path, 8))
+    reusing = train(build(config=config), splits(), config, cache_policy=policy(tmp_path, 8))
     assert [metrics["frozen_views"] for metrics in reusing] == [0, 1, 1, 1, 1, 1]  # all views are one
     for ours, expected in zip(reusing, ordinary, strict=True):
         for name in ("train_loss", "val_loss"):
@@ -78,7 +57,7 @@ def test_in_bfloat16_the_store_loses_nothing(tmp_path: Path, monkeypatch: pytest
         monkeypatch.setattr(f"tune_sketch.trainables.speed.{module}.uses_bfloat16", lambda model, device: True)
     config = CONFIG | FROZEN | {"batch_size": 32, "epochs": 3}
     ordinary = train(build(config=config), splits(), config)
-    reusing = train(build(config=config), splits(), config, frozen_views=views(tmp_path))
+    reusing = train(build(config=config), splits(), config, cache_policy=policy(tmp_path))
     assert reusing[-1]["frozen_views"] == 1
     for name in ("train_loss", "val_loss"):
         assert reusing[-1][name] == pytest.approx(ordinary[-1][name], rel=1e-5)
@@ -89,7 +68,7 @@ def test_views_come_back_and_frozen_layers_run_once_for_each(tmp_path: Path) -> 
     model = build(config=config)
     passes = []
     model.conv1.register_forward_hook(lambda module, inputs, output: passes.append(len(output)))
-    metrics = train(model, splits(), config, frozen_views=views(tmp_path, 3))
+    metrics = train(model, splits(), config, cache_policy=policy(tmp_path, 3))
     assert [m["frozen_views"] for m in metrics] == [0] + [3] * 7
     ordinary, shape, filling = 32 + 12, 1, 3 * 32 + 12
     assert sum(passes) == ordinary + shape + filling
@@ -102,16 +81,16 @@ def test_views_come_back_and_frozen_layers_run_once_for_each(tmp_path: Path) -> 
 @pytest.mark.parametrize("stop_after", [1, 2, 5])
 def test_resume_is_bit_for_bit(tmp_path: Path, stop_after: int, lost: bool) -> None:
     config = AUGMENTED | FROZEN | {"dropout": 0.3}
-    whole = list(fit(build(config=config), splits(), config, seed=5, frozen_views=views(tmp_path / "a")))
-    epochs = fit(build(config=config), splits(), config, seed=5, frozen_views=views(tmp_path / "b"))
+    whole = list(fit(build(config=config), splits(), config, seed=5, cache_policy=policy(tmp_path / "a")))
+    epochs = fit(build(config=config), splits(), config, seed=5, cache_policy=policy(tmp_path / "b"))
     for _ in range(stop_after):
         _, state = next(epochs)
     epochs.close()
     torch.save(state, tmp_path / "state.pt")
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     # On another machine the store has to be filled again; the number of views is the state's.
-    again = views(tmp_path / ("c" if lost else "b"), 7)
-    resumed = list(fit(build(config=config), splits(), config, seed=5, frozen_views=again, state=state))
+    again = policy(tmp_path / ("c" if lost else "b"), 7)
+    resumed = list(fit(build(config=config), splits(), config, seed=5, cache_policy=again, state=state))
     for (metrics, _), (expected, _) in zip(resumed, whole[stop_after:], strict=True):
         assert without_times(metrics) == without_times(expected)
         assert metrics["frozen_views"] == 2
@@ -121,29 +100,29 @@ def test_resume_is_bit_for_bit(tmp_path: Path, stop_after: int, lost: bool) -> N
 def test_a_training_begun_from_drawings_goes_on_so(tmp_path: Path) -> None:
     config = AUGMENTED | FROZEN
     _, state = next(fit(build(config=config), splits(), config, seed=5))
-    resumed = fit(build(config=config), splits(), config, seed=5, state=state, frozen_views=views(tmp_path))
+    resumed = fit(build(config=config), splits(), config, seed=5, state=state, cache_policy=policy(tmp_path))
     assert [metrics["frozen_views"] for metrics, _ in resumed] == [0] * 5
 
 
 def test_by_default_augmented_views_do_not_come_back(tmp_path: Path) -> None:
     for config, expected in ((AUGMENTED | FROZEN, 0), (CONFIG | FROZEN, 1)):
-        metrics = train(build(config=config), splits(), config, frozen_views=views(tmp_path, 0))
+        metrics = train(build(config=config), splits(), config, cache_policy=policy(tmp_path, 0))
         assert metrics[-1]["frozen_views"] == expected
 
 
 @pytest.mark.parametrize("change", [{"freeze": "none"}, {"epochs": 3}])
 def test_what_would_not_be_used_twice_is_not_kept(tmp_path: Path, change: dict[str, Any]) -> None:
     config = AUGMENTED | FROZEN | change
-    assert {m["frozen_views"] for m in train(build(config=config), splits(), config, frozen_views=views(tmp_path))} == {
-        0
-    }
+    assert {
+        m["frozen_views"] for m in train(build(config=config), splits(), config, cache_policy=policy(tmp_path))
+    } == {0}
     assert list(tmp_path.rglob("*.npy")) == []
 
 
 def test_a_store_that_does_not_pay_is_given_up_after_the_second_epoch(tmp_path: Path) -> None:
     config = AUGMENTED | FROZEN
-    never = views(tmp_path, least_speedup=1e9)
-    result = list(fit(build(config=config), splits(), config, seed=5, frozen_views=never))
+    never = policy(tmp_path, least_speedup=1e9)
+    result = list(fit(build(config=config), splits(), config, seed=5, cache_policy=never))
     assert [metrics["frozen_views"] for metrics, _ in result] == [0, 2, 0, 0, 0, 0]
     assert [state["frozen"] is None for _, state in result] == [False, True, True, True, True, True]
     assert list(tmp_path.rglob("view_*.npy")) == []
@@ -160,7 +139,7 @@ def test_a_full_disk_ends_the_reuse_and_not_the_training(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(activation_store, "write_array", write)
     with pytest.warns(UserWarning, match="not kept in .*no space left"):
-        result = train(build(config=config), splits(), config, frozen_views=views(tmp_path))
+        result = train(build(config=config), splits(), config, cache_policy=policy(tmp_path))
     assert [metrics["frozen_views"] for metrics in result] == [0, 2, 0, 0, 0, 0]
     assert list(tmp_path.rglob("*.part")) == []
 
@@ -171,18 +150,18 @@ def test_values_too_large_for_half_precision_are_not_kept(tmp_path: Path) -> Non
     with torch.no_grad():
         model.conv1.weight *= 1e5
     with pytest.warns(UserWarning, match="too large for half precision"):
-        result = train(model, splits(), config | {"learning_rate": 1e-9}, frozen_views=views(tmp_path))
+        result = train(model, splits(), config | {"learning_rate": 1e-9}, cache_policy=policy(tmp_path))
     assert result[-1]["frozen_views"] == 0
     assert list(tmp_path.rglob("view_*")) == [next(tmp_path.rglob("view_00.lock"))]
 
 
 def keys(tmp_path: Path, model: nn.Module, data: TrainingSplits, config: dict[str, Any], **options: Any) -> set[str]:
-    choices: dict[str, Any] = {"views": views(tmp_path), "pretrained": False} | options
-    prefix = FrozenPrefix(model, data, config, device=torch.device("cpu"), **choices)
-    assert prefix.open()
-    assert prefix.train is not None
-    assert prefix.validation is not None
-    return {prefix.train.folder.name, prefix.validation.folder.name}
+    choices: dict[str, Any] = {"policy": policy(tmp_path), "pretrained": False} | options
+    cache = FeatureCache(model, data, config, device=torch.device("cpu"), **choices)
+    assert cache.open()
+    assert cache.train is not None
+    assert cache.validation is not None
+    return {cache.train.folder.name, cache.validation.folder.name}
 
 
 def test_the_key_holds_all_that_changes_activations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,10 +174,10 @@ def test_the_key_holds_all_that_changes_activations(tmp_path: Path, monkeypatch:
     other.load_state_dict(model.state_dict() | {"head.bias": torch.ones(4)})
     assert keys(tmp_path, other, data, config | {"batch_size": 3, "learning_rate": 1.0}) == first
     # Without the seed and the strengths, validation alone is shared.
-    assert len(first & keys(tmp_path, model, data, config, views=replace(views(tmp_path), seed=4))) == 1
+    assert len(first & keys(tmp_path, model, data, config, policy=replace(policy(tmp_path), seed=4))) == 1
     assert len(first & keys(tmp_path, model, data, config | {"zoom": 0.21})) == 1
     plain = keys(tmp_path, model, data, CONFIG)
-    assert keys(tmp_path, model, data, CONFIG, views=replace(views(tmp_path), seed=4)) == plain
+    assert keys(tmp_path, model, data, CONFIG, policy=replace(policy(tmp_path), seed=4)) == plain
     rows = replace(data.train, indices=np.arange(31))
     assert len(first & keys(tmp_path, model, replace(data, train=rows), config)) == 1
     assert not first & keys(tmp_path, model, replace(data, fingerprint="circles"), config)
@@ -213,22 +192,14 @@ def test_the_key_holds_all_that_changes_activations(tmp_path: Path, monkeypatch:
 
 
 def test_a_trial_gets_the_views_of_its_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tune_sketch.trainables.trial import start
-
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(FrozenPrefix, "judge", lambda *arguments: None)  # by the clock, which is not what is tested
-    run, journal = begin_run(tmp_path / "run", frozen_views=2)
-    journal.close()
-    search = run.read_search()
-    jobs = []
-    for key, seed in (("trial-0000", 7), ("trial-0001", 8), ("confirm-0000-01", 9)):
-        record = Record(key, 0, AUGMENTED | FROZEN, seed)
-        jobs.append(make_job(record, run, search, run.read_settings(), 1, 1.0))
-    assert [job["views_seed"] for job in jobs] == [0, 0, 9]
-    for job in jobs:
-        epochs, _ = start(job)
+    monkeypatch.setattr(FeatureCache, "keep_if_faster", lambda *arguments: None)  # the clock is not what is tested
+    decoded = decode_doodles(tmp_path / "decoded")
+    for key, seed, views_seed in (("trial-0000", 7, 0), ("trial-0001", 8, 0), ("retraining-0000-01", 9, 9)):
+        changes = {"key": key, "seed": seed, "frozen_views": 2, "views_seed": views_seed}
+        epochs, _ = start(make_job(tmp_path, decoded, AUGMENTED | FROZEN, **changes))
         assert [next(epochs)[0]["frozen_views"] for _ in range(2)] == [0, 2]
-        epochs.close()  # type: ignore[attr-defined]
+        epochs.close()
     store = next(tmp_path.glob(f"tune_sketch-{os.getuid()}"))
     assert stat.S_IMODE(store.stat().st_mode) == 0o700
     # New weights are each seed's own, so these three share nothing; loaded ones they would.
@@ -284,11 +255,11 @@ def test_a_killed_builder_leaves_nothing_that_is_seen(tmp_path: Path) -> None:
     code = f"""
 import os, signal
 from pathlib import Path
-from tests.trainables.test_feature_cache import ones
+import numpy as np
 from tune_sketch.trainables.speed.activation_store import open_entry
 
 def compute():
-    yield ones(1)[0]
+    yield np.ones((1, 4), np.float16)
     os.kill(os.getpid(), signal.SIGKILL)
 
 open_entry(Path({str(tmp_path)!r}), "a", 24).open_array("x", (3, 4), compute)
@@ -323,7 +294,7 @@ def test_a_place_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     config = AUGMENTED | FROZEN
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        result = train(build(config=config), splits(), config, frozen_views=views(tmp_path / "file"))
+        result = train(build(config=config), splits(), config, cache_policy=policy(tmp_path / "file"))
     assert result[-1]["frozen_views"] == 0
     assert any("not kept" in str(warning.message) for warning in caught)
 

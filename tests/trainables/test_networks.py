@@ -1,4 +1,4 @@
-"""Contract of every network: shapes, names, freeze points, and the study's parameter counts."""
+"""Contract that every network in ARCHITECTURES keeps: shapes, names, layers, freeze points; the paper's counts."""
 
 import itertools
 
@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from tune_sketch.search_spaces import SPACES
-from tune_sketch.trainables.networks.architecture import build_model, check_image_px, freeze_layers, set_training_mode
+from tune_sketch.trainables.networks.architecture import check_image_px
+from tune_sketch.trainables.networks.build import build_model
+from tune_sketch.trainables.networks.freezing import freeze_layers, set_training_mode, split_frozen
 from tune_sketch.trainables.networks.registry import ARCHITECTURES
 
 MODELS = list(ARCHITECTURES)
@@ -31,12 +33,12 @@ def count_convolution_outputs(model: nn.Module) -> int:
     return sum(module.out_channels for module in model.modules() if isinstance(module, nn.Conv2d))
 
 
-def test_study_table_1_baseline() -> None:
+def test_paper_table_1_baseline() -> None:
     assert count_parameters(build_shapes("baseline", 133)) == 231_717
     assert count_parameters(build_shapes("baseline", 125)) == 227_613
 
 
-def test_study_table_1_resnet50() -> None:
+def test_paper_table_1_resnet50() -> None:
     model = build_shapes("resnet50", 125)
     assert count_parameters(model) == 23_764_157
     assert count_running_statistics(model) == 53_120
@@ -46,7 +48,7 @@ def test_study_table_1_resnet50() -> None:
     assert 23_764_157 + 53_120 + 26_560 == 23_843_837
 
 
-def test_study_table_1_densenet121() -> None:
+def test_paper_table_1_densenet121() -> None:
     model = build_shapes("densenet121", 125)
     assert count_parameters(model) == 7_081_981
     assert count_running_statistics(model) == 83_648
@@ -114,6 +116,26 @@ def test_freeze_points_go_from_none_to_head_only(name: str) -> None:
     assert {n.rsplit(".", 1)[0] for n in trainable[-1]} == {
         n for n, module in model.named_modules() if isinstance(module, nn.Linear) and n.startswith(architecture.head)
     }
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_layers_are_the_network_cut_where_training_begins(name: str) -> None:
+    torch.manual_seed(0)
+    model = build_model(name, 4, dropout=0.5).eval()
+    inputs = torch.randn(2, 3, 48, 48)
+    with torch.no_grad():
+        expected = model(inputs)
+        assert torch.equal(nn.Sequential(*ARCHITECTURES[name].layers(model))(inputs), expected)
+    frozen = {}
+    for freeze in ARCHITECTURES[name].freeze_points:
+        with torch.device("meta"):
+            prefix, tail = split_frozen(build_model(name, 4, dropout=0.5, freeze=freeze))
+        assert not any(parameter.requires_grad for parameter in prefix.parameters())
+        assert any(parameter.requires_grad for parameter in tail.parameters())
+        frozen[freeze] = sum(parameter.numel() for parameter in prefix.parameters())
+    assert frozen.pop("none") == 0
+    assert list(frozen.values()) == sorted(set(frozen.values())) or name in ("baseline", "sketch_a_net")
+    assert min(frozen.values()) > 0
 
 
 def test_a_freeze_prefix_ends_at_a_dot() -> None:

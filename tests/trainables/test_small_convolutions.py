@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tune_sketch.trainables.networks.architecture import build_model
+from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.networks.registry import ARCHITECTURES
-from tune_sketch.trainables.speed.devices import place_model
+from tune_sketch.trainables.speed.devices import move_to_device
 from tune_sketch.trainables.speed.small_convolutions import SmallMapConv2d, convolve_as_product
 
 
@@ -37,7 +37,7 @@ def test_a_placed_network_computes_the_same(name: str, monkeypatch: pytest.Monke
     model = build_model(name, 4).double().eval()
     images = torch.rand(2, 3, 48, 48, dtype=torch.float64)
     expected, names = model(images), list(model.state_dict())
-    place_model(model, torch.device("cpu"))
+    move_to_device(model, torch.device("cpu"))
     sizes = []
     monkeypatch.setattr(
         "tune_sketch.trainables.speed.small_convolutions.convolve_as_product",

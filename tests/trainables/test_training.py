@@ -21,15 +21,10 @@ from tests.support.small_training import (
 )
 from tune_sketch.search_spaces import SPACES, SpaceLimits
 from tune_sketch.trainables.checkpoints import read_newest_checkpoint, write_checkpoint
-from tune_sketch.trainables.evaluation import normalise, to_unit
-from tune_sketch.trainables.networks.architecture import build_model
+from tune_sketch.trainables.evaluation import evaluate, normalise, predict_probabilities, to_unit
+from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.networks.registry import ARCHITECTURES
-from tune_sketch.trainables.training import (
-    Diverged,
-    evaluate,
-    fit,
-    predict_probabilities,
-)
+from tune_sketch.trainables.training import DivergedError, fit
 
 
 class ReadRecord(dict):
@@ -62,17 +57,9 @@ def test_every_sampled_name_is_read_and_every_read_name_exists(name: str, optimi
     assert config.read == set(config)
 
 
-@pytest.mark.parametrize(
-    ("name", "num_epochs", "batch_size"),
-    [
-        ("baseline", 15, 8),
-        ("sketch_a_net", 12, 8),
-        ("squeezenet1_1", 15, 8),
-        ("resnet50", 7, 32),
-        ("densenet121", 3, 32),
-    ],
-)
-def test_learns_32_drawings_by_heart(name: str, num_epochs: int, batch_size: int) -> None:
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_learns_32_drawings_by_heart(name: str) -> None:
+    num_epochs, batch_size = {"sketch_a_net": (12, 8), "resnet50": (7, 32), "densenet121": (3, 32)}.get(name, (15, 8))
     config = CONFIG | {"epochs": num_epochs, "learning_rate": 1e-3, "batch_size": batch_size}
     metrics = train(build(name, config), splits_of(drawings()), config)
     assert metrics[-1]["train_loss"] < 0.5 * metrics[0]["train_loss"]
@@ -215,6 +202,6 @@ def test_too_few_or_too_small_drawings() -> None:
 
 def test_divergence_is_an_ending_with_its_epoch() -> None:
     config = CONFIG | {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 1e12, "epochs": 5}
-    with pytest.raises(Diverged, match="not finite in epoch 1") as caught:
+    with pytest.raises(DivergedError, match="not finite in epoch 1") as caught:
         train(build(), splits_of(drawings()), config)
     assert caught.value.epoch == 1

@@ -4,17 +4,26 @@ import hashlib
 import os
 import pickle
 import socket
+import subprocess
+import sys
+import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torchvision
 
-from tune_sketch.trainables.networks import weights
-from tune_sketch.trainables.networks.architecture import build_model
+from tests.support.damage import RunsCode
+from tune_sketch.trainables.networks import find_weights
+from tune_sketch.trainables.networks.architecture import ImageNetWeights
+from tune_sketch.trainables.networks.build import build_model
+from tune_sketch.trainables.networks.find_weights import resolve_weights, torch_cache_dir
 from tune_sketch.trainables.networks.registry import ARCHITECTURES
-from tune_sketch.trainables.networks.weights import load_weights, modern_name, resolve_weights
+from tune_sketch.trainables.networks.weights import load_weights, modern_name
 
 
 @pytest.fixture
@@ -22,6 +31,18 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """torch's cache in an empty folder."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     return tmp_path / "torch" / "hub" / "checkpoints"
+
+
+@pytest.fixture
+def publish_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Say where SqueezeNet's weights are published."""
+
+    def publish(url: str) -> None:
+        weights = ImageNetWeights("SqueezeNet1_1_Weights.IMAGENET1K_V1", url)
+        architecture = replace(ARCHITECTURES["squeezenet1_1"], imagenet=weights)
+        monkeypatch.setitem(ARCHITECTURES, "squeezenet1_1", architecture)
+
+    return publish
 
 
 def published(folder: Path, content: bytes) -> Path:
@@ -58,14 +79,14 @@ def test_a_network_without_imagenet_weights() -> None:
 def test_torchvision_knows_every_weights_name() -> None:
     for architecture in ARCHITECTURES.values():
         if architecture.imagenet is not None:
-            assert weights.imagenet_url(architecture.imagenet).startswith("https://")
+            assert architecture.imagenet.url == torchvision.models.get_weight(architecture.imagenet.name).url
 
 
-def test_unreachable_server(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_server(cache: Path, publish_at: Callable[[str], None]) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/squeezenet1_1-12345678.pth"
-    monkeypatch.setattr(weights, "imagenet_url", lambda name: url)
+    publish_at(url)
     resolved = resolve_weights("squeezenet1_1", "auto")
     assert (resolved.path, resolved.pretrained) == (None, False)
     assert "FROM SCRATCH, because ImageNet weights could not be had" in resolved.description
@@ -73,22 +94,81 @@ def test_unreachable_server(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         resolve_weights("squeezenet1_1", "imagenet")
 
 
-def test_a_silent_server_costs_seconds_not_minutes(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "CONNECT_SECONDS", 0.3)
-    assert weights.STALL_SECONDS <= 10
+def test_a_silent_server_costs_seconds_not_minutes(
+    cache: Path, publish_at: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_weights.SILENCE_SECONDS <= 8
+    monkeypatch.setattr(find_weights, "SILENCE_SECONDS", 0.3)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/squeezenet1_1-12345678.pth"
-        monkeypatch.setattr(weights, "imagenet_url", lambda name: url)
+        publish_at(url)
         start = time.perf_counter()
         assert not resolve_weights("squeezenet1_1", "auto").pretrained
         assert time.perf_counter() - start < 3
+    assert socket.getdefaulttimeout() is None, "as it was"
+    assert list(cache.iterdir()) == []
 
 
-def test_download_then_cache_then_a_damaged_cache(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_that_breaks_off_leaves_no_file(cache: Path, publish_at: Callable[[str], None]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly the beginning")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        publish_at(f"http://127.0.0.1:{server.getsockname()[1]}/squeezenet1_1-12345678.pth")
+        resolved = resolve_weights("squeezenet1_1", "auto")
+        thread.join()
+    assert not resolved.pretrained
+    assert list(cache.iterdir()) == []
+
+
+def test_the_cache_is_torchs(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert torch_cache_dir() == Path(torch.hub.get_dir()) / "checkpoints" == cache
+    monkeypatch.delenv("TORCH_HOME")
+    assert torch_cache_dir() == Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def test_the_driver_finds_weights_without_torch(tmp_path: Path) -> None:
+    """What "none" and a file in the cache need, and the descriptions of all networks."""
+    file = published(tmp_path / "torch" / "hub" / "checkpoints", b"weights")
+    code = f"""
+import sys
+from dataclasses import replace
+from tune_sketch.trainables.networks.architecture import ImageNetWeights
+from tune_sketch.trainables.networks.find_weights import resolve_weights
+from tune_sketch.trainables.networks.registry import ARCHITECTURES
+
+assert all(architecture.min_image_px <= 32 for architecture in ARCHITECTURES.values())
+assert not resolve_weights("resnet50", "none").pretrained
+weights = ImageNetWeights("any", "https://nowhere.invalid/{file.name}")
+ARCHITECTURES["squeezenet1_1"] = replace(ARCHITECTURES["squeezenet1_1"], imagenet=weights)
+assert resolve_weights("squeezenet1_1", "imagenet").path == {str(file)!r}
+print([name for name in ("torch", "torchvision", "ray") if name in sys.modules])
+"""
+    environment = os.environ | {"TORCH_HOME": str(tmp_path / "torch")}
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+        env=environment,
+    )
+    assert answer.stdout.strip() == "[]"
+
+
+def test_download_then_cache_then_a_damaged_cache(
+    cache: Path, tmp_path: Path, publish_at: Callable[[str], None]
+) -> None:
     source = imagenet_like_file(tmp_path)
-    monkeypatch.setattr(weights, "imagenet_url", lambda name: source.as_uri())
+    publish_at(source.as_uri())
     first = resolve_weights("squeezenet1_1", "auto")
     assert first.pretrained
     assert first.path == str(cache / source.name)
@@ -104,10 +184,10 @@ def test_download_then_cache_then_a_damaged_cache(cache: Path, tmp_path: Path, m
     assert (cache / source.name).read_bytes() == content
 
 
-def test_a_wrong_hash_is_not_kept(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_hash_is_not_kept(cache: Path, tmp_path: Path, publish_at: Callable[[str], None]) -> None:
     file = tmp_path / "squeezenet1_1-00000000.pth"
     file.write_bytes(b"something else")
-    monkeypatch.setattr(weights, "imagenet_url", lambda name: file.as_uri())
+    publish_at(file.as_uri())
     with pytest.raises(ValueError, match="sha256 must start with 00000000"):
         resolve_weights("squeezenet1_1", "imagenet")
     assert list(cache.iterdir()) == []
@@ -180,16 +260,6 @@ def test_a_file_of_another_network(tmp_path: Path) -> None:
 def test_no_such_file() -> None:
     with pytest.raises(ValueError, match=r"must be one of auto, imagenet, none or an existing file, got 'imagnet'"):
         resolve_weights("resnet50", "imagnet")
-
-
-class RunsCode:
-    """A pickle of this makes a folder when it is loaded carelessly."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.path),)
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

@@ -1,22 +1,32 @@
 """DenseNet121 with a head for our classes."""
 
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
-from tune_sketch.trainables.networks.architecture import Architecture
+from tune_sketch.trainables.networks.architecture import Architecture, ImageNetWeights
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
-def build_densenet121(num_classes: int, dropout: float) -> nn.Module:
+def build_densenet121(num_classes: int, dropout: float) -> "nn.Module":
     """Huang et al. 2017, "Densely Connected Convolutional Networks", Table 1, first column (k = 32).
 
     torchvision's network. Head: global average pooling -> Linear(1024, classes), with dropout between (the
-    paper's dropout inside the blocks stays off, as in its ImageNet training). The study's count of
+    paper's dropout inside the blocks stays off, as in its ImageNet training). The sketch paper's count of
     7,165,629 (125 classes) is this network's 7,081,981 plus 83,648 running statistics of batch norm.
     """
-    from torchvision.models import densenet121  # a second that the other networks need not wait for
+    from torch import nn
+    from torchvision.models import densenet121
 
-    model = densenet121()
+    model: nn.Module = densenet121()
     model.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(1024, num_classes))
     return model
+
+
+def _layers(model: Any) -> "list[nn.Module]":
+    from torch import nn
+
+    return [*model.features, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(1), *model.classifier]
 
 
 _STEM = ("features.conv0", "features.norm0")
@@ -27,7 +37,7 @@ _BLOCK3 = (*_BLOCK2, "features.denseblock3", "features.transition3")
 ARCHITECTURE = Architecture(
     name="densenet121",
     build=build_densenet121,
-    layers=lambda model: [*model.features, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(1), *model.classifier],
+    layers=_layers,
     freeze_points={
         "none": (),
         "stem": _STEM,
@@ -39,7 +49,9 @@ ARCHITECTURE = Architecture(
     head="classifier",
     cam_layers=("features.norm5", "features.denseblock3", "features.denseblock2", "features.denseblock1"),
     first_layer="features.conv0",
-    imagenet="DenseNet121_Weights.IMAGENET1K_V1",
+    imagenet=ImageNetWeights(
+        "DenseNet121_Weights.IMAGENET1K_V1", "https://download.pytorch.org/models/densenet121-a639ec97.pth"
+    ),
     min_image_px=32,  # total stride: one cell of the last map
     source="Huang et al. 2017 (arXiv 1608.06993), Table 1",
     bfloat16_on_cpu=True,

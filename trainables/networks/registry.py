@@ -1,4 +1,4 @@
-"""Lists the networks by name: a new one is a builder and a line here."""
+"""Lists the networks by name: a new one is a file beside this one and a line here."""
 
 from tune_sketch.trainables.networks import baseline, densenet121, resnet50, sketch_a_net, squeezenet1_1
 from tune_sketch.trainables.networks.architecture import Architecture
@@ -13,3 +13,10 @@ ARCHITECTURES: dict[str, Architecture] = {
         squeezenet1_1.ARCHITECTURE,
     )
 }
+
+
+def known_architecture(name: str) -> Architecture:
+    """The architecture called `name`; ValueError that lists the known ones."""
+    if name not in ARCHITECTURES:
+        raise ValueError(f"unknown model {name!r}; known models: {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]

@@ -1,26 +1,36 @@
 """ResNet50 with a head for our classes."""
 
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
-from tune_sketch.trainables.networks.architecture import Architecture
+from tune_sketch.trainables.networks.architecture import Architecture, ImageNetWeights
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
-def build_resnet50(num_classes: int, dropout: float) -> nn.Module:
+def build_resnet50(num_classes: int, dropout: float) -> "nn.Module":
     """He et al. 2015, "Deep Residual Learning for Image Recognition", Table 1, 50-layer column.
 
     torchvision's network; its stride is in the 3x3 convolution of a block, the paper's (and Keras') in the
-    first 1x1. Head: global average pooling -> Linear(2048, classes), with dropout between. The study's
-    count of 23,843,837 (125 classes) is this network's 23,764,157 plus 53,120 running statistics of batch
+    first 1x1. Head: global average pooling -> Linear(2048, classes), with dropout between. The sketch
+    paper's count of 23,843,837 (125 classes) is this network's 23,764,157 plus 53,120 running statistics of batch
     norm and 26,560 convolution biases that Keras has.
 
     From scratch, each block begins as the identity (Goyal et al. 2017, arXiv 1706.02677, section 5.1), and so learns
     within few epochs; loaded weights replace that.
     """
-    from torchvision.models import resnet50  # a second that the other networks need not wait for
+    from torch import nn
+    from torchvision.models import resnet50
 
-    model = resnet50(zero_init_residual=True)
+    model: nn.Module = resnet50(zero_init_residual=True)
     model.fc = nn.Sequential(nn.Dropout(dropout), nn.Linear(2048, num_classes))
     return model
+
+
+def _layers(model: Any) -> "list[nn.Module]":
+    from torch import nn
+
+    return [*list(model.children())[:-1], nn.Flatten(1), *model.fc]
 
 
 _STAGES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
@@ -28,7 +38,7 @@ _STAGES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
 ARCHITECTURE = Architecture(
     name="resnet50",
     build=build_resnet50,
-    layers=lambda model: [*list(model.children())[:-1], nn.Flatten(1), *model.fc],
+    layers=_layers,
     freeze_points={
         "none": (),
         "stem": _STAGES[:2],
@@ -40,7 +50,9 @@ ARCHITECTURE = Architecture(
     head="fc",
     cam_layers=("layer4", "layer3", "layer2", "layer1"),
     first_layer="conv1",
-    imagenet="ResNet50_Weights.IMAGENET1K_V1",  # the paper's own training recipe, as in the study's time
+    imagenet=ImageNetWeights(  # by the training recipe of He et al., as in the sketch paper's time
+        "ResNet50_Weights.IMAGENET1K_V1", "https://download.pytorch.org/models/resnet50-0676ba61.pth"
+    ),
     min_image_px=32,  # total stride: one cell of the last map
     source="He et al. 2015 (arXiv 1512.03385), Table 1",
     bfloat16_on_cpu=True,

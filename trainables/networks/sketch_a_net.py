@@ -1,13 +1,15 @@
 """Sketch-a-Net: a network made for sketches, with large first filters and large pooling."""
 
 from collections import OrderedDict
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from tune_sketch.trainables.networks.architecture import Architecture
 
+if TYPE_CHECKING:
+    from torch import nn
 
-class SketchANet(nn.Module):
+
+def build_sketch_a_net(num_classes: int, dropout: float) -> "nn.Module":
     """Yu et al. 2015, "Sketch-a-Net that Beats Humans", Table 1 (its single-scale, single-channel network).
 
     As in the paper: 64 first filters of 15x15 with stride 3, then 128 of 5x5, then three layers of 256 of
@@ -19,51 +21,48 @@ class SketchANet(nn.Module):
     convolutional and global average pooling stands before the classifier. One grey channel comes in three
     times, as for the other networks. He initialisation.
     """
+    from torch import nn
 
-    def __init__(self, num_classes: int, dropout: float) -> None:
-        super().__init__()
-        self.features = nn.Sequential(
-            OrderedDict(
-                conv1=nn.Conv2d(3, 64, 15, stride=3, padding=7),  # 225 px: [64, 75, 75]; 32 px: [64, 11, 11]
-                relu1=nn.ReLU(inplace=True),
-                pool1=nn.MaxPool2d(3, stride=2, padding=1),
-                conv2=nn.Conv2d(64, 128, 5, padding=2),
-                relu2=nn.ReLU(inplace=True),
-                pool2=nn.MaxPool2d(3, stride=2, padding=1),
-                conv3=nn.Conv2d(128, 256, 3, padding=1),
-                relu3=nn.ReLU(inplace=True),
-                conv4=nn.Conv2d(256, 256, 3, padding=1),
-                relu4=nn.ReLU(inplace=True),
-                conv5=nn.Conv2d(256, 256, 3, padding=1),
-                relu5=nn.ReLU(inplace=True),
-                pool5=nn.MaxPool2d(3, stride=2, padding=1),  # 225 px: [256, 10, 10]; 32 px: [256, 2, 2]
-                conv6=nn.Conv2d(256, 512, 3, padding=1),
-                relu6=nn.ReLU(inplace=True),
-                dropout6=nn.Dropout(dropout),
-                conv7=nn.Conv2d(512, 512, 1),
-                relu7=nn.ReLU(inplace=True),
-                dropout7=nn.Dropout(dropout),
-            )
+    features = nn.Sequential(
+        OrderedDict(
+            conv1=nn.Conv2d(3, 64, 15, stride=3, padding=7),  # 225 px: [64, 75, 75]; 32 px: [64, 11, 11]
+            relu1=nn.ReLU(inplace=True),
+            pool1=nn.MaxPool2d(3, stride=2, padding=1),
+            conv2=nn.Conv2d(64, 128, 5, padding=2),
+            relu2=nn.ReLU(inplace=True),
+            pool2=nn.MaxPool2d(3, stride=2, padding=1),
+            conv3=nn.Conv2d(128, 256, 3, padding=1),
+            relu3=nn.ReLU(inplace=True),
+            conv4=nn.Conv2d(256, 256, 3, padding=1),
+            relu4=nn.ReLU(inplace=True),
+            conv5=nn.Conv2d(256, 256, 3, padding=1),
+            relu5=nn.ReLU(inplace=True),
+            pool5=nn.MaxPool2d(3, stride=2, padding=1),  # 225 px: [256, 10, 10]; 32 px: [256, 2, 2]
+            conv6=nn.Conv2d(256, 512, 3, padding=1),
+            relu6=nn.ReLU(inplace=True),
+            dropout6=nn.Dropout(dropout),
+            conv7=nn.Conv2d(512, 512, 1),
+            relu7=nn.ReLU(inplace=True),
+            dropout7=nn.Dropout(dropout),
         )
-        self.global_pool = nn.AdaptiveAvgPool2d(1)
-        self.head = nn.Linear(512, num_classes)
-        for parameter in self.features.parameters():
-            if parameter.ndim == 1:
-                nn.init.zeros_(parameter)
-            else:
-                nn.init.kaiming_normal_(parameter, nonlinearity="relu")
-
-    def forward(self, images: Tensor) -> Tensor:
-        x = self.features(images)  # [B, 512, H/24, W/24]
-        return self.head(self.global_pool(x).flatten(1))  # [B, classes]
+    )
+    head = nn.Linear(512, num_classes)
+    for parameter in features.parameters():
+        if parameter.ndim == 1:
+            nn.init.zeros_(parameter)
+        else:
+            nn.init.kaiming_normal_(parameter, nonlinearity="relu")
+    return nn.Sequential(
+        OrderedDict(features=features, global_pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(1), head=head)
+    )
 
 
 _CONV2 = ("features.conv1", "features.conv2")
 
 ARCHITECTURE = Architecture(
     name="sketch_a_net",
-    build=SketchANet,
-    layers=lambda model: [*model.features, model.global_pool, nn.Flatten(1), model.head],
+    build=build_sketch_a_net,
+    layers=lambda model: [*model.features, model.global_pool, model.flatten, model.head],
     freeze_points={
         "none": (),
         "conv1": _CONV2[:1],

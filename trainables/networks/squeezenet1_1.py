@@ -1,22 +1,25 @@
 """SqueezeNet 1.1 with a head for our classes."""
 
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
-from torch import nn
+from tune_sketch.trainables.networks.architecture import Architecture, ImageNetWeights
 
-from tune_sketch.trainables.networks.architecture import Architecture
+if TYPE_CHECKING:
+    from torch import nn
 
 
-def build_squeezenet1_1(num_classes: int, dropout: float) -> nn.Module:
+def build_squeezenet1_1(num_classes: int, dropout: float) -> "nn.Module":
     """Iandola et al. 2016, "SqueezeNet", Table 1, in its authors' release 1.1 (2.4 times cheaper).
 
     torchvision's network. The paper ends in a 1x1 convolution with ReLU, then global average pooling; here
     pooling comes first and the classifier is linear without ReLU, as in our other networks (without the
     ReLU the two are the same function).
     """
-    from torchvision.models import squeezenet1_1  # a second that the other networks need not wait for
+    from torch import nn
+    from torchvision.models import squeezenet1_1
 
-    model = squeezenet1_1()
+    model: nn.Module = squeezenet1_1()
     linear = nn.Linear(512, num_classes)
     nn.init.normal_(linear.weight, std=0.01)  # as torchvision starts the layer that it replaces
     nn.init.zeros_(linear.bias)
@@ -44,7 +47,9 @@ ARCHITECTURE = Architecture(
     head="classifier",
     cam_layers=("features.12", "features.7", "features.4"),  # fire9, fire5, fire3
     first_layer="features.0",
-    imagenet="SqueezeNet1_1_Weights.IMAGENET1K_V1",
+    imagenet=ImageNetWeights(
+        "SqueezeNet1_1_Weights.IMAGENET1K_V1", "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth"
+    ),
     min_image_px=32,
     source="Iandola et al. 2016 (arXiv 1602.07360), Table 1; release 1.1",
 )

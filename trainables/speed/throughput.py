@@ -1,19 +1,26 @@
-"""Measures what trainings beside each other cost a device: its memory, and drawings per second all together."""
+"""Measures how many trainings should share a device, by its memory and by their drawings per second all together.
+
+Gain: on two CPU cores two trainings of one thread train 1.06 to 1.48 times as many drawings per second as one with two
+threads (benchmarks/results/packing-cpu.md). Nothing was measured on a GPU, where a search uses this.
+"""
 
 import multiprocessing
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
+from tune_sketch.events import Job
 from tune_sketch.trainables.augmentation import augment
 from tune_sketch.trainables.batches import BatchSource, shuffled_batches
 from tune_sketch.trainables.evaluation import to_unit
-from tune_sketch.trainables.networks.architecture import set_training_mode
+from tune_sketch.trainables.job import open_job
+from tune_sketch.trainables.networks.freezing import set_training_mode
 from tune_sketch.trainables.speed.data_parallel import end_with_parent
-from tune_sketch.trainables.speed.devices import place_model
+from tune_sketch.trainables.speed.devices import move_to_device
 from tune_sketch.trainables.training import accumulate_gradients, build_optimizer, seed_epoch
 
 FEWEST_STEPS = 3  # of each training in a measurement
@@ -22,19 +29,28 @@ LEAST_GAIN = 1.05  # by one more training: less is not worth trials that each ta
 
 
 class Trainings(Protocol):
-    """Trainings on one device that run when told: real ones, or those of a test."""
+    """Trainings on one device that run on demand: real ones, or those of a test."""
 
     def start(self, num_trainings: int) -> None:
-        """Have so many ready to run."""
+        """Make that many ready to run."""
 
     def images_per_second(self, num_trainings: int) -> float:
-        """Drawings per second of the first so many, running beside each other, all together."""
+        """Drawings per second of the first `num_trainings`, side by side, all together."""
 
     def memory_bytes(self) -> tuple[int, int] | None:
         """(bytes in use with all that were started, bytes of the device), or None where that is not known."""
 
 
-def measure_packing(trainings: Trainings, most: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Throughput:
+    """What was measured of trainings beside each other, and how many to run."""
+
+    images_per_second: tuple[float, ...]  # of 1, 2, ... trainings, all together
+    memory_bytes: tuple[int, int] | None  # of one training, of the device
+    trials_per_device: int
+
+
+def measure_packing(trainings: Trainings, most: int) -> Throughput:
     """Start one training, then one more beside it, and so on, while memory holds them and they gain by it.
 
     Returns images_per_second of 1, 2, ... trainings all together, memory_bytes of one and of the device (or None), and
@@ -48,15 +64,11 @@ def measure_packing(trainings: Trainings, most: int) -> dict[str, Any]:
         trainings.start(most)
     while len(rates) < most and choose_trials_per_device(rates) == len(rates):
         rates.append(trainings.images_per_second(len(rates) + 1))
-    return {
-        "images_per_second": rates,
-        "memory_bytes": memory,
-        "trials_per_device": choose_trials_per_device(rates),
-    }
+    return Throughput(tuple(rates), memory, choose_trials_per_device(rates))
 
 
 def fit_into_memory(memory: tuple[int, int] | None, most: int) -> int:
-    """How many trainings the device's memory holds, at least one, from (bytes of one, bytes of the device)."""
+    """The number of trainings that the device's memory holds, at least one, of (bytes of one, bytes of the device)."""
     if memory is None:
         return most
     bytes_of_one, bytes_of_device = memory
@@ -72,9 +84,9 @@ def choose_trials_per_device(images_per_second: list[float]) -> int:
 
 
 class JobTrainings:
-    """Processes of this machine that train a job for ever, without validation or checkpoints, when told to run."""
+    """Processes of this machine that train a job for ever, on demand, without validation or checkpoints."""
 
-    def __init__(self, job: dict[str, Any], seconds: float = 2.0) -> None:
+    def __init__(self, job: Job, seconds: float = 2.0) -> None:
         self.job, self.seconds = job, seconds
         self.context = multiprocessing.get_context("spawn")
         self.members: list[Member] = []
@@ -115,17 +127,16 @@ class JobTrainings:
         return (used, of_device) if of_device else None
 
 
-def measure_job(job: dict[str, Any], most: int) -> dict[str, Any]:
-    """`measure_packing` with a job on the device that this process was given, and the device's name."""
+def measure_job(job: Job, most: int) -> Throughput:
+    """`measure_packing` with a job on the device that this process was given."""
     with JobTrainings(job) as trainings:
-        measured = measure_packing(trainings, most)
-    return measured | {"device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"}
+        return measure_packing(trainings, most)
 
 
 class Member:
-    """One process of JobTrainings, and what it says of itself."""
+    """One process of JobTrainings, with the progress and memory that it reports."""
 
-    def __init__(self, context: Any, job: dict[str, Any]) -> None:
+    def __init__(self, context: Any, job: Job) -> None:
         self.running = context.Event()
         self.progress = context.Array("d", 3)  # steps, images, time of the last step
         self.memory = context.Array("q", 2)  # bytes in use on the device, bytes of the device
@@ -139,14 +150,14 @@ class Member:
             return list(self.progress)
 
     def wait_for(self, num_steps: float) -> None:
-        """Wait until the process has done so many steps. Raises RuntimeError when it is gone."""
+        """Wait until the process has done `num_steps` steps. Raises RuntimeError when it is gone."""
         while self.read()[0] < num_steps:
             if not self.process.is_alive():
                 raise RuntimeError(f"a training ended with code {self.process.exitcode} while it was measured")
             time.sleep(0.005)
 
 
-def train_for_ever(job: dict[str, Any], running: Any, progress: Any, memory: Any) -> None:
+def train_for_ever(job: Job, running: Any, progress: Any, memory: Any) -> None:
     """Train a job step by step, the first one at once and each further one only while `running` is set."""
     threading.Thread(target=end_with_parent, daemon=True).start()
     for num_images in train_steps(job):
@@ -159,24 +170,23 @@ def train_for_ever(job: dict[str, Any], running: Any, progress: Any, memory: Any
         running.wait()
 
 
-def train_steps(job: dict[str, Any]) -> Iterator[int]:
+def train_steps(job: Job) -> Iterator[int]:
     """The steps of `fit` without the rest of an epoch; yields the number of drawings of each."""
-    from tune_sketch.trainables.trial import open_job
-
     model, splits, name = open_job(job)
-    device, config = torch.device(name), job["config"]
-    place_model(model, device)
+    device = torch.device(name)
+    config: Mapping[str, Any] = job.config
+    move_to_device(model, device)
     set_training_mode(model)
     optimizer = build_optimizer(model, config, device)
     train = BatchSource(splits.train, device)
     micro_batch, epoch = config["batch_size"], 0
     while True:
         epoch += 1
-        generator = seed_epoch(job["seed"], epoch)
+        generator = seed_epoch(job.seed, epoch)
         for images, labels in train.iterate(shuffled_batches(len(splits.train), config["batch_size"], generator)):
             inputs = augment(to_unit(images), config, generator, splits.invert)
             _, micro_batch = accumulate_gradients(
-                model, inputs, labels, len(labels), config["label_smoothing"], job["pretrained"], micro_batch
+                model, inputs, labels, len(labels), config["label_smoothing"], job.pretrained, micro_batch
             )
             optimizer.step()
             optimizer.zero_grad()

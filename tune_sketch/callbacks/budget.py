@@ -3,26 +3,25 @@
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from tune_sketch.callbacks.progress import duration_text
-from tune_sketch.schedulers.rungs import value_at_rung
-from tune_sketch.storage.journal import Record
+from tune_sketch.events import Trial
+from tune_sketch.formatting import duration_text
+from tune_sketch.storage.facts import Session
 
 HORIZON = 10  # trials to look ahead
 FEWEST_VALUES = 3  # at the rung whose values are compared
 UNLIKELY_GAIN = 0.001  # of validation top-1: with less to expect, more search is called unlikely to help
 
 
-def training_seconds(records: Iterable[Record]) -> float:
+def training_seconds(trials: Iterable[Trial]) -> float:
     """Worker time of trainings, validation included: the sum of their recorded epochs."""
-    return sum(epoch["epoch_seconds"] for record in records for epoch in record.epochs)
+    return sum(trial.train_seconds for trial in trials)
 
 
-def wall_seconds(search: dict[str, Any], trials: Iterable[Record]) -> float:
-    """Wall-clock seconds of searching in earlier sittings: from each start to the last epoch recorded in it."""
-    starts = [sitting["started_at"] for sitting in search["sittings"]]
-    times = [epoch["recorded_at"] for record in trials for epoch in record.epochs]
+def wall_seconds(sessions: Sequence[Session], trials: Iterable[Trial]) -> float:
+    """Wall-clock seconds of searching in earlier sessions: from each start to the last epoch recorded in it."""
+    starts = [session.started_at for session in sessions]
+    times = [epoch.recorded_at for trial in trials for epoch in trial.epochs]
     spent = 0.0
     for start, end in itertools.pairwise(starts):
         spent += max((t - start for t in times if start <= t < end), default=0.0)
@@ -46,7 +45,7 @@ class Forecast:
         )
 
 
-def forecast(trials: Sequence[Record], rungs: Sequence[int]) -> Forecast | None:
+def forecast(trials: Sequence[Trial], rungs: Sequence[int]) -> Forecast | None:
     """What HORIZON more trials like the later half of those that have ended would bring; None before there are enough.
 
     The gain is the mean, over all choices of HORIZON of these trials, of what the best value would lose without them.
@@ -55,22 +54,22 @@ def forecast(trials: Sequence[Record], rungs: Sequence[int]) -> Forecast | None:
     high than too low, unless the searcher is just finding a better region. Values are those of the deepest rung that
     has FEWEST_VALUES; a trial that did not get there counts as worse.
     """
-    ended = sorted((r for r in trials if r.ended_at is not None), key=lambda r: (r.ended_at, r.number))
+    ended = sorted((r for r in trials if r.ended_at is not None), key=lambda r: (r.ended_at or 0.0, r.number))
     if len(ended) < 2 * HORIZON:
         return None
-    recent = {record.number for record in ended[len(ended) // 2 :]}
+    recent = {trial.number for trial in ended[len(ended) // 2 :]}
     for rung in reversed(rungs):
-        known = [(value[0], r.number) for r in ended if (value := value_at_rung(r, rung)) is not None]
+        known = [(epoch.val_top1, r.number) for r in ended if (epoch := r.epoch_at(rung)) is not None]
         if len(known) >= FEWEST_VALUES:
             break
     else:
         return None
     known.sort(key=lambda pair: (-pair[0], pair[1]))
     gain, share = 0.0, 1.0  # share: of the choices, those that hold all of the best trials so far
-    for place, (better, worse) in enumerate(itertools.pairwise(known)):
-        if better[1] not in recent or place >= HORIZON:
+    for index, (better, worse) in enumerate(itertools.pairwise(known)):
+        if better[1] not in recent or index >= HORIZON:
             break
-        share *= (HORIZON - place) / (len(recent) - place)
+        share *= (HORIZON - index) / (len(recent) - index)
         gain += share * (better[0] - worse[0])
     seconds = training_seconds(r for r in ended if r.number in recent) / len(recent)
     return Forecast(HORIZON, gain, HORIZON * seconds, len(recent))
@@ -85,7 +84,7 @@ class Budget:
 
     def __init__(
         self,
-        trials: Sequence[Record],
+        trials: Sequence[Trial],
         rungs: Sequence[int],
         *,
         gpus: float,
@@ -102,10 +101,10 @@ class Budget:
         self.check_hours()  # of a resumed search
         self.check_gain()
 
-    def on_epoch(self, record: Record) -> None:
+    def on_epoch(self, trial: Trial) -> None:
         self.check_hours()
 
-    def on_end(self, record: Record) -> None:
+    def on_end(self, trial: Trial) -> None:
         self.check_gain()
 
     def check_hours(self) -> None:

@@ -13,7 +13,7 @@ from tensorboard.plugins.hparams.api_pb2 import DataType, Experiment, HParamInfo
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from tune_sketch.storage.journal import Record
+from tune_sketch.events import Trial, Value
 
 # tag in TensorBoard -> name among an epoch's metrics
 SCALARS = {
@@ -44,72 +44,75 @@ class TensorBoardLog:
     At the start everything is written anew from the journal, so that no kill leaves a gap or a point twice.
     """
 
-    def __init__(self, folder: Path, records: Sequence[Record]) -> None:
+    def __init__(self, folder: Path, trials: Sequence[Trial]) -> None:
         self.folder = folder
         self.writers: dict[str, EventFileWriter] = {}
         self.columns: set[str] = set()
         self.experiment_writer: EventFileWriter | None = None
         shutil.rmtree(folder, ignore_errors=True)
-        for record in records:
-            for epoch in range(1, len(record.epochs) + 1):
-                self.write_epoch(record, epoch)
-            if not record.is_unfinished:
-                self.on_end(record)
+        for trial in trials:
+            for epoch in range(1, len(trial.epochs) + 1):
+                self.write_epoch(trial, epoch)
+            if not trial.is_unfinished:
+                self.on_end(trial)
         for writer in self.writers.values():
             writer.flush()
 
-    def on_epoch(self, record: Record) -> None:
+    def on_epoch(self, trial: Trial) -> None:
         """Write the newest epoch. The first one announces the trial's hyperparameters as well."""
-        self.write_epoch(record, len(record.epochs))
-        self.writers[record.key].flush()
+        self.write_epoch(trial, len(trial.epochs))
+        self.writers[trial.key].flush()
 
-    def write_epoch(self, record: Record, epoch: int) -> None:
-        writer = self.writer_of(record)
-        metrics = record.epochs[epoch - 1]
-        time = metrics["recorded_at"]
-        values = [Summary.Value(tag=tag, simple_value=metrics[name]) for tag, name in SCALARS.items()]
-        seconds = sum(m["epoch_seconds"] for m in record.epochs[:epoch])
+    def write_epoch(self, trial: Trial, epoch: int) -> None:
+        writer = self.writer_of(trial)
+        recorded = trial.epochs[epoch - 1]
+        values = [
+            Summary.Value(tag=tag, simple_value=recorded.metrics[name])
+            for tag, name in SCALARS.items()
+            if name in recorded.metrics
+        ]
+        seconds = sum(past.seconds for past in trial.epochs[:epoch])
         values.append(Summary.Value(tag="trial/epochs", simple_value=float(epoch)))
         values.append(Summary.Value(tag="trial/seconds", simple_value=seconds))
-        writer.add_event(Event(wall_time=time, step=epoch, summary=Summary(value=values)))
+        writer.add_event(Event(wall_time=recorded.recorded_at, step=epoch, summary=Summary(value=values)))
 
-    def on_end(self, record: Record) -> None:
+    def on_end(self, trial: Trial) -> None:
         """Say how the trial ended, and close its file."""
-        writer = self.writer_of(record)
-        status = Status.STATUS_SUCCESS if record.status in ("completed", "stopped") else Status.STATUS_FAILURE
-        end = SessionEndInfo(status=status, end_time_secs=record.ended_at)
-        writer.add_event(plugin_event(record.ended_at or 0.0, "session_end_info", session_end_info=end))
+        writer = self.writer_of(trial)
+        status = Status.STATUS_SUCCESS if trial.status in ("completed", "stopped") else Status.STATUS_FAILURE
+        end = SessionEndInfo(status=status, end_time_secs=trial.ended_at)
+        writer.add_event(plugin_event(trial.ended_at or 0.0, "session_end_info", session_end_info=end))
         writer.close()
-        del self.writers[record.key]
+        del self.writers[trial.key]
 
-    def writer_of(self, record: Record) -> EventFileWriter:
+    def writer_of(self, trial: Trial) -> EventFileWriter:
         """The trial's writer; a new one begins with the hyperparameters, so running trials are in the table too."""
-        if record.key not in self.writers:
-            self.announce_columns(record)
-            writer = EventFileWriter(str(self.folder / f"trial-{record.number:04d}"))
+        if trial.key not in self.writers:
+            self.announce_columns(trial)
+            writer = EventFileWriter(str(self.folder / f"trial-{trial.number:04d}"))
             start = SessionStartInfo(
-                group_name=f"trial {record.number}", start_time_secs=record.started_at, monitor_url=""
+                group_name=f"trial {trial.number}", start_time_secs=trial.started_at, monitor_url=""
             )
-            for name, value in shown_values(record).items():
+            for name, value in shown_values(trial).items():
                 if isinstance(value, bool):
                     start.hparams[name].bool_value = value
                 elif isinstance(value, int | float):
                     start.hparams[name].number_value = value
                 else:
                     start.hparams[name].string_value = str(value)
-            writer.add_event(plugin_event(record.started_at, "session_start_info", session_start_info=start))
-            self.writers[record.key] = writer
-        return self.writers[record.key]
+            writer.add_event(plugin_event(trial.started_at, "session_start_info", session_start_info=start))
+            self.writers[trial.key] = writer
+        return self.writers[trial.key]
 
-    def announce_columns(self, record: Record) -> None:
+    def announce_columns(self, trial: Trial) -> None:
         """Tell TensorBoard the table's columns, again when a conditional name is seen for the first time."""
-        names = set(shown_values(record))
+        names = set(shown_values(trial))
         if names <= self.columns:
             return
         self.columns |= names
         experiment = Experiment(description="one row per trial; metrics are those of its last epoch")
         for name in sorted(self.columns):
-            info = HParamInfo(name=name, display_name=name, type=type_of(name, record), differs=name in SHOWN_FIRST)
+            info = HParamInfo(name=name, display_name=name, type=type_of(name, trial), differs=name in SHOWN_FIRST)
             experiment.hparam_infos.append(info)
         for tag, title in TABLE_METRICS:
             experiment.metric_infos.append(MetricInfo(name=MetricName(group="", tag=tag), display_name=title))
@@ -118,21 +121,21 @@ class TensorBoardLog:
             for old in self.folder.glob("events.out.tfevents.*"):
                 old.unlink()  # TensorBoard shows the first definition it finds
         self.experiment_writer = EventFileWriter(str(self.folder))
-        self.experiment_writer.add_event(plugin_event(record.started_at, "experiment", experiment=experiment))
+        self.experiment_writer.add_event(plugin_event(trial.started_at, "experiment", experiment=experiment))
         self.experiment_writer.flush()
 
 
-def shown_values(record: Record) -> dict[str, Any]:
-    """The sampled values, and how the trial stands in the study."""
-    values = dict(record.params) | {"origin": record.origin["kind"]}
-    if "decay" in record.config:  # 0 where none was sampled: a line through parallel coordinates needs every value
-        values["decay"] = record.config["decay"]
+def shown_values(trial: Trial) -> dict[str, Value]:
+    """The sampled values, and where they came from."""
+    values = dict(trial.params) | {"source": trial.source.kind}
+    if "decay" in trial.config:  # 0 where none was sampled: a line through parallel coordinates needs every value
+        values["decay"] = trial.config["decay"]
     return values
 
 
-def type_of(name: str, record: Record) -> DataType:
+def type_of(name: str, trial: Trial) -> DataType:
     """HParams' data type of a column."""
-    value = shown_values(record).get(name, 0.0)
+    value = shown_values(trial).get(name, 0.0)
     if isinstance(value, bool):
         return DataType.DATA_TYPE_BOOL
     return DataType.DATA_TYPE_FLOAT64 if isinstance(value, int | float) else DataType.DATA_TYPE_STRING

@@ -1,96 +1,155 @@
-"""Holds every choice that is fixed for one search, checks it, and turns it to and from JSON."""
+"""Holds every choice that is fixed for one search: one line per setting, with its flag, rule and default."""
 
 import dataclasses
-import difflib
-import hashlib
 import math
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from tune_sketch.config.checks import check_at_least, check_known, did_you_mean, parse_duration
 from tune_sketch.data import DATASETS
 from tune_sketch.data.request import DataRequest
 from tune_sketch.data.splits import PROTOCOLS, SPLIT_BY
+from tune_sketch.samplers import SAMPLERS
 from tune_sketch.search_spaces import SPACES
 
 WEIGHTS = ("auto", "imagenet", "none")
-STRATEGIES = {  # how the next configuration is found, see tune_sketch/strategies.py
-    "rung-tpe": "by the values at one rung: the best crossed with random ones, and a model (TPE)",
-    "one-factor": "the study's own procedure",
-    "random": "uniform in the space",
-    "tpe": "TPE told each trial's last value, as Optuna is usually wired to ASHA",
-}
-MOST_TRIALS_OF_A_PASS = 20  # of one-factor
+OLD_VALUES = {"rung-tpe": "incumbent", "study": "paper"}  # names of version 0.1, accepted for one version
 FIRST_RUNG_FRACTION = 0.06  # of max_epochs; what won in simulation on LCBench, see benchmarks/search_quality.py
+AUTO: Any = None  # a default that depends on the data and the model
 
 
 @dataclass(frozen=True)
-class SearchSettings:
+class Flag:
+    """How a setting is given on the command line, and what may become of it when a search is resumed."""
+
+    help: str
+    metavar: str | None = "N"
+    name: str | None = None  # where it is not the setting's own
+    old_name: str | None = None  # accepted for one version
+    least: float | None = None
+    known: Iterable[str] | None = None
+    parse: Callable[[str], Any] | None = None
+    on_resume: Literal["fixed", "grows", "free"] = "free"
+
+    def spelling(self, setting: str) -> str:
+        return self.name or f"--{setting.replace('_', '-')}"
+
+
+def setting(help_: str, default: Any = AUTO, **flag: Any) -> Any:
+    """A field of Settings with its flag."""
+    return dataclasses.field(default=default, metadata={"flag": Flag(help_, **flag)})
+
+
+@dataclass(frozen=True)
+class Settings:
     """Every choice fixed for one search. What varies per trial is in search_spaces/, machines in cluster.yaml.
 
-    Raises ValueError (name, rule and value in the message) when a choice is impossible.
+    What is left out takes a default that suits the data and the model. Raises ValueError (name, rule and value in the
+    message) when a choice is impossible.
     """
 
     model: str
-    data: str
-    image_px: int
-    num_samples: int
-    max_epochs: int
-    grace_epochs: int
-    classes: tuple[str, ...] | int | None = None
-    per_class: int | None = None
-    split_by: str = "photo"
-    protocol: str = "standard"
-    invert: bool = True
-    skip_bad_images: bool = False
-    download: bool = False
-    weights: str = "auto"
-    strategy: str = "rung-tpe"
-    passes: int = 1  # of one-factor
-    warm_start: tuple[str, ...] = ()  # run directories of earlier searches
-    reduction_factor: int = 3
-    max_concurrent: int | None = None
-    cpus_per_trial: float | None = None  # None: one core, or a GPU's share of the cores
-    gpus_per_trial: float | None = None  # None: one GPU where there is one
-    time_budget_seconds: float | None = None
-    gpu_hours: float | None = None
-    min_gain: float | None = None  # of validation top-1, a fraction
-    seed: int = 0
-    confirm_top: int = 2
-    confirm_seeds: int = 3
-    frozen_views: int = 0  # augmented views to reuse, see FrozenViews; 0: only where nothing is augmented
-    checkpoint_epochs: int = 1
-    max_failures: int = 3
+    data: str = setting("what to learn from", "doodles", metavar=None, on_resume="fixed")
+    classes: tuple[str, ...] | int | None = setting(
+        "class names, or one number N: the first N classes", metavar="C", on_resume="fixed"
+    )
+    per_class: int | None = setting("at most N drawings of each class", least=1, on_resume="fixed")
+    split_by: str = setting(
+        f"{' or '.join(SPLIT_BY)}: drawings of a photo stay together, or not (leaky)",
+        "photo",
+        metavar="HOW",
+        known=SPLIT_BY,
+        on_resume="fixed",
+    )
+    protocol: str = setting(
+        f"sizes of the splits: {', '.join(PROTOCOLS)}", metavar="P", known=PROTOCOLS, on_resume="fixed"
+    )
+    image_px: int = setting("side of the square image", least=16, on_resume="fixed")
+    invert: bool = setting(
+        "keep dark ink on light paper (an ablation)", True, name="--no-invert", metavar=None, on_resume="fixed"
+    )
+    skip_bad_images: bool = setting(
+        "go on without unreadable images, and record them", False, metavar=None, on_resume="fixed"
+    )
+    download: bool = setting("with --data quickdraw: fetch the chosen classes", False, metavar=None, on_resume="fixed")
+    weights: str = setting(f"initial weights: {', '.join(WEIGHTS)} or a file", "auto", metavar="W", on_resume="fixed")
+    strategy: str = setting(
+        f"how to search: {', '.join(SAMPLERS)} (default: incumbent)",
+        "incumbent",
+        metavar="S",
+        known=SAMPLERS,
+        on_resume="fixed",
+    )
+    passes: int = setting("of --strategy one-factor: go N times over all factors (default: 1)", 1, least=1)
+    warm_start: tuple[str, ...] = setting(
+        "try the best of earlier searches, of any data or model, first", (), metavar="RUN", on_resume="fixed"
+    )
+    num_samples: int = setting("number of trials", least=1)
+    max_epochs: int = setting("most epochs of one trial", least=1, on_resume="grows")
+    grace_epochs: int = setting(
+        "no trial is stopped earlier (default: 6 %% of --max-epochs)", least=1, on_resume="fixed"
+    )
+    reduction_factor: int = setting("one trial in N passes a rung (default: 3)", 3, least=2, on_resume="fixed")
+    max_concurrent: int | None = setting("at most N trials at once", least=1)
+    cpus_per_trial: float | None = setting("CPU cores of one trial")  # None: one core, or a GPU's share of the cores
+    gpus_per_trial: float | None = setting("GPUs of one trial: 2 split each batch, 0.5 shares a GPU")  # None: one
+    time_budget_seconds: float | None = setting(
+        "end the search, not the retraining, after T: 45s, 30m, 2h, 3d",
+        metavar="T",
+        name="--time-budget",
+        parse=parse_duration,
+    )
+    gpu_hours: float | None = setting("end the search after N GPU-hours of training (or worker-hours)")
+    min_gain: float | None = setting(
+        "end the search when 10 more trials may gain under G of top-1, as 0.002", metavar="G"
+    )
+    seed: int = setting("seed of everything that is drawn by chance (default: 0)", 0, on_resume="fixed")
+    finalists: int = setting(
+        "retrain the K best, beside the paper's configuration", metavar="K", least=0, old_name="--confirm-top"
+    )
+    retraining_seeds: int = setting(
+        "fresh seeds of a finalist on average: more where it is close", least=1, old_name="--confirm-seeds"
+    )
+    frozen_views: int = setting(
+        "keep what frozen layers give for V augmented views (default: 0)", 0, metavar="V", least=0, on_resume="fixed"
+    )
+    checkpoint_epochs: int = setting("epochs between checkpoints (default: 1)", 1, least=1)
+    max_failures: int = setting("retries of a trial whose process died (default: 3)", 3, least=0)
 
     def __post_init__(self) -> None:
         check_known("--model", self.model, SPACES)
-        check_known("--split-by", self.split_by, SPLIT_BY)
-        check_known("--protocol", self.protocol, PROTOCOLS)
-        check_known("--strategy", self.strategy, STRATEGIES)
-        check_at_least("passes", self.passes, 1)
+        for name, flag in FLAGS.items():
+            value = getattr(self, name)
+            if isinstance(value, str) and value in OLD_VALUES and flag.known is not None:
+                object.__setattr__(self, name, OLD_VALUES[value])
+            if flag.known is not None and value is not AUTO:
+                check_known(flag.spelling(name), getattr(self, name), flag.known)
+        for name, value in default_choices(self).items():
+            if getattr(self, name) is AUTO:
+                object.__setattr__(self, name, value)
+        if self.grace_epochs is AUTO:
+            object.__setattr__(self, "grace_epochs", default_grace_epochs(self.max_epochs))
+        for name, flag in FLAGS.items():
+            value = getattr(self, name)
+            if flag.least is not None and value is not None:
+                check_at_least(flag.spelling(name), value, flag.least)
+        self.check_combinations()
+
+    def check_combinations(self) -> None:
+        """Raises ValueError for numbers out of range and settings that do not go together."""
         if self.passes > 1 and self.strategy != "one-factor":
             raise ValueError(f"--passes is only for --strategy one-factor, got --strategy {self.strategy}")
         if self.warm_start and self.strategy == "one-factor":
             raise ValueError(
-                "--warm-start is not for --strategy one-factor, which begins with the study's configuration"
+                "--warm-start is not for --strategy one-factor, which begins with the paper's configuration"
             )
         if self.download and self.data != "quickdraw":
             raise ValueError(f"--download is only for --data quickdraw, got --data {self.data}")
-        for name in ("image_px", "num_samples", "max_epochs", "grace_epochs", "confirm_seeds", "checkpoint_epochs"):
-            check_at_least(name, getattr(self, name), 1)
-        for name in ("per_class", "max_concurrent"):
-            if getattr(self, name) is not None:
-                check_at_least(name, getattr(self, name), 1)
-        check_at_least("image_px", self.image_px, 16)
-        check_at_least("reduction_factor", self.reduction_factor, 2)
-        check_at_least("confirm_top", self.confirm_top, 0)
-        check_at_least("max_failures", self.max_failures, 0)
-        check_at_least("frozen_views", self.frozen_views, 0)
         if isinstance(self.classes, int):
-            check_at_least("classes", self.classes, 2)
-        if self.classes is not None and not isinstance(self.classes, int) and len(self.classes) < 2:
+            check_at_least("--classes", self.classes, 2)
+        elif self.classes is not None and len(self.classes) < 2:
             raise ValueError(f"--classes needs at least two classes to tell apart, got {list(self.classes)}")
         if self.grace_epochs > self.max_epochs:
             raise ValueError(
@@ -98,8 +157,8 @@ class SearchSettings:
             )
         if self.time_budget_seconds is not None and not self.time_budget_seconds > 0:
             raise ValueError(f"--time-budget must be positive, got {self.time_budget_seconds:g} s")
-        if self.gpu_hours is not None and not self.gpu_hours > 0:
-            raise ValueError(f"--gpu-hours must be positive, got {self.gpu_hours:g}")
+        if self.gpu_hours is not None and not 0 < self.gpu_hours < math.inf:
+            raise ValueError(f"--gpu-hours must be positive and finite, got {self.gpu_hours:g}")
         if self.min_gain is not None and not 0 <= self.min_gain < 1:
             raise ValueError(f"--min-gain must be a fraction of at least 0 and under 1, got {self.min_gain:g}")
         if self.cpus_per_trial is not None and not 0 < self.cpus_per_trial < math.inf:
@@ -116,21 +175,8 @@ class SearchSettings:
 
     @property
     def num_retrainings(self) -> int:
-        """Trainings after the search: the study's configuration and the best, on each fresh seed."""
-        return (self.confirm_top + 1) * self.confirm_seeds
-
-    def to_json(self) -> dict[str, Any]:
-        """All settings as JSON values."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "SearchSettings":
-        """The settings that `to_json` gave. Raises ValueError for an unknown name."""
-        known = [field.name for field in dataclasses.fields(cls)]
-        for name in values:
-            check_known("setting", name, known)
-        values = values | {k: tuple(v) for k, v in values.items() if isinstance(v, list)}  # JSON has no tuples
-        return cls(**values)
+        """Trainings after the search: the paper's configuration and the best, on each fresh seed."""
+        return (self.finalists + 1) * self.retraining_seeds
 
     def data_request(self) -> DataRequest:
         """What identifies the decoded data set of this search."""
@@ -145,8 +191,47 @@ class SearchSettings:
         )
 
 
-def check_paths(settings: SearchSettings) -> None:
-    """Raises ValueError when the data or the weights are not there (a resumed search may do without the originals)."""
+FLAGS: dict[str, Flag] = {
+    field.name: field.metadata["flag"] for field in dataclasses.fields(Settings) if "flag" in field.metadata
+}
+
+
+def default_choices(settings: Settings) -> dict[str, Any]:
+    """Defaults that suit the data set: minutes on a laptop for the doodles, the paper's sizes for a real folder.
+
+    The paper (Tables 1 to 3) trained at 224 px, the baseline for 80 epochs.
+    """
+    common: dict[str, Any] = {"protocol": "standard", "finalists": 2, "retraining_seeds": 3}
+    if settings.strategy == "one-factor":
+        common["num_samples"] = SAMPLERS["one-factor"].most_trials * settings.passes
+    if settings.data == "doodles":
+        small = {"protocol": "small", "image_px": 32, "retraining_seeds": 2}
+        if settings.model == "baseline":
+            return {"per_class": 60, "num_samples": 16, "max_epochs": 27} | common | small
+        # A large network learns from scratch within minutes only what is easily told apart.
+        small |= {"classes": ("bicycle", "envelope", "fish", "ladder", "sun", "umbrella"), "per_class": 240}
+        return {"num_samples": 8, "max_epochs": 4} | common | small | {"finalists": 1}
+    max_epochs = 80 if settings.model == "baseline" else 50
+    return {"image_px": 224, "num_samples": 50, "max_epochs": max_epochs} | common
+
+
+def default_grace_epochs(max_epochs: int) -> int:
+    """The first rung: about 6 % of the full budget, at least one epoch."""
+    return max(1, round(FIRST_RUNG_FRACTION * max_epochs))
+
+
+def resolve_paths(settings: Settings) -> Settings:
+    """The settings with absolute paths. Raises ValueError when the data, the weights or an earlier run is not there.
+
+    Not part of Settings itself: a resumed search may do without the originals.
+    """
+    changes: dict[str, Any] = {}
+    for name, known in (("data", tuple(DATASETS)), ("weights", WEIGHTS)):
+        value = getattr(settings, name)
+        if value not in known and Path(value).expanduser().exists():
+            changes[name] = str(Path(value).expanduser().resolve())
+    changes["warm_start"] = tuple(str(Path(run).expanduser().resolve()) for run in dict.fromkeys(settings.warm_start))
+    settings = dataclasses.replace(settings, **changes)
     if settings.data not in DATASETS and not Path(settings.data).exists():
         raise ValueError(
             f"--data must be an existing path or one of {', '.join(DATASETS)}, got {settings.data!r}"
@@ -157,66 +242,40 @@ def check_paths(settings: SearchSettings) -> None:
             raise ValueError(f"--warm-start must name run directories, and {run} has no search.json")
     if settings.weights not in WEIGHTS and not Path(settings.weights).is_file():
         raise ValueError(f"--weights must be a weights file or one of {', '.join(WEIGHTS)}, got {settings.weights!r}")
+    return settings
 
 
-def default_choices(data: str, model: str) -> dict[str, Any]:
-    """Defaults that suit the data set: minutes on a laptop for the doodles, the study's sizes for a real folder.
+def resolve_choices(choices: dict[str, Any]) -> dict[str, Any]:
+    """The choices of a resume with absolute paths, as settings hold them."""
+    resolved = dict(choices)
+    for name in ("data", "weights"):
+        if name in resolved and Path(resolved[name]).expanduser().exists():
+            resolved[name] = str(Path(resolved[name]).expanduser().resolve())
+    if "warm_start" in resolved:
+        resolved["warm_start"] = tuple(str(Path(run).expanduser().resolve()) for run in resolved["warm_start"])
+    return resolved
 
-    The study (Tables 1 to 3) trained at 224 px, the baseline for 80 epochs.
+
+def change_settings(settings: Settings, changes: dict[str, Any]) -> Settings:
+    """The settings of a resumed search. Raises ValueError, naming each, for what cannot change.
+
+    What was trained stays comparable with what is trained next: data, splits, images and networks stay.
     """
-    if data == "doodles":
-        small: dict[str, Any] = {"protocol": "small", "image_px": 32, "confirm_seeds": 2}
-        if model == "baseline":
-            return small | {"per_class": 60, "num_samples": 16, "max_epochs": 27}
-        # A large network learns from scratch within minutes only what is easily told apart.
-        small |= {"classes": ("bicycle", "envelope", "fish", "ladder", "sun", "umbrella"), "per_class": 240}
-        return small | {"num_samples": 8, "max_epochs": 4, "confirm_top": 1}
-    return {"image_px": 224, "num_samples": 50, "max_epochs": 80 if model == "baseline" else 50}
-
-
-def default_grace_epochs(max_epochs: int) -> int:
-    """The first rung: about 6 % of the full budget, at least one epoch."""
-    return max(1, round(FIRST_RUNG_FRACTION * max_epochs))
-
-
-def derive_seed(*parts: object) -> int:
-    """A 31-bit seed from named parts, the same on every machine and Python version."""
-    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "big") >> 1
-
-
-def parse_duration(text: str) -> float:
-    """Seconds from "90", "45s", "30m", "2h", "1.5h" or "3d". Raises ValueError otherwise."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
-    if not match:
-        raise ValueError(f'a duration must look like "45s", "30m", "2h" or "3d", got {text!r}')
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
-
-
-def check_run_name(name: str) -> str:
-    """The name unchanged. Raises ValueError unless it is one plain folder name."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise ValueError(
-            "--name must be one folder name of letters, digits, '.', '_' or '-' that begins with a letter or digit, "
-            f"got {name!r}"
-        )
-    return name
-
-
-def check_known(what: str, name: object, known: Iterable[object]) -> None:
-    """Raises ValueError that lists the known names when `name` is not one of them."""
-    names = [str(k) for k in known]
-    if name not in names:
-        raise ValueError(f"{what} must be one of {', '.join(names)}, got {name!r}" + did_you_mean(str(name), names))
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A suggestion to append to an error message, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def check_at_least(name: str, value: float, least: float) -> None:
-    """Raises ValueError when a number is under its least value."""
-    if not value >= least:
-        raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {value}")
+    changes = {name: OLD_VALUES.get(value, value) if FLAGS[name].known else value for name, value in changes.items()}
+    refused = [
+        f"{FLAGS[name].spelling(name)} (is {getattr(settings, name)!r}, got {value!r})"
+        for name, value in changes.items()
+        if FLAGS[name].on_resume == "fixed" and value != getattr(settings, name)
+    ]
+    if refused:
+        raise ValueError(f"these cannot change in a resumed search: {', '.join(refused)}. Start a new search for them.")
+    for name, value in changes.items():
+        if FLAGS[name].on_resume == "grows" and value < getattr(settings, name):
+            raise ValueError(
+                f"{FLAGS[name].spelling(name)} can only grow in a resumed search: "
+                f"is {getattr(settings, name)}, got {value}"
+            )
+    if "passes" in changes:
+        enough = SAMPLERS["one-factor"].most_trials * changes["passes"]
+        changes = {"num_samples": max(settings.num_samples, enough)} | changes
+    return dataclasses.replace(settings, **changes)

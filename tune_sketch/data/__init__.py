@@ -4,13 +4,13 @@ from tune_sketch.data.prepare import prepare_data
 from tune_sketch.data.request import DataError, DataRequest
 from tune_sketch.data.sketch_data import SketchData, open_data
 from tune_sketch.data.sources import DATASETS
-from tune_sketch.data.staging import NotStaged, publish_data, stage_data
+from tune_sketch.data.staging import NotStagedError, publish_data, stage_data
 
 __all__ = [
     "DATASETS",
     "DataError",
     "DataRequest",
-    "NotStaged",
+    "NotStagedError",
     "SketchData",
     "open_data",
     "prepare_data",

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tune_sketch.data import DATASETS, DataRequest, open_data, prepare_data
-from tune_sketch.data.describe import describe_data, plot_label_distribution, plot_samples, write_class_counts
+from tune_sketch.data.describe import describe_data, plot_samples, write_class_counts
 from tune_sketch.data.splits import PROTOCOLS, SPLIT_BY, make_splits, write_splits
 
 
@@ -28,16 +28,16 @@ def build_parser() -> argparse.ArgumentParser:
     add("--no-invert", action="store_true", help="keep dark ink on light paper")
     add("--skip-bad-images", action="store_true", help="go on without unreadable images, and record them")
     add("--download", action="store_true", help="with quickdraw: fetch the chosen classes")
-    add("--out", type=Path, metavar="DIR", help="where figures and tables are written (default: runs/data-NAME)")
+    add("--out", type=Path, metavar="DIR", help="where the samples and tables are written (default: runs/data-NAME)")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit code: 2 for what the user can put right, with a message and no traceback."""
+    """Run the command; returns the exit code: 2, with a message and no traceback, for errors of the user."""
     given = build_parser().parse_args(arguments)
     try:
         show_data(given)
-    except BrokenPipeError:  # who reads our output has seen enough, as `| head` does
+    except BrokenPipeError:  # the reader of our output has seen enough, as in `| head`
         sys.stdout = None
         return 0
     except (ValueError, OSError) as error:
@@ -75,10 +75,9 @@ def show_data(given: argparse.Namespace) -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_class_counts(out / "classes.csv", data, splits)
     write_splits(out / "splits.csv", data, splits)
-    plot_label_distribution(out / "label_distribution.png", data, splits)
     plot_samples(out / "samples.png", data, seed=given.seed)
     print(describe_data(data, splits, given.split_by, given.protocol))
-    print(f"\nwrote samples.png, label_distribution.png, classes.csv and splits.csv in {out}")
+    print(f"\nwrote samples.png, classes.csv and splits.csv in {out}")
 
 
 def read_classes(names: list[str] | None) -> tuple[str, ...] | int | None:

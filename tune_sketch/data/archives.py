@@ -1,13 +1,15 @@
-"""Unpack a .zip or .tar into the cache without letting it write anywhere else."""
+"""Unpacks a .zip or .tar into the cache without letting it write anywhere else."""
 
 import hashlib
 import shutil
+import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import NamedTuple
 
 from tune_sketch.data.locks import hold_lock
 from tune_sketch.data.progress import Progress
@@ -25,11 +27,11 @@ def is_archive(path: Path) -> bool:
 def unpack_archive(path: Path, into: Path, progress: bool) -> Path:
     """Unpack once into a folder below `into` and return it; a second call finds it there.
 
-    Raises ValueError for a damaged archive, a member that would land outside, a link, a device, and a size that does
-    not fit the archive or the disk.
+    Raises ValueError for a damaged archive, a member that would land outside, a link, a device, and a size that is
+    implausible for the archive or too large for the disk.
     """
-    stat = path.stat()
-    key = hashlib.sha256(f"{path.resolve()}\n{stat.st_size}\n{stat.st_mtime_ns}".encode()).hexdigest()[:32]
+    seen = path.stat()
+    key = hashlib.sha256(f"{path.resolve()}\n{seen.st_size}\n{seen.st_mtime_ns}".encode()).hexdigest()[:32]
     folder = into / key
     into.mkdir(parents=True, exist_ok=True)
     with hold_lock(into / f"{key}.lock"):
@@ -54,53 +56,58 @@ def _unpack(path: Path, folder: Path, progress: bool) -> None:
     is_zip = path.name.lower().endswith(".zip")
     with zipfile.ZipFile(path) if is_zip else tarfile.open(path) as archive:
         members = list(_list_zip(archive) if isinstance(archive, zipfile.ZipFile) else _list_tar(archive))
-        num_bytes = sum(size for _, size, _ in members)
-        for name, _, trouble in members:
-            parts = PurePosixPath(name.replace("\\", "/")).parts
-            if not trouble and (name.startswith(("/", "\\")) or ".." in parts or ":" in (parts or ("",))[0]):
-                trouble = "would be written outside of its folder"
-            if trouble:
-                raise ValueError(f"{path} is refused: its member {name!r} {trouble}")
-        free_bytes = shutil.disk_usage(folder).free
-        for most, rule in (
-            (MAX_UNPACKED_BYTES, "the most that is unpacked"),
-            (max(MAX_RATIO * path.stat().st_size, 2**20), f"{MAX_RATIO} times its own size"),
-            (free_bytes, f"what is free in {folder.parent}"),
-        ):
-            if num_bytes > most:
-                raise ValueError(f"{path} is refused: {num_bytes:,} bytes unpacked are more than {most:,}, {rule}")
+        for member in members:
+            _check_member(path, member)
+        _check_size(path, sum(member.num_bytes for member in members), folder)
         bar = Progress(f"unpacking {path.name}", len(members), progress)
-        for done, (name, size, _) in enumerate(members, start=1):
-            _write_member(archive, name, folder / PurePosixPath(name.replace("\\", "/")), size)
+        for done, member in enumerate(members, start=1):
+            member.extract(folder)
             bar.show(done)
         bar.close()
 
 
-def _list_zip(archive: zipfile.ZipFile) -> Iterator[tuple[str, int, str]]:
-    """Name, unpacked bytes and what is wrong with each file."""
+class _Member(NamedTuple):
+    """A file in an archive. problem: why it must not be unpacked, or nothing. extract: writes at most num_bytes."""
+
+    name: str
+    num_bytes: int  # unpacked
+    problem: str
+    extract: Callable[[Path], object]
+
+
+def _list_zip(archive: zipfile.ZipFile) -> Iterator[_Member]:
     for info in archive.infolist():
-        if info.is_dir():
-            continue
-        is_link = (info.external_attr >> 16) & 0o170000 == 0o120000
-        trouble = "is a link" if is_link else "is encrypted" if info.flag_bits & 1 else ""
-        yield info.filename, info.file_size, trouble
+        if not info.is_dir():
+            is_link = stat.S_ISLNK(info.external_attr >> 16)
+            problem = "is a link" if is_link else "is encrypted" if info.flag_bits & 1 else ""
+            info.filename = info.filename.replace("\\", "/")  # some programs for Windows write it so
+            yield _Member(info.filename, info.file_size, problem, partial(archive.extract, info))
 
 
-def _list_tar(archive: tarfile.TarFile) -> Iterator[tuple[str, int, str]]:
+def _list_tar(archive: tarfile.TarFile) -> Iterator[_Member]:
     for info in archive:
         if not info.isdir():
-            yield info.name, info.size, "" if info.isfile() else "is a link or a device"
+            problem = "" if info.isfile() else "is a link or a device"
+            info.name = info.name.replace("\\", "/")
+            yield _Member(info.name, info.size, problem, partial(archive.extract, info, filter="data"))
 
 
-def _write_member(archive: zipfile.ZipFile | tarfile.TarFile, name: str, target: Path, size: int) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    source: IO[bytes] | None
-    source = archive.open(name) if isinstance(archive, zipfile.ZipFile) else archive.extractfile(name)
-    assert source is not None  # only regular files are asked for
-    with source, target.open("wb") as file:
-        left = size
-        while chunk := source.read(min(1 << 20, left + 1)):
-            left -= len(chunk)
-            if left < 0:
-                raise ValueError(f"the archive's member {name!r} is larger than the {size:,} bytes it says")
-            file.write(chunk)
+def _check_member(path: Path, member: _Member) -> None:
+    """Raises ValueError. Names that lead outside are refused, where zipfile and tarfile would only shorten them."""
+    problem = member.problem
+    parts = PurePosixPath(member.name).parts or ("",)
+    if not problem and (member.name.startswith("/") or ".." in parts or ":" in parts[0]):
+        problem = "would be written outside of its folder"
+    if problem:
+        raise ValueError(f"{path} is refused: its member {member.name!r} {problem}")
+
+
+def _check_size(path: Path, num_bytes: int, folder: Path) -> None:
+    """Raises ValueError when an archive's unpacked size cannot be meant, or does not fit the disk."""
+    for most, rule in (
+        (MAX_UNPACKED_BYTES, "the most that is unpacked"),
+        (max(MAX_RATIO * path.stat().st_size, 2**20), f"{MAX_RATIO} times its own size"),
+        (shutil.disk_usage(folder).free, f"what is free in {folder.parent}"),
+    ):
+        if num_bytes > most:
+            raise ValueError(f"{path} is refused: {num_bytes:,} bytes unpacked are more than {most:,}, {rule}")

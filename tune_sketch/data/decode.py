@@ -1,32 +1,32 @@
-"""Turn one drawing, from whatever it is stored as, into a square of uint8; runs in workers too."""
+"""Turns one drawing, however it is stored, into a uint8 square; runs in workers too."""
 
-import hashlib
 import io
 import json
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from tune_sketch.data import doodle_shapes, doodles, strokes
-from tune_sketch.data.doodles import render_doodle
+from tune_sketch.data.doodles import GENERATOR_VERSION, render_doodle
 from tune_sketch.data.sources import Drawing, open_bitmaps
 from tune_sketch.data.strokes import render_strokes
 
 MAX_IMAGE_PIXELS = 64_000_000
-_BLANK_RANGE = 16  # a picture whose grey values lie closer together than this shows nothing
+_BLANK_RANGE = 16  # a picture with a smaller range of grey values shows nothing
 
 
-class BadDrawing(ValueError):
-    """A drawing that cannot be used; the message is the reason."""
+class BadDrawingError(ValueError):
+    """This drawing cannot be used; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """What the pixels depend on beside the drawing itself. light_on_dark: the files have light ink on dark paper."""
+    """Everything besides the drawing that its pixels depend on.
+
+    light_on_dark: the files show light ink on dark paper.
+    """
 
     image_px: int
     invert: bool
@@ -38,9 +38,10 @@ class DecodeSettings:
 def read_bytes(drawing: Drawing) -> bytes:
     """The content of one drawing as it is stored. Raises OSError."""
     if drawing.kind == "doodles":
-        return f"{_doodles_version()}/{drawing.class_name}/{drawing.position}".encode()
+        return f"{GENERATOR_VERSION}/{drawing.class_name}/{drawing.position}".encode()
     if drawing.kind == "bitmaps":
-        return _open_bitmaps_once(drawing.path)[drawing.position].tobytes()
+        row: np.ndarray = _open_bitmaps_once(drawing.path)[drawing.position]
+        return row.tobytes()
     with open(drawing.path, "rb") as file:
         if drawing.kind == "images":
             return file.read()
@@ -53,16 +54,8 @@ def _open_bitmaps_once(path: str) -> np.ndarray:
     return open_bitmaps(path)
 
 
-@lru_cache(maxsize=1)
-def _doodles_version() -> str:
-    """A digest of the generator's source, so that the cache forgets drawings of an older generator."""
-    folder = Path(str(doodles.__file__)).parent
-    sources = [*sorted(folder.glob("doodle*.py")), Path(str(strokes.__file__)), Path(str(doodle_shapes.__file__))]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-
-
 def decode_drawing(drawing: Drawing, settings: DecodeSettings) -> tuple[np.ndarray, int]:
-    """uint8 [image_px, image_px] and the original side in px (0 where there is none). Raises BadDrawing."""
+    """uint8 [image_px, image_px] and the original side in px (0 where there is none). Raises BadDrawingError."""
     side_px = 0
     if drawing.kind == "doodles":
         ink = render_doodle(
@@ -84,18 +77,18 @@ def decode_drawing(drawing: Drawing, settings: DecodeSettings) -> tuple[np.ndarr
 
 
 def read_drawing_bytes(drawing: Drawing) -> bytes:
-    """`read_bytes`, with BadDrawing for a file that cannot be read or has no byte."""
+    """`read_bytes`, with BadDrawingError for a file that is unreadable or empty."""
     try:
         content = read_bytes(drawing)
     except OSError as error:
-        raise BadDrawing(f"unreadable: {error.strerror or error}") from error
+        raise BadDrawingError(f"unreadable: {error.strerror or error}") from error
     if not content:
-        raise BadDrawing("zero bytes")
+        raise BadDrawingError("zero bytes")
     return content
 
 
 def open_gray(drawing: Drawing) -> Image.Image:
-    """The whole picture in mode L, transparent parts on white, any size. Raises BadDrawing."""
+    """The whole picture in mode L, transparent parts on white, any size. Raises BadDrawingError."""
     content = read_drawing_bytes(drawing)
     if drawing.kind == "bitmaps":
         side = math.isqrt(len(content))
@@ -104,41 +97,52 @@ def open_gray(drawing: Drawing) -> Image.Image:
         picture = _open_image(_draw_svg(content))
     else:
         picture = _open_image(content)
+    refuse_blank(picture)
+    return picture
+
+
+def refuse_blank(picture: Image.Image) -> None:
+    """Raises BadDrawingError for a picture in mode L that shows nothing."""
     low, high = picture.getextrema()
     if high - low < _BLANK_RANGE:  # type: ignore[operator]
-        raise BadDrawing("blank: one shade only")
-    return picture
+        raise BadDrawingError("blank: one shade only")
 
 
 def _open_image(content: bytes) -> Image.Image:
     try:
         with Image.open(io.BytesIO(content)) as image:
-            if image.width * image.height > MAX_IMAGE_PIXELS:
-                raise BadDrawing(f"too large: {image.width} x {image.height} px, more than {MAX_IMAGE_PIXELS:,}")
-            image.load()
-            turned = ImageOps.exif_transpose(image)
-            if "transparency" in turned.info or turned.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-                rgba = turned.convert("RGBA")
-                turned = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-            if turned.mode.startswith("I"):  # 16 bit grey, which convert would clip
-                grey = np.asarray(turned).astype(np.float64)
-                return Image.fromarray((grey / 257 if grey.max() > 255 else grey).clip(0, 255).astype(np.uint8))
-            return turned.convert("L")
-    except BadDrawing:
+            return convert_to_gray(image)
+    except BadDrawingError:
         raise
     except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
-        reason = "not an image" if isinstance(error, Image.UnidentifiedImageError) else f"damaged: {error}"
-        raise BadDrawing(reason) from error
+        reason = "not an image" if isinstance(error, UnidentifiedImageError) else f"damaged: {error}"
+        raise BadDrawingError(reason) from error
+
+
+def convert_to_gray(image: Image.Image) -> Image.Image:
+    """Any picture upright and in mode L, with transparent parts on white. Raises BadDrawingError for a huge one."""
+    if image.width * image.height > MAX_IMAGE_PIXELS:
+        raise BadDrawingError(f"too large: {image.width} x {image.height} px, more than {MAX_IMAGE_PIXELS:,}")
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    if "transparency" in upright.info or upright.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        rgba = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    if upright.mode.startswith("I"):  # 16 bit grey, which convert would clip
+        grey = np.asarray(upright).astype(np.float64)
+        return Image.fromarray((grey / 257 if grey.max() > 255 else grey).clip(0, 255).astype(np.uint8))
+    return upright.convert("L")
 
 
 def _draw_svg(content: bytes) -> bytes:
-    """PNG bytes, 1024 px wide so that resampling has enough to average. What it refers to elsewhere is not read."""
-    import cairosvg  # the extra `svg`; prepare_data has checked that it is there
+    """PNG bytes, 1024 px wide so that resampling has enough to average. Linked files are not read."""
+    import cairosvg  # needs the extra `svg`; prepare_data has checked that it is installed
 
     try:
-        return cairosvg.svg2png(bytestring=content, output_width=1024, background_color="white")
-    except Exception as error:  # whatever the XML parser and the renderer find wrong
-        raise BadDrawing(f"damaged: {error}") from error
+        png: bytes = cairosvg.svg2png(bytestring=content, output_width=1024, background_color="white")
+    except Exception as error:  # the errors of an XML parser and of a renderer
+        raise BadDrawingError(f"damaged: {error}") from error
+    return png
 
 
 def resample_to_square(picture: Image.Image, image_px: int) -> np.ndarray:
@@ -167,18 +171,18 @@ def measure_border(picture: Image.Image) -> float:
 def parse_strokes(content: bytes, class_name: str) -> list[np.ndarray]:
     """Strokes, each float [num_points, 2], of one line of Quick, Draw! (simplified, or raw with times).
 
-    Format: {"word": ..., "drawing": [[[x, ...], [y, ...], [milliseconds, ...]], ...]}. Raises BadDrawing.
+    Format: {"word": ..., "drawing": [[[x, ...], [y, ...], [milliseconds, ...]], ...]}. Raises BadDrawingError.
     """
     try:
         values = json.loads(content)
         drawing = values["drawing"]
         points = [np.array(stroke[:2], np.float64).reshape(2, -1).T for stroke in drawing]
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise BadDrawing(f"not a Quick, Draw! drawing: {error!r}") from error
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
+        raise BadDrawingError(f"not a Quick, Draw! drawing: {error!r}") from error
     if values.get("word", class_name) != class_name:
-        raise BadDrawing(f"its word is {values['word']!r}, its file is of {class_name!r}")
+        raise BadDrawingError(f"its word is {values['word']!r}, its file is of {class_name!r}")
     if not all(np.isfinite(stroke).all() for stroke in points):
-        raise BadDrawing("not a Quick, Draw! drawing: a coordinate is not finite")
+        raise BadDrawingError("not a Quick, Draw! drawing: a coordinate is not finite")
     if not sum(len(stroke) for stroke in points):
-        raise BadDrawing("blank: no point in it")
+        raise BadDrawingError("blank: no point in it")
     return points

@@ -1,6 +1,6 @@
-"""Generate free-hand drawings of everyday things, as strokes and as pictures of any size.
+"""Generates free-hand drawings of everyday things, as strokes and as pictures of any size.
 
-A stand-in for real sketches: nobody drew them. How hard they are, one seed each, 41 categories (chance 0.024); the
+They are synthetic: nobody drew them. How hard they are, one seed each, 41 categories (chance 0.024); the
 network has four 3x3 convolutions (16-32-64-128, batch norm), AdamW, mirroring and shifts; the linear classifier is
 scikit-learn's logistic regression on pixels (the better one of C = 0.001 and 0.01):
 
@@ -22,6 +22,10 @@ from tune_sketch.data.doodle_household import HOUSEHOLD
 from tune_sketch.data.doodle_nature import NATURE
 from tune_sketch.data.doodle_vehicles import VEHICLES
 from tune_sketch.data.strokes import default_pen_width_px, render_strokes
+
+# Part of the fingerprint of decoded doodles: give it another value when any drawing changes (tests/data/test_doodles.py
+# notices). This value is the SHA-256 of the sources that first drew them.
+GENERATOR_VERSION = "04b1eb373e0a06bf79bed33b387af3659e50fa735045864099f11e37aeb76ae6"
 
 # Each function returns the clean strokes of one variant in about [-1, 1]; `draw_doodle` adds the human hand.
 CATEGORIES: dict[str, Callable[[np.random.Generator], list[np.ndarray]]] = dict(
@@ -164,4 +168,5 @@ def _place_on_paper(points: np.ndarray, clumsiness: float, rng: np.random.Genera
     size = rng.uniform(0.4, 0.92) / max(float((high - low).max()), 1e-6)
     room = 0.94 - (high - low) * size
     corner = 0.03 + rng.uniform(0.15, 0.85, 2) * room
-    return (warped - low) * size + corner
+    placed: np.ndarray = (warped - low) * size + corner
+    return placed

@@ -1,4 +1,4 @@
-"""Fetch the first drawings of each Quick, Draw! class from the official public address."""
+"""Fetches the first drawings of each Quick, Draw! class from the official public address."""
 
 import hashlib
 import http.client
@@ -23,7 +23,7 @@ from tune_sketch.data.request import DataRequest
 # Quick, Draw! by Google, CC BY 4.0; the address its authors publish.
 QUICKDRAW_URL = "https://storage.googleapis.com/quickdraw_dataset/full/simplified"
 URL_VARIABLE = "TUNE_SKETCH_QUICKDRAW_URL"
-DEFAULT_PER_CLASS = 160  # as many as the study had of each class
+DEFAULT_PER_CLASS = 160  # as in the paper
 MAX_ATTEMPTS = 6
 FIRST_WAIT_SECONDS = 1.0  # doubles from one attempt to the next
 TIMEOUT_SECONDS = 30.0
@@ -33,8 +33,8 @@ _MAX_LINE_BYTES = 1 << 24
 SelectClasses = Callable[[Iterable[str], "tuple[str, ...] | int | None"], list[str]]
 
 
-class _Broken(Exception):
-    """A transfer that broke off, or a server that asks to come back; trying again may help."""
+class _BrokenTransferError(Exception):
+    """A transfer broke off, or the server is busy; another attempt may help."""
 
 
 def find_quickdraw_files(
@@ -70,8 +70,8 @@ def download_quickdraw(
 ) -> None:
     """Make folder/<class>.ndjson hold the first `num_drawings` drawings of each class, or all where there are fewer.
 
-    What is there is kept and only the rest is fetched. Raises ValueError for a class that cannot be had, after the
-    others were fetched; a second call goes on from there.
+    Drawings in the folder are kept and only the rest is fetched. Raises ValueError for a class that is not available,
+    after the others were fetched; a second call resumes there.
     """
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
         raise ValueError(f"the address of quickdraw must begin with http:// or https://, got {url!r}")
@@ -104,7 +104,7 @@ def _download_class(folder: Path, name: str, num_drawings: int, url: str, wait_s
     if target.exists():
         if len(_keep_whole_lines(target, name)) >= num_drawings:
             return
-        target.replace(part)  # more drawings than last time: go on behind the last one
+        target.replace(part)  # more drawings than last time: append them
     part.touch()
     address = f"{url.rstrip('/')}/{urllib.parse.quote(name)}.ndjson"
     failed_attempts = 0
@@ -113,14 +113,14 @@ def _download_class(folder: Path, name: str, num_drawings: int, url: str, wait_s
             with part.open("r+b") as file:
                 file.seek(0, os.SEEK_END)
                 _append_lines(file, address, name, keys, num_drawings)
-        except _Broken as error:
+        except _BrokenTransferError as error:
             has_progressed = len(_keep_whole_lines(part, name)) > len(keys)
             failed_attempts = 0 if has_progressed else failed_attempts + 1
             if failed_attempts >= MAX_ATTEMPTS:
                 raise ValueError(f"{address} failed {MAX_ATTEMPTS} times, at last: {error}") from error
             time.sleep(wait_seconds * 2 ** max(failed_attempts - 1, 0))
             continue
-        break  # all that was wanted, or all that the server has
+        break  # all that is wanted, or all that the server has
     if not part.stat().st_size:
         raise ValueError(f"{address} holds no drawing")
     with part.open("rb") as whole:
@@ -129,7 +129,7 @@ def _download_class(folder: Path, name: str, num_drawings: int, url: str, wait_s
 
 
 def _append_lines(file: IO[bytes], address: str, name: str, known_keys: set[str], num_drawings: int) -> None:
-    """Stream lines behind the file's end and stop after enough; a server without ranges starts it over."""
+    """Append lines to the file until it holds enough; from a server without ranges it is fetched from its start."""
     offset = file.tell()
     keys = set(known_keys)
     with _open_address(address, offset) as response:
@@ -143,20 +143,20 @@ def _append_lines(file: IO[bytes], address: str, name: str, known_keys: set[str]
             try:
                 line = response.readline(_MAX_LINE_BYTES)
             except (OSError, http.client.HTTPException) as error:
-                raise _Broken(str(error)) from error
+                raise _BrokenTransferError(str(error)) from error
             num_received += len(line)
             is_end = not line.endswith(b"\n")
             if is_end and length is not None and num_received < int(length):
-                raise _Broken(f"the connection broke off after {num_received:,} bytes")
+                raise _BrokenTransferError(f"the connection broke off after {num_received:,} bytes")
             if not line:
                 return
             key = _read_key(line, name)
             if key is None or key in keys:
                 if is_end:
-                    raise _Broken(f"the connection broke off after {num_received:,} bytes")
-                if known_keys:  # what we have is no beginning of what is there now
+                    raise _BrokenTransferError(f"the connection broke off after {num_received:,} bytes")
+                if known_keys:  # our lines are not the beginning of the present file
                     _empty(file, keys)
-                    raise _Broken("the file there has changed")
+                    raise _BrokenTransferError("the file there has changed")
                 raise ValueError(f"{address}: line {len(keys) + 1} is not a new drawing of {name!r}: {line[:80]!r}")
             file.write(line.rstrip(b"\r\n") + b"\n" if is_end else line)
             keys.add(key)
@@ -164,7 +164,10 @@ def _append_lines(file: IO[bytes], address: str, name: str, known_keys: set[str]
 
 @contextmanager
 def _open_address(address: str, offset: int) -> Iterator[http.client.HTTPResponse | None]:
-    """The answer from a byte on; None when nothing lies there. Raises _Broken, or ValueError where it is hopeless."""
+    """The answer from byte `offset` on; None when the file ends before.
+
+    Raises _BrokenTransferError when another attempt may help, ValueError when not.
+    """
     request = urllib.request.Request(address, headers={"Range": f"bytes={offset}-"} if offset else {})
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
@@ -175,10 +178,10 @@ def _open_address(address: str, offset: int) -> Iterator[http.client.HTTPRespons
                 return
             answer = f"the server answered {error.code} {error.reason}"
             if error.code in (408, 429) or error.code >= 500:
-                raise _Broken(answer) from error
+                raise _BrokenTransferError(answer) from error
             raise ValueError(f"{address} cannot be had: {answer}") from error
     except (OSError, http.client.HTTPException) as error:
-        raise _Broken(str(error)) from error
+        raise _BrokenTransferError(str(error)) from error
     with response:
         yield response
 
@@ -190,7 +193,7 @@ def _empty(file: IO[bytes], keys: set[str]) -> None:
 
 
 def _keep_whole_lines(path: Path, name: str) -> set[str]:
-    """Cut a file behind its last line that is whole and a new drawing; returns the keys of those that stay."""
+    """Truncate a file after its last valid line; returns the keys of the drawings that stay."""
     keys: set[str] = set()
     num_bytes = 0
     with path.open("r+b") as file:

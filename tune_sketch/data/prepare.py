@@ -1,4 +1,4 @@
-"""Decode a data set once into the cache, or find it there; report everything that is wrong with it at once."""
+"""Decodes a data set once into the cache, or finds it there; reports all its problems at once."""
 
 import hashlib
 import json
@@ -9,11 +9,12 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tune_sketch.data.decode import BadDrawing, DecodeSettings, measure_border, open_gray, read_bytes
+from tune_sketch.data.decode import BadDrawingError, DecodeSettings, measure_border, open_gray, read_bytes
 from tune_sketch.data.locks import hold_lock
 from tune_sketch.data.progress import Progress
 from tune_sketch.data.request import DataError, DataRequest, Problem, default_cache_dir
@@ -23,23 +24,33 @@ from tune_sketch.data.staging import describe_files
 from tune_sketch.data.workers import decode_all
 
 FORMAT_VERSION = 1  # raise it when the same files would give other pixels
-LEAST_PER_CLASS = 3  # one for each of train, validation and test
-_NUM_SAMPLED = 64  # drawings looked at to tell the paper's shade
+MIN_PER_CLASS = 3  # one for each of train, validation and test
+_NUM_SAMPLED = 64  # drawings from which the shade of the paper is measured
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """The drawings of a request before they are decoded. A digest is None where a drawing cannot be read."""
+
+    drawings: list[Drawing]
+    digests: list[bytes | None]  # SHA-256 of each drawing's content
+    problems: list[Problem]
+    fingerprint: str  # SHA-256 over content and settings
 
 
 def prepare_data(request: DataRequest, *, cache_dir: Path | None = None, progress: bool = True) -> Path:
     """Decode the drawings of a request, unless the cache has them; returns the folder for `open_data`.
 
     cache_dir: None is `default_cache_dir()`. progress: bars on stderr.
-    The cache is keyed by content and settings, written to a temporary folder and renamed; when several processes want
-    the same data, one builds it and the others wait.
-    Raises DataError, a ValueError, that lists all that is wrong; ValueError for an impossible request.
+    The cache is keyed by content and settings. A folder is built under a temporary name and renamed; if several
+    processes want the same data, one builds it and the others wait.
+    Raises DataError, a ValueError that lists all problems; ValueError for an impossible request.
     """
     cache = Path(cache_dir or default_cache_dir()).expanduser().resolve()
     decoded = cache / "decoded"
     decoded.mkdir(parents=True, exist_ok=True)
     source = find_source(request, cache, progress)
-    # File names, sizes and times stand for the content here, so that a second call need not read the files.
+    # File names, sizes and times represent the content here, so that a second call need not read the files.
     quick_key = _quick_key(source, request)
     remembered = cache / "seen" / f"{quick_key}.txt"
     if remembered.exists():
@@ -47,11 +58,9 @@ def prepare_data(request: DataRequest, *, cache_dir: Path | None = None, progres
         if is_whole(folder):
             return _check_skipped(folder, request)
     _check_svg(source)
-    drawings, problems = list_drawings(source, request)
-    digests = _hash_contents(drawings, progress)
-    fingerprint = _hash_all(drawings, digests, problems, request)
-    folder = decoded / fingerprint[:32]
-    with hold_lock(decoded / f"{fingerprint[:32]}.lock"):
+    listing = _list_and_hash(source, request, progress)
+    folder = decoded / listing.fingerprint[:32]
+    with hold_lock(decoded / f"{folder.name}.lock"):
         if not is_whole(folder):
             shutil.rmtree(folder, ignore_errors=True)
             for left_behind in decoded.glob(f".{folder.name}.*.building"):  # by a process that was killed
@@ -59,7 +68,7 @@ def prepare_data(request: DataRequest, *, cache_dir: Path | None = None, progres
             building = decoded / f".{folder.name}.{os.getpid()}.building"
             building.mkdir()
             try:
-                _build(building, source, request, drawings, digests, problems, fingerprint, progress)
+                _build(building, source, request, listing, progress)
                 building.rename(folder)
             finally:
                 shutil.rmtree(building, ignore_errors=True)
@@ -106,14 +115,23 @@ def _check_svg(source: Source) -> None:
         ) from error
 
 
-def _hash_contents(drawings: Sequence[Drawing], progress: bool) -> list[bytes | None]:
-    """SHA-256 of each drawing's content; None where it cannot be read, which decoding will report."""
+def _list_and_hash(source: Source, request: DataRequest, progress: bool) -> _Listing:
+    drawings, problems = list_drawings(source, request)
+    digests = _hash_contents(drawings, progress)
+    settings = [FORMAT_VERSION, request.image_px, request.invert, request.pen_width_px]
+    settings += [request.seed] if request.data == "doodles" else []
+    whole = hashlib.sha256(json.dumps([settings, [problem.to_json() for problem in problems]]).encode())
+    for drawing, digest in zip(drawings, digests, strict=True):
+        whole.update(json.dumps([drawing.class_name, drawing.name]).encode() + (digest or b"unreadable"))
+    return _Listing(drawings, digests, problems, whole.hexdigest())
 
+
+def _hash_contents(drawings: Sequence[Drawing], progress: bool) -> list[bytes | None]:
     def hash_one(drawing: Drawing) -> bytes | None:
         try:
             return hashlib.sha256(read_bytes(drawing)).digest()
         except OSError:
-            return None
+            return None  # decoding will report it
 
     bar = Progress("reading", len(drawings), progress)
     digests = []
@@ -125,75 +143,47 @@ def _hash_contents(drawings: Sequence[Drawing], progress: bool) -> list[bytes | 
     return digests
 
 
-def _hash_all(
-    drawings: Sequence[Drawing], digests: Sequence[bytes | None], problems: Sequence[Problem], request: DataRequest
-) -> str:
-    settings = [FORMAT_VERSION, request.image_px, request.invert, request.pen_width_px]
-    settings += [request.seed] if request.data == "doodles" else []
-    whole = hashlib.sha256(json.dumps([settings, [problem.to_json() for problem in problems]]).encode())
-    for drawing, digest in zip(drawings, digests, strict=True):
-        whole.update(json.dumps([drawing.class_name, drawing.name]).encode() + (digest or b"unreadable"))
-    return whole.hexdigest()
-
-
-def _build(
-    building: Path,
-    source: Source,
-    request: DataRequest,
-    drawings: list[Drawing],
-    digests: list[bytes | None],
-    problems: list[Problem],
-    fingerprint: str,
-    progress: bool,
-) -> None:
+def _build(building: Path, source: Source, request: DataRequest, listing: _Listing, progress: bool) -> None:
+    """Decode into an empty folder. Raises DataError, and ValueError when the disk is too full."""
     started_seconds = time.monotonic()
-    num_bytes = len(drawings) * request.image_px**2
-    free_bytes = shutil.disk_usage(building).free
+    drawings, digests = listing.drawings, listing.digests
+    num_bytes, free_bytes = len(drawings) * request.image_px**2, shutil.disk_usage(building).free
     if num_bytes > free_bytes:
         raise ValueError(
             f"the decoded drawings need {num_bytes:,} bytes in {building.parent}, where {free_bytes:,} are free"
         )
-    light_on_dark = _is_light_on_dark(drawings)
+    light_on_dark = is_light_on_dark(drawings)
     settings = DecodeSettings(request.image_px, request.invert, request.pen_width_px, request.seed, light_on_dark)
     bar = Progress(f"decoding {request.data} at {request.image_px} px", len(drawings), progress)
     bad, original_px = decode_all(drawings, settings, building, bar.show)
     bar.close()
 
-    problems = problems + [Problem(drawings[index].name, reason) for index, reason in bad.items()]
-    doubles = _find_doubles(drawings, digests)
-    doubles = {index: reason for index, reason in doubles.items() if index not in bad}
-    problems += [Problem(drawings[index].name, reason) for index, reason in doubles.items()]
-    kept = [index for index in range(len(drawings)) if index not in bad and index not in doubles]
-    counts = Counter(drawings[index].class_name for index in kept)
-    listed_as_empty = {problem.name for problem in problems}
-    for class_name, files in source.files.items():
-        if counts[class_name] < LEAST_PER_CLASS and not listed_as_empty & {class_name, *files}:
-            reason = f"{counts[class_name]} usable drawings, but train, validation and test need one each"
-            problems.append(Problem(class_name, reason))
-    class_names = sorted(name for name in counts if counts[name] >= LEAST_PER_CLASS)
-    if len(source.files) < 2:
-        problems.append(Problem(", ".join(source.files), "one class only, nothing to tell apart", fatal=True))
-    elif request.skip_bad_images and len(class_names) < 2:
+    doubles = {index: reason for index, reason in _find_doubles(drawings, digests).items() if index not in bad}
+    unusable = bad | doubles
+    problems = listing.problems + [Problem(drawings[index].name, reason) for index, reason in unusable.items()]
+    counts = Counter(drawing.class_name for index, drawing in enumerate(drawings) if index not in unusable)
+    class_names = sorted(name for name in counts if counts[name] >= MIN_PER_CLASS)
+    problems += _check_classes(source, counts, problems)
+    if len(source.files) >= 2 and request.skip_bad_images and len(class_names) < 2:
         problems.append(Problem("", "fewer than two classes are left without the bad drawings", fatal=True))
     if problems and (not request.skip_bad_images or any(problem.fatal for problem in problems)):
         raise DataError(request.data, problems)
 
     label_of = {name: label for label, name in enumerate(class_names)}
-    kept = [index for index in kept if drawings[index].class_name in label_of]
+    kept = [i for i, drawing in enumerate(drawings) if i not in unusable and drawing.class_name in label_of]
     if len(kept) < len(drawings):
         _compact(building / "images.npy", kept)
     photos = [photo_of(drawings[index].name) for index in kept] if source.kind == "images" else [None] * len(kept)
-    has_photos = any(photos)
     group_keys = [photo or f"/{position}" for position, photo in enumerate(photos)]
-    groups = np.unique(group_keys, return_inverse=True)[1].astype(np.int64) if has_photos else np.arange(len(kept))
+    groups = np.unique(group_keys, return_inverse=True)[1].astype(np.int64) if any(photos) else np.arange(len(kept))
     np.save(building / "labels.npy", np.array([label_of[drawings[i].class_name] for i in kept], np.int64))
     np.save(building / "groups.npy", groups)
     meta = {
         "class_names": class_names,
         "names": [drawings[index].name for index in kept],
-        "fingerprint": fingerprint,
-        "stand_in": source.stand_in,
-        "has_photos": has_photos,
+        "fingerprint": listing.fingerprint,
+        "synthetic": source.synthetic,
+        "has_photos": any(photos),
         "skipped": [problem.to_json() for problem in problems],
         "original_px": original_px,
         "request": request.to_json(),
@@ -209,14 +199,27 @@ def _build(
         print(f"left out {len(problems):,} bad drawings or classes, as --skip-bad-images says", file=sys.stderr)
 
 
-def _is_light_on_dark(drawings: Sequence[Drawing]) -> bool:
+def _check_classes(source: Source, counts: Counter[str], problems: Sequence[Problem]) -> list[Problem]:
+    """Problems of classes that have too few usable drawings, if nothing was said about them and their files yet."""
+    named = {problem.name for problem in problems}
+    found = []
+    for class_name, files in source.files.items():
+        if counts[class_name] < MIN_PER_CLASS and not named & {class_name, *files}:
+            reason = f"{counts[class_name]} usable drawings, but train, validation and test need one each"
+            found.append(Problem(class_name, reason))
+    if len(source.files) < 2:
+        found.append(Problem(", ".join(source.files), "one class only, nothing to tell apart", fatal=True))
+    return found
+
+
+def is_light_on_dark(drawings: Sequence[Drawing]) -> bool:
     """Whether the paper of the whole set is dark, by the median border value of drawings spread over it."""
     borders = []
     pictures = [drawing for drawing in drawings if drawing.kind in ("images", "bitmaps")]
     for drawing in pictures[:: max(1, len(pictures) // _NUM_SAMPLED)]:
         try:
             borders.append(measure_border(open_gray(drawing)))
-        except BadDrawing:
+        except BadDrawingError:
             continue  # decoding meets it again and reports it
     return bool(borders) and float(np.median(borders)) < 128
 

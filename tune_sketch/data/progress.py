@@ -1,11 +1,11 @@
-"""One line on stderr that shows how far a long piece of work is."""
+"""Shows the progress of long work as one line on stderr."""
 
 import sys
 import time
 
 
 class Progress:
-    """Counts finished pieces; redraws at most ten times a second, and writes one line in all where no one watches."""
+    """Counts finished pieces. Redraws at most ten times a second; without a terminal it writes one line at the end."""
 
     def __init__(self, what: str, total: int, shown: bool = True) -> None:
         self.what, self.total, self.shown = what, total, shown

@@ -1,4 +1,4 @@
-"""Says which drawings are wanted and how they are decoded, and what an error about them looks like."""
+"""Defines a request for drawings and how to decode them, and the error that lists all problems with them."""
 
 import dataclasses
 import math
@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 SMALLEST_IMAGE_PX, LARGEST_IMAGE_PX = 8, 4096
 MAX_PRINTED_PROBLEMS = 50
@@ -14,18 +13,18 @@ MAX_PRINTED_PROBLEMS = 50
 
 @dataclass(frozen=True)
 class DataRequest:
-    """Everything that identifies one decoded data set.
+    """The choices that identify one decoded data set.
 
     data: "doodles", "quickdraw", or a path: a folder of class folders, a folder of .ndjson or .npy files (one per
         class), or a .zip or .tar(.gz, .bz2, .xz) of such a folder.
     image_px: side of the square that every drawing is resampled to.
     classes: names, or the first N classes in sorted order; None is all.
     per_class: N drawings per class, chosen by `seed` ("quickdraw": the first N of each file); a class that has fewer
-        gives all it has. None is all of a path, 60 per class of the doodles and 160 of "quickdraw".
-    invert: True makes ink 255 on 0 (the study, Fig. 15); False makes ink 0 on 255.
-    skip_bad_images: leave bad images out and record them, where otherwise they are one error.
-    download: fetch what is missing; only for "quickdraw".
-    pen_width_px: pen of drawings that are strokes; None suits `image_px`.
+        gives all it has. None: all of a path, 60 per class of the doodles and 160 of "quickdraw".
+    invert: True makes ink 255 on 0 (the paper, Fig. 15); False makes ink 0 on 255.
+    skip_bad_images: leave bad images out and record them; without it they are one error.
+    download: fetch missing classes; only for "quickdraw".
+    pen_width_px: pen of drawings that are strokes; None depends on `image_px`.
     seed: chooses the drawings of `per_class` and draws the doodles.
 
     Raises ValueError (name, rule and value) when a choice is impossible.
@@ -56,25 +55,15 @@ class DataRequest:
         if self.seed < 0:
             raise ValueError(f"seed must be 0 or more, got {self.seed}")
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """All fields as JSON values."""
         values = dataclasses.asdict(self)
         return values | {"classes": list(self.classes)} if isinstance(self.classes, tuple) else values
 
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "DataRequest":
-        """The request that `to_json` gave. Raises ValueError for an unknown name."""
-        known = [field.name for field in dataclasses.fields(cls)]
-        for name in values:
-            if name not in known:
-                raise ValueError(f"a data request has no {name!r}; it has {', '.join(known)}")
-        classes = values.get("classes")
-        return cls(**(values | {"classes": tuple(classes) if isinstance(classes, list) else classes}))
-
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a data set."""
+    """One problem with a data set."""
 
     name: str  # the drawing, file or class, relative to the data
     reason: str
@@ -86,7 +75,7 @@ class Problem:
 
 
 class DataError(ValueError):
-    """All that is wrong with a data set, in one message (at most 50 lines of it)."""
+    """All problems with a data set in one message, which shows at most 50 of them."""
 
     def __init__(self, data: str, problems: Sequence[Problem]) -> None:
         self.data = data
@@ -107,7 +96,7 @@ class DataError(ValueError):
 
 
 def default_cache_dir() -> Path:
-    """$TUNE_SKETCH_CACHE, where decoded drawings are kept for all machines; this machine's own where that is a URL."""
+    """$TUNE_SKETCH_CACHE, the cache of all machines, or this machine's own if that is unset or a URL."""
     kept = os.environ.get("TUNE_SKETCH_CACHE", "")
     return Path(kept) if kept and "://" not in kept else node_cache_dir()
 

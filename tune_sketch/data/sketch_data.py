@@ -1,10 +1,9 @@
-"""A decoded data set: one memory-mapped array of drawings with labels, names and photo groups."""
+"""Opens a decoded data set: one memory-mapped array of drawings with labels, names and photo groups."""
 
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,11 +21,12 @@ class SketchData:
     names: source of each drawing, relative to the data ("cat/n02123045_12-1.png", "doodles/cat/17").
     groups: int64 [N]; drawings of one photo share a group, any other drawing has its own.
     fingerprint: SHA-256 over content and settings.
-    stand_in: the drawings come from a program, not from people.
+    synthetic: the drawings come from a program, not from people.
     has_photos: names follow the Sketchy database, so that the photo behind each drawing is known.
-    skipped: {"name", "reason"} of what skip_bad_images left out.
+    skipped: {"name", "reason"} of each drawing that skip_bad_images left out.
     original_px: smallest and largest original side, where there is one.
-    details: settings and findings kept for the record (see `meta.json` in the cache folder).
+    light_on_dark: the files show light ink on dark paper.
+    num_doubles_within_class: drawings that are copies of another one of their class.
     """
 
     images: np.ndarray
@@ -35,11 +35,12 @@ class SketchData:
     names: list[str]
     groups: np.ndarray
     fingerprint: str
-    stand_in: bool
+    synthetic: bool
     has_photos: bool
     skipped: list[dict[str, str]]
     original_px: tuple[int, int] | None
-    details: dict[str, Any]
+    light_on_dark: bool = False
+    num_doubles_within_class: int = 0
 
 
 def photo_of(name: str) -> str | None:
@@ -58,7 +59,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def open_data(cache_folder: str | Path) -> SketchData:
-    """Open what `prepare_data` made, in milliseconds. Raises ValueError when it is not whole."""
+    """Open a folder of `prepare_data`, in milliseconds. Raises ValueError when it is incomplete."""
     folder = Path(cache_folder)
     try:
         meta = json.loads((folder / "meta.json").read_text())
@@ -67,20 +68,21 @@ def open_data(cache_folder: str | Path) -> SketchData:
         groups = np.load(folder / "groups.npy", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(f"{folder} is not a whole decoded data set: {error}") from error
-    names = meta.pop("names")
+    names = meta["names"]
     if not len(images) == len(labels) == len(groups) == len(names):
         raise ValueError(f"{folder} is not a whole decoded data set: its arrays differ in length")
-    original_px = meta.pop("original_px")
+    original_px = meta["original_px"]
     return SketchData(
         images=images,
         labels=labels,
-        class_names=meta.pop("class_names"),
+        class_names=meta["class_names"],
         names=names,
         groups=groups,
-        fingerprint=meta.pop("fingerprint"),
-        stand_in=meta.pop("stand_in"),
-        has_photos=meta.pop("has_photos"),
-        skipped=meta.pop("skipped"),
+        fingerprint=meta["fingerprint"],
+        synthetic=meta["synthetic"] if "synthetic" in meta else meta["stand_in"],  # its name in version 0.1.0
+        has_photos=meta["has_photos"],
+        skipped=meta["skipped"],
         original_px=tuple(original_px) if original_px else None,
-        details=meta,
+        light_on_dark=meta["light_on_dark"],
+        num_doubles_within_class=meta["num_doubles_within_class"],
     )

@@ -1,4 +1,4 @@
-"""Find the drawings behind --data: which classes there are, which files, and which of them are wanted."""
+"""Finds the drawings behind --data: its classes, their files, and the drawings that a request wants."""
 
 import difflib
 import io
@@ -6,8 +6,9 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -22,20 +23,24 @@ DEFAULT_DOODLES_PER_CLASS = 60
 _QUICKDRAW_PREFIX = re.compile(r"^full_(simplified|raw|numpy_bitmap)_")
 
 
+# images: a file each. strokes: lines of .ndjson. bitmaps: rows of .npy.
+Kind = Literal["images", "strokes", "bitmaps", "doodles"]
+
+
 @dataclass(frozen=True)
 class Source:
-    """Where drawings come from, before any of them is read.
+    """The origin of drawings, before any of them is read.
 
-    kind: "images" (a file each), "strokes" (lines of .ndjson), "bitmaps" (rows of .npy) or "doodles".
     root: folder that the files are relative to; None for doodles.
     files: class -> files; a class may be empty. Sorted.
+    first_only: per_class takes the first drawings of a file, not random ones.
     """
 
-    kind: str
+    kind: Kind
     root: Path | None
     files: dict[str, list[str]]
-    stand_in: bool = False
-    first_only: bool = False  # per_class takes the first drawings, not random ones
+    synthetic: bool = False
+    first_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +52,18 @@ class Drawing:
 
     name: str
     class_name: str
-    kind: str
+    kind: Kind
     path: str
     position: int
 
 
 def find_doodles(request: DataRequest, cache_dir: Path, progress: bool) -> Source:
-    """The procedural stand-in, which needs no file."""
-    return Source("doodles", None, {name: [] for name in sorted(CATEGORIES)}, stand_in=True)
+    """Synthetic drawings, which need no file."""
+    return Source("doodles", None, {name: [] for name in sorted(CATEGORIES)}, synthetic=True)
 
 
 def find_quickdraw(request: DataRequest, cache_dir: Path, progress: bool) -> Source:
-    """The downloaded part of Quick, Draw!, after downloading what is missing where that is wished."""
+    """The downloaded part of Quick, Draw!; with --download the missing part is fetched first."""
     root, files = find_quickdraw_files(request, cache_dir, progress, select_classes)
     return Source("strokes", root, files, first_only=True)
 
@@ -77,7 +82,8 @@ def find_path(request: DataRequest, cache_dir: Path, progress: bool) -> Source:
             raise ValueError(f"data must be a folder or a .zip or .tar archive, got the file {root}")
         root = unpack_archive(root, cache_dir / "unpacked", progress)
     root = _descend(root.resolve())
-    for kind, suffix in (("strokes", ".ndjson"), ("bitmaps", ".npy")):
+    kinds: dict[Kind, str] = {"strokes": ".ndjson", "bitmaps": ".npy"}
+    for kind, suffix in kinds.items():
         paths = sorted(path for path in root.iterdir() if path.suffix.lower() == suffix and path.is_file())
         if paths:
             return Source(kind, root, {_QUICKDRAW_PREFIX.sub("", path.stem): [path.name] for path in paths})
@@ -110,7 +116,7 @@ def find_source(request: DataRequest, cache_dir: Path, progress: bool) -> Source
     except OSError as error:
         raise ValueError(f"{request.data} cannot be read: {error}") from error
     names = select_classes(source.files, request.classes)
-    return Source(source.kind, source.root, {n: source.files[n] for n in names}, source.stand_in, source.first_only)
+    return replace(source, files={name: source.files[name] for name in names})
 
 
 def select_classes(known: Iterable[str], wanted: tuple[str, ...] | int | None) -> list[str]:
@@ -131,7 +137,7 @@ def select_classes(known: Iterable[str], wanted: tuple[str, ...] | int | None) -
 
 
 def list_drawings(source: Source, request: DataRequest) -> tuple[list[Drawing], list[Problem]]:
-    """Every wanted drawing, by class and name, and what is wrong with the classes and files."""
+    """Every wanted drawing, by class and name, and the problems of classes and files."""
     drawings: list[Drawing] = []
     problems: list[Problem] = []
     for class_name, files in source.files.items():
@@ -170,7 +176,7 @@ def _list_class(
 
 
 def _find_lines(path: str, most: int | None) -> list[int]:
-    """The byte at which each line begins that is not empty; at most `most` of them."""
+    """The first byte of each line that is not empty; at most `most` of them."""
     starts: list[int] = []
     position = 0
     with open(path, "rb", buffering=io.DEFAULT_BUFFER_SIZE * 16) as file:
@@ -185,7 +191,7 @@ def _find_lines(path: str, most: int | None) -> list[int]:
 
 def open_bitmaps(path: str) -> np.ndarray:
     """Rows of Quick, Draw! bitmaps, uint8 [N, side * side], memory-mapped. Raises ValueError."""
-    rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    rows: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     side = int(rows.shape[-1] ** 0.5) if rows.ndim == 2 else 0
     if rows.ndim != 2 or rows.dtype != np.uint8 or side * side != rows.shape[1]:
         raise ValueError(f"must be uint8 [N, 784] (or another square), is {rows.dtype} {list(rows.shape)}")
@@ -193,7 +199,7 @@ def open_bitmaps(path: str) -> np.ndarray:
 
 
 def _descend(root: Path) -> Path:
-    """Go through folders that hold one folder of folders and no data (the 'png' of TU-Berlin, an archive's top)."""
+    """Skip folders that hold one folder of folders and no data ('png' of TU-Berlin, the top of an archive)."""
     while True:
         folders = _class_folders(root)
         has_data = any(path.suffix.lower() in (".ndjson", ".npy") for path in root.iterdir())

@@ -1,4 +1,4 @@
-"""Divide drawings into train, validation and test, by class and without sharing a photo, and keep the division."""
+"""Divides drawings into train, validation and test, stratified and without sharing a photo, and keeps the division."""
 
 import csv
 import os
@@ -18,8 +18,8 @@ def _count_standard(num_images: int) -> tuple[float, float]:
     return 0.05 * num_images, 0.05 * num_images
 
 
-def _count_study(num_images: int) -> tuple[float, float]:
-    """The study's arithmetic: 5 % for testing, then int(5.26 %) of the rest; 20,000 give 999 and 1,000."""
+def _count_paper(num_images: int) -> tuple[float, float]:
+    """The paper's arithmetic: 5 % for testing, then int(5.26 %) of the rest; 20,000 give 999 and 1,000."""
     num_test = round(0.05 * num_images)
     return int(0.0526 * (num_images - num_test)), num_test
 
@@ -31,7 +31,7 @@ def _count_small(num_images: int) -> tuple[float, float]:
 # name -> (number of images -> wanted number of validation and of test images); the rest is for training
 PROTOCOLS: dict[str, Callable[[int], tuple[float, float]]] = {
     "standard": _count_standard,  # 0.9 / 0.05 / 0.05
-    "study": _count_study,
+    "paper": _count_paper,
     "small": _count_small,  # 0.6 / 0.2 / 0.2, for sets of which 5 % is a handful
 }
 SPLIT_BY = ("photo", "file")
@@ -58,7 +58,7 @@ def make_splits(
     """Divide drawings; stratified, the same for the same seed.
 
     labels, groups: int64 [N]. split_by "photo" keeps the drawings of one group together; "file" ignores the groups,
-    as the study did, which puts drawings of one photo on both sides.
+    as in the paper, which puts drawings of one photo on both sides.
     Every class gets at least one group in each split. Beyond that, each class gets its share of the wanted number,
     and what rounding leaves over is carried to the next class, so that the totals come out.
     Raises ValueError that names the classes with fewer than three groups.

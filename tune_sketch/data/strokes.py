@@ -1,4 +1,4 @@
-"""Turn strokes (polylines) into an anti-aliased picture of any size and pen width."""
+"""Turns strokes (polylines) into an anti-aliased picture of any size and pen width."""
 
 import math
 from collections.abc import Sequence
@@ -86,7 +86,8 @@ def _fit_points(points: np.ndarray, image_px: int, pen_px: float, margin: float)
     room_px = max(image_px * (1 - 2 * margin) - pen_px, 0.0)
     extent = float((high - low).max())
     scale = room_px / extent if extent > 0 else 0.0
-    return (points - (low + high) / 2) * scale + image_px / 2
+    fitted: np.ndarray = (points - (low + high) / 2) * scale + image_px / 2
+    return fitted
 
 
 def _cut_segments(points: np.ndarray, is_break: np.ndarray, longest_px: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,23 +1,30 @@
-"""Decode many drawings at once into one array on disk, in processes of their own."""
+"""Decodes many drawings at once into one array on disk, in processes of their own."""
 
-import json
 import os
-import pickle
-import subprocess
-import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-import tune_sketch
-from tune_sketch.data.decode import BadDrawing, DecodeSettings, decode_drawing
+from tune_sketch.data.decode import BadDrawingError, DecodeSettings, decode_drawing
 from tune_sketch.data.sources import Drawing
 
 MAX_WORKERS = 16
-_LEAST_PER_WORKER = 200  # starting a process takes as long as decoding about so many
-_RUN = "from tune_sketch.data.workers import run_worker; run_worker()"
+CHUNK_SIZE = 50  # drawings per task: their pickling costs little, and progress shows several times a second
+_MIN_PER_WORKER = 200  # starting a process takes as long as decoding about this many drawings
+_IDLE_SECONDS = 10  # after this time an idle worker gives its memory back
+
+
+@dataclass(frozen=True)
+class DecodedChunk:
+    """The findings about a chunk besides its pixels."""
+
+    num_drawings: int
+    bad: dict[int, str]  # index -> reason
+    sides_px: tuple[int, ...]  # the distinct original longer sides, where there are any
 
 
 def count_cores() -> int:
@@ -34,107 +41,72 @@ def decode_all(
 ) -> tuple[dict[int, str], tuple[int, int] | None]:
     """Write row i of folder/images.npy, uint8 [N, image_px, image_px], from drawing i; bad ones stay empty.
 
-    show: called with the number of drawings finished. num_workers: None suits the cores and the work.
+    show: called with the number of finished drawings. num_workers: None suits the cores and the work.
     Returns index -> reason of the bad drawings, and the smallest and largest original side.
     """
+    path = folder / "images.npy"
     shape = (len(drawings), settings.image_px, settings.image_px)
-    images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
-    if hasattr(os, "posix_fallocate"):  # a full disk is an OSError here, and a killed process while decoding
-        with (folder / "images.npy").open("r+b") as file:
+    images = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    if hasattr(os, "posix_fallocate"):  # a full disk is an OSError here, and would kill the process while decoding
+        with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, os.stat(file.fileno()).st_size)
     if num_workers is None:
-        num_workers = min(count_cores(), MAX_WORKERS, len(drawings) // _LEAST_PER_WORKER)
+        num_workers = min(count_cores(), MAX_WORKERS, len(drawings) // _MIN_PER_WORKER)
+    num_done, bad, sides_px = 0, dict[int, str](), set[int]()
+    for chunk in _decode_chunks(drawings, settings, path, num_workers):
+        num_done += chunk.num_drawings
+        bad |= chunk.bad
+        sides_px |= set(chunk.sides_px)
+        show(num_done)
+    images.flush()
+    return dict(sorted(bad.items())), (min(sides_px), max(sides_px)) if sides_px else None
+
+
+def _decode_chunks(
+    drawings: Sequence[Drawing], settings: DecodeSettings, path: Path, num_workers: int
+) -> Iterable[DecodedChunk]:
+    """The chunks in the order in which they are finished."""
+    starts = range(0, len(drawings), CHUNK_SIZE)
     if num_workers <= 1:
-        bad, sides_px = decode_share(drawings, settings, images, range(len(drawings)), show)
-        images.flush()
-        return bad, sides_px
-    del images
-    return _run_workers(drawings, settings, folder, show, num_workers)
+        return (decode_chunk(drawings[start : start + CHUNK_SIZE], start, settings, path) for start in starts)
+    from joblib import Parallel, delayed  # 0.2 s, which only decoding in processes should pay
+
+    # joblib's loky starts plain processes: a fork is unsafe beside the threads of torch and Ray, and the standard
+    # library's spawn would import the caller's main module, torch and Ray with it, into each worker.
+    chunks: Iterable[DecodedChunk] = Parallel(
+        n_jobs=num_workers,
+        backend="loky",
+        return_as="generator_unordered",
+        batch_size=1,
+        max_nbytes=None,
+        idle_worker_timeout=_IDLE_SECONDS,
+        initializer=_end_with_parent,
+        initargs=(os.getpid(),),
+    )(delayed(decode_chunk)(drawings[start : start + CHUNK_SIZE], start, settings, path) for start in starts)
+    return chunks
 
 
-def decode_share(
-    drawings: Sequence[Drawing],
-    settings: DecodeSettings,
-    images: np.ndarray,
-    indices: range,
-    show: Callable[[int], None],
-) -> tuple[dict[int, str], tuple[int, int] | None]:
-    """Decode the drawings of `indices` into `images`; returns as `decode_all`."""
+def _end_with_parent(parent: int) -> None:
+    """In a worker: end when the parent is gone. loky's own way takes minutes, or for ever where it died in a lock."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def decode_chunk(drawings: Sequence[Drawing], start: int, settings: DecodeSettings, path: Path) -> DecodedChunk:
+    """Decode drawings into the rows from `start` on of the array at `path`."""
+    images = np.load(path, mmap_mode="r+")
     bad: dict[int, str] = {}
-    smallest_px, largest_px = 0, 0
-    for done, index in enumerate(indices, start=1):
+    sides_px: set[int] = set()
+    for index, drawing in enumerate(drawings, start=start):
         try:
-            images[index], side_px = decode_drawing(drawings[index], settings)
-        except BadDrawing as error:
+            images[index], side_px = decode_drawing(drawing, settings)
+        except BadDrawingError as error:
             bad[index] = str(error)
         else:
-            smallest_px = min(smallest_px or side_px, side_px)
-            largest_px = max(largest_px, side_px)
-        show(done)
-    return bad, (smallest_px, largest_px) if largest_px else None
-
-
-def _run_workers(
-    drawings: Sequence[Drawing], settings: DecodeSettings, folder: Path, show: Callable[[int], None], num_workers: int
-) -> tuple[dict[int, str], tuple[int, int] | None]:
-    # Plain subprocesses: fork is unsafe beside torch's and Ray's threads, and multiprocessing's spawn would import
-    # the caller's main module, torch and Ray with it, into each worker.
-    (folder / "job.pickle").write_bytes(pickle.dumps((list(drawings), settings, num_workers)))
-    done = np.lib.format.open_memmap(folder / "done.npy", "w+", np.int64, (num_workers,))
-    package_folder = str(Path(tune_sketch.__file__).parents[1])
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(filter(None, [package_folder, os.environ.get("PYTHONPATH")])),
-    }
-    processes = []
-    try:
-        for rank in range(num_workers):
-            with (folder / f"stderr-{rank}.txt").open("wb") as stderr:
-                command = [sys.executable, "-c", _RUN, str(folder), str(rank)]
-                processes.append(subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=stderr))
-        while any(process.poll() is None for process in processes):
-            show(int(done.sum()))
-            _check_workers(processes, folder)
-            time.sleep(0.05)
-        _check_workers(processes, folder)
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    show(int(done.sum()))
-    results = [json.loads((folder / f"result-{rank}.json").read_text()) for rank in range(num_workers)]
-    sides = [side for result in results for side in result["sides_px"] or []]
-    bad = {int(index): reason for result in results for index, reason in result["bad"].items()}
-    for path in (*folder.glob("result-*.json"), *folder.glob("stderr-*.txt")):
-        path.unlink()
-    (folder / "job.pickle").unlink()
-    (folder / "done.npy").unlink()
-    return dict(sorted(bad.items())), (min(sides), max(sides)) if sides else None
-
-
-def _check_workers(processes: list[subprocess.Popen[bytes]], folder: Path) -> None:
-    """Raises RuntimeError with the worker's own words when one has failed."""
-    for rank, process in enumerate(processes):
-        if process.poll():
-            words = (folder / f"stderr-{rank}.txt").read_text(errors="replace")[-2000:]
-            raise RuntimeError(f"decoding worker {rank} ended with status {process.returncode}:\n{words}")
-
-
-def run_worker() -> None:
-    """Decode one worker's share of the job in a folder; arguments: folder, rank."""
-    folder, rank = Path(sys.argv[1]), int(sys.argv[2])
-    drawings, settings, num_workers = pickle.loads((folder / "job.pickle").read_bytes())
-    images = np.load(folder / "images.npy", mmap_mode="r+")
-    counts = np.load(folder / "done.npy", mmap_mode="r+")
-    parent = os.getppid()
-
-    def show(done: int) -> None:
-        counts[rank] = done
-        if os.getppid() != parent:
-            sys.exit(1)  # whoever wanted this is gone
-
-    bad, sides_px = decode_share(drawings, settings, images, range(rank, len(drawings), num_workers), show)
-    images.flush()
-    result = folder / f"result-{rank}.json"
-    result.with_suffix(".tmp").write_text(json.dumps({"bad": bad, "sides_px": sides_px}))
-    result.with_suffix(".tmp").rename(result)
+            sides_px |= {side_px} - {0}
+    return DecodedChunk(len(drawings), bad, tuple(sides_px))

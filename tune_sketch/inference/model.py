@@ -1,26 +1,42 @@
-"""Loads the chosen network of a run, with all that it needs to know about its drawings."""
+"""Loads the chosen network of a run and classifies drawings with it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from PIL import Image
 
+from tune_sketch.inference.photos import Picture, read_picture
 from tune_sketch.storage.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from torch import nn
 
 NUM_SHOWN = 5
-FEWEST_CELLS = 4  # along a side of an activation map: a coarser one does not say where on the paper
+MIN_CELLS = 4  # per side of an activation map: a coarser one does not show the place on the paper
+
+
+class Predictions(NamedTuple):
+    """The classes of n pictures.
+
+    labels: the most probable class of each picture.
+    probabilities: float32 [n, num_classes], columns in the order of the classifier's class_names; rows sum to 1.
+    """
+
+    labels: list[str]
+    probabilities: np.ndarray
 
 
 @dataclass(frozen=True)
-class BestModel:
-    """The network in best/ and its preprocessing. Images are uint8 [N, image_px, image_px] as it was trained on."""
+class Classifier:
+    """A trained network with its preprocessing.
+
+    invert: it was trained on ink 255 on 0, else on ink 0 on 255. pretrained: it began with ImageNet weights.
+    """
 
     network: "nn.Module"
     architecture: str
@@ -30,18 +46,36 @@ class BestModel:
     pretrained: bool
     device: str
 
-    def predict(self, images: np.ndarray) -> np.ndarray:
-        """Float32 [N, num_classes], rows sum to 1."""
-        from tune_sketch.trainables.evaluation import predict_probabilities
+    def predict(self, images: Picture | Iterable[Picture]) -> Predictions:
+        """Classify one picture or several: paths, PIL images or uint8 arrays [H, W], [H, W, 3] or [H, W, 4].
+
+        Each is prepared as the predict command prepares files: photos of paper, scans, dark or light ink. Raises
+        ValueError for a picture that is unreadable, blank or of another kind, with its position and the reason.
+        """
+        squares = []
+        for position, image in enumerate(_list_pictures(images)):
+            try:
+                squares.append(read_picture(image, self.image_px, self.invert))
+            except ValueError as error:
+                raise ValueError(f"images[{position}]: {error}") from error
+        if not squares:
+            return Predictions([], np.zeros((0, len(self.class_names)), np.float32))
+        probabilities = self.compute_probabilities(np.stack(squares))
+        labels = [self.class_names[label] for label in probabilities.argmax(axis=1)]
+        return Predictions(labels, probabilities)
+
+    def compute_probabilities(self, squares: np.ndarray) -> np.ndarray:
+        """Float32 [N, num_classes], rows sum to 1, of prepared drawings uint8 [N, image_px, image_px]."""
+        from tune_sketch.trainables.evaluation import predict_probabilities  # torch, see `load_classifier`
 
         return predict_probabilities(
-            self.network, images, device=self.device, invert=self.invert, pretrained=self.pretrained
+            self.network, squares, device=self.device, invert=self.invert, pretrained=self.pretrained
         )
 
     @cached_property
     def cam_layer(self) -> str:
-        """The module whose output is mapped back onto the paper: the deepest with enough cells, or else the finest."""
-        from tune_sketch.trainables.networks.architecture import known_architecture
+        """The layer for Grad-CAM: the deepest whose output has at least 4 x 4 cells, or else the finest."""
+        from tune_sketch.trainables.networks.registry import known_architecture  # torch, see `load_classifier`
 
         layers = known_architecture(self.architecture).cam_layers
         for name in layers:
@@ -49,30 +83,39 @@ class BestModel:
             hook = self.network.get_submodule(name).register_forward_hook(
                 lambda module, inputs, output, shapes=shapes: shapes.append(tuple(output.shape))
             )
-            self.predict(np.zeros((1, self.image_px, self.image_px), np.uint8))
+            self.compute_probabilities(np.zeros((1, self.image_px, self.image_px), np.uint8))
             hook.remove()
-            if min(shapes[0][2:]) >= FEWEST_CELLS:
+            if min(shapes[0][2:]) >= MIN_CELLS:
                 return name
         return layers[-1]
 
 
-def load_best(path: Path) -> BestModel:
-    """Load best/model.json and best/weights.pt of a run directory, running no code from them.
+def _list_pictures(images: Picture | Iterable[Picture]) -> list[Picture]:
+    """One picture as a list of it. An array [N, H, W] or [N, H, W, 3 or 4] is several pictures."""
+    if isinstance(images, np.ndarray):
+        is_one = images.ndim < 3 or (images.ndim == 3 and images.shape[2] in (3, 4))
+        return [images] if is_one else list(images)
+    return [images] if isinstance(images, str | Path | Image.Image) else list(images)
 
-    Raises ValueError when the run has no finished network yet, or when its files do not fit together.
+
+def load_classifier(run_path: str | Path) -> Classifier:
+    """The winner of a run: best/model.json and best/weights.pt, read without running any code from them.
+
+    Raises ValueError when the path is not a run, has no finished network yet, or has files that do not fit together.
     """
-    run = RunDirectory(path)
-    run.read_search()
+    run = RunDirectory(Path(run_path))
+    if not run.search_json.is_file():
+        raise ValueError(f"{run_path} is not a run directory: it has no search.json")
     model_file, weights_file = run.best / "model.json", run.best / "weights.pt"
     if not (model_file.is_file() and weights_file.is_file()):
         raise ValueError(
-            f"{path} has no network yet: its search or its retraining has not ended. "
-            f"Go on with: python -m tune_sketch.search --resume {path}"
+            f"{run_path} has no network yet: its search or its retraining has not ended. "
+            f"Go on with: python -m tune_sketch.search --resume {run_path}"
         )
-    info: dict[str, Any] = json.loads(model_file.read_text())
-    import torch
+    info = json.loads(model_file.read_text())
+    import torch  # takes two seconds, which the errors above need not wait for
 
-    from tune_sketch.trainables.networks.architecture import build_model
+    from tune_sketch.trainables.networks.build import build_model
     from tune_sketch.trainables.speed.devices import default_device
 
     network = build_model(info["architecture"], len(info["class_names"]), dropout=info["dropout"])
@@ -82,7 +125,7 @@ def load_best(path: Path) -> BestModel:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{weights_file} does not hold the weights that {model_file} describes: {reason}") from error
     network.eval()
-    return BestModel(
+    return Classifier(
         network=network,
         architecture=info["architecture"],
         class_names=info["class_names"],

@@ -4,49 +4,50 @@ import os
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import nn
 
-from tune_sketch.inference.model import BestModel
+from tune_sketch.data.doodles import CATEGORIES, render_doodle
+from tune_sketch.inference.model import Classifier
+from tune_sketch.trainables.evaluation import normalise, to_unit
 
 TOLERANCE = 1e-4
 NUM_CHECKED = 8
 
 
-def export_onnx(model: BestModel, path: Path) -> float:
+class _WholeNetwork(nn.Module):
+    """Preprocessing, network and softmax in one: uint8 [N, H, W] to float32 [N, num_classes]."""
+
+    def __init__(self, network: nn.Module, pretrained: bool) -> None:
+        super().__init__()
+        self.network, self.pretrained = network, pretrained
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network(normalise(to_unit(images), self.network, self.pretrained))
+        return logits.softmax(dim=1)
+
+
+def export_onnx(model: Classifier, path: Path) -> float:
     """Write the network to `path` and return the largest difference of a probability to torch's.
 
-    Its input "images" is uint8 [N, image_px, image_px] with the run's polarity, its output "probabilities" float32
-    [N, num_classes] in the order of the classes, which the file's metadata names. The file appears only when the check
-    holds. Raises ValueError when the extra `onnx` is not installed or the check fails.
+    Its input "images" is uint8 [N, image_px, image_px] with the run's polarity. Its output "probabilities" is float32
+    [N, num_classes] in the order of the classes, which are listed in the file's metadata. The file appears only if the
+    check holds. Raises ValueError when the extra `onnx` is not installed or the check fails.
     """
     try:
-        import onnx
+        import onnx  # this and the next two are the extra `onnx`
         import onnxruntime
-        import onnxscript  # noqa: F401  what torch's exporter needs
+        import onnxscript  # noqa: F401  # needed by torch's exporter
     except ModuleNotFoundError as error:
         raise ValueError(f"--export onnx needs {error.name}; install it with: pip install '.[onnx]'") from error
-    import torch
-    from torch import nn
 
-    from tune_sketch.trainables.evaluation import normalise, to_unit
-
-    class Classifier(nn.Module):
-        """Preprocessing, network and softmax in one."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = model.network
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:  # uint8 [N, H, W] to float32 [N, classes]
-            return self.network(normalise(to_unit(images), self.network, model.pretrained)).softmax(dim=1)
-
-    model.network.to("cpu").eval()
-    classifier = Classifier().eval()
+    whole = _WholeNetwork(model.network, model.pretrained).to("cpu").eval()
     images = check_images(model.image_px)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         torch.onnx.export(
-            classifier,
+            whole,
             (torch.from_numpy(images[:2]),),
             str(temporary),
             input_names=["images"],
@@ -66,7 +67,7 @@ def export_onnx(model: BestModel, path: Path) -> float:
         session = onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
         (computed,) = session.run(["probabilities"], {"images": images})
         with torch.inference_mode():
-            expected = classifier(torch.from_numpy(images)).numpy()
+            expected = whole(torch.from_numpy(images)).numpy()
         difference = float(np.abs(computed - expected).max())
         if not difference <= TOLERANCE:
             raise ValueError(
@@ -81,7 +82,5 @@ def export_onnx(model: BestModel, path: Path) -> float:
 
 def check_images(image_px: int) -> np.ndarray:
     """uint8 [N, image_px, image_px]: doodles at the network's size, one each of different categories."""
-    from tune_sketch.data.doodles import CATEGORIES, render_doodle
-
     names = sorted(CATEGORIES)[:NUM_CHECKED]
     return np.stack([render_doodle(name, 0, seed=0, image_px=image_px) for name in names])

@@ -1,4 +1,4 @@
-"""Turns any picture of a drawing into the square that a network knows: polarity, shadows, transparency, frame."""
+"""Prepares any picture of a drawing for a network: polarity, shadows, transparency, frame."""
 
 from pathlib import Path
 
@@ -6,18 +6,20 @@ import numpy as np
 from PIL import Image, ImageOps
 from scipy import ndimage
 
-from tune_sketch.data.decode import BadDrawing, open_gray, resample_to_square
+from tune_sketch.data.decode import BadDrawingError, convert_to_gray, open_gray, refuse_blank, resample_to_square
 from tune_sketch.data.sources import IMAGE_SUFFIXES, Drawing
+
+Picture = str | Path | Image.Image | np.ndarray
 
 CLEAN_DEVIATION = 6  # grey values by which the paper of a clean file may vary
 PHOTO_SIDE_PX = 1024  # photos are worked on at this size
-LEAST_CONTRAST = 12.0  # grey values by which ink must differ from the paper around it
-LEAST_INK = 3e-4  # of a photo's area: a drawing has more
+MIN_CONTRAST = 12.0  # grey values by which ink must differ from the paper around it
+MIN_INK_FRACTION = 3e-4  # of a photo's area: a drawing has more
 MARGIN_FRACTION = 0.08  # of free paper around a drawing that was cut out of a photo
 
 
 def find_pictures(paths: list[Path]) -> list[Path]:
-    """The image files that are named or lie in named folders, at any depth. Raises ValueError when there are none."""
+    """The given image files, and those in given folders at any depth. Raises ValueError when there are none."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -33,40 +35,71 @@ def find_pictures(paths: list[Path]) -> list[Path]:
     return found
 
 
-def read_picture(path: Path, image_px: int, invert: bool) -> np.ndarray:
-    """uint8 [image_px, image_px] of any image file. Raises ValueError with the path and the reason."""
+def read_picture(picture: Picture, image_px: int, invert: bool) -> np.ndarray:
+    """uint8 [image_px, image_px] of any picture. Raises ValueError with the reason, and with the path of a file."""
+    name = f"{picture}: " if isinstance(picture, str | Path) else ""
     try:
-        return square_of(open_picture(path), image_px, invert)
-    except BadDrawing as error:
-        raise ValueError(f"{path}: {error}") from error
+        if isinstance(picture, str | Path):
+            gray = open_picture(Path(picture))
+        else:
+            gray = gray_of(picture if isinstance(picture, Image.Image) else image_of(picture))
+        return square_of(gray, image_px, invert)
+    except BadDrawingError as error:
+        raise ValueError(f"{name}{error}") from error
     except ModuleNotFoundError as error:
-        raise ValueError(f"{path}: reading .svg needs {error.name}; install it with: pip install '.[svg]'") from error
+        raise ValueError(f"{name}reading .svg needs {error.name}; install it with: pip install '.[svg]'") from error
 
 
 def open_picture(path: Path) -> Image.Image:
-    """The picture in mode L. Transparent paper is white, or black where the ink on it is light."""
+    """The file's picture in mode L. Transparent paper is white, or black where the ink on it is light."""
     if path.suffix.lower() != ".svg":
         try:
             with Image.open(path) as image:
-                if "A" in image.getbands() or "transparency" in image.info:
-                    light = paint_light_ink(ImageOps.exif_transpose(image).convert("RGBA"))
-                    if light is not None:
-                        return light
+                light = paint_light_ink(image)
+                if light is not None:
+                    return light
         except (OSError, ValueError, Image.DecompressionBombError):
-            pass  # open_gray says what is wrong with the file
+            pass  # open_gray names the problem
     return open_gray(Drawing(path.name, "", "images", str(path), 0))
 
 
+def gray_of(picture: Image.Image) -> Image.Image:
+    """The same for a picture in memory. Raises BadDrawingError."""
+    try:
+        light = paint_light_ink(picture)
+        if light is not None:
+            return light
+        gray = convert_to_gray(picture)
+    except OSError as error:  # Pillow reads a file's pixels late
+        raise BadDrawingError(f"damaged: {error}") from error
+    refuse_blank(gray)
+    return gray
+
+
+def image_of(array: np.ndarray) -> Image.Image:
+    """The picture in an array. Raises BadDrawingError when it is not uint8 [H, W], [H, W, 3] or [H, W, 4]."""
+    rule = "an image must be a path, a PIL image or a uint8 array [H, W], [H, W, 3] or [H, W, 4]"
+    if not isinstance(array, np.ndarray):
+        raise BadDrawingError(f"{rule}, got {type(array).__name__}")
+    is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.dtype != np.uint8 or not is_picture or not array.size:
+        raise BadDrawingError(f"{rule}, got {array.dtype} {list(array.shape)}")
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
 def paint_light_ink(picture: Image.Image) -> Image.Image | None:
-    """Light ink without paper on black; None when the ink is dark or the picture has paper of its own."""
-    rgba = np.asarray(picture, np.float64)
+    """Light ink on transparent paper as light ink on black; None when the ink is dark or the paper opaque."""
+    if "A" not in picture.getbands() and "transparency" not in picture.info:
+        return None
+    upright = ImageOps.exif_transpose(picture).convert("RGBA")
+    rgba = np.asarray(upright, np.float64)
     coverage = rgba[..., 3] / 255
     if not 0 < coverage.mean() < 0.5:
         return None
     shade = (rgba[..., :3].mean(axis=2) * coverage).sum() / coverage.sum()
     if shade < 128:
         return None
-    return Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture).convert("L")
+    return Image.alpha_composite(Image.new("RGBA", upright.size, "black"), upright).convert("L")
 
 
 def square_of(picture: Image.Image, image_px: int, invert: bool) -> np.ndarray:
@@ -89,19 +122,19 @@ def square_of(picture: Image.Image, image_px: int, invert: bool) -> np.ndarray:
 def find_ink(picture: Image.Image) -> np.ndarray:
     """uint8 [side, side]: the ink of a photo of paper or of a board, 255 on 0, cut out with a margin.
 
-    The paper is what most of the surroundings look like, so that shadows and vignettes go; what is no stronger than
-    its grain is dropped, and so is a table behind the paper; the ink is dark or light, whichever looks more like a
-    drawing. Raises BadDrawing when nothing is left.
+    The paper's shade is estimated locally, which removes shadows and vignettes. Marks no stronger than the paper's
+    grain are dropped, and so is a table behind the paper. The ink is dark or light, whichever looks more like a
+    drawing. Raises BadDrawingError when nothing is left.
     """
     picture = picture.copy()
     picture.thumbnail((PHOTO_SIDE_PX, PHOTO_SIDE_PX))
     grey = ndimage.gaussian_filter(np.asarray(picture, np.float32), 0.8)  # less grain, lines as they are
-    ink, least, strokes = max((find_strokes(grey, is_dark) for is_dark in (True, False)), key=likeness)
+    ink, threshold, strokes = max((find_strokes(grey, is_dark) for is_dark in (True, False)), key=rate_likeness)
     if not strokes.any():
-        raise BadDrawing("no drawing is to be seen on it")
-    full = max(least + 1, float(np.percentile(ink[strokes], 75)))
+        raise BadDrawingError("no drawing found")
+    full = max(threshold + 1, float(np.percentile(ink[strokes], 75)))
     ink = np.where(
-        ndimage.binary_dilation(strokes, iterations=2), np.clip((ink - least / 2) / (full - least / 2), 0, 1), 0
+        ndimage.binary_dilation(strokes, iterations=2), np.clip((ink - threshold / 2) / (full - threshold / 2), 0, 1), 0
     )
     rows, columns = np.flatnonzero(strokes.any(axis=1)), np.flatnonzero(strokes.any(axis=0))
     cut = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -109,29 +142,30 @@ def find_ink(picture: Image.Image) -> np.ndarray:
     square = np.zeros((side, side), np.float32)
     top, left = (side - cut.shape[0]) // 2, (side - cut.shape[1]) // 2
     square[top : top + cut.shape[0], left : left + cut.shape[1]] = cut
-    return np.rint(255 * square).astype(np.uint8)
+    rounded: np.ndarray = np.rint(255 * square).astype(np.uint8)
+    return rounded
 
 
 def find_strokes(grey: np.ndarray, is_dark: bool) -> tuple[np.ndarray, float, np.ndarray]:
-    """(float [H, W] how much darker or lighter than the paper, the least that is ink, bool [H, W] the drawing)."""
+    """Contrast to the paper (float [H, W]), the contrast from which it is ink, the drawing's mask (bool [H, W])."""
     difference = grey - estimate_paper(grey, 75 if is_dark else 25)
     ink = np.maximum(0, -difference if is_dark else difference)
     grain = 1.4826 * float(np.median(np.abs(difference - np.median(difference))))
-    least = max(LEAST_CONTRAST, 4 * grain)
-    return ink, least, keep_drawing(ink > least)
+    threshold = max(MIN_CONTRAST, 4 * grain)
+    return ink, threshold, keep_drawing(ink > threshold)
 
 
-def likeness(found: tuple[np.ndarray, float, np.ndarray]) -> tuple[bool, float]:
-    """How much like a drawing what was found is: within the picture rather than across it, then with much ink."""
+def rate_likeness(found: tuple[np.ndarray, float, np.ndarray]) -> tuple[bool, float]:
+    """A sort key, higher if more like a drawing: first by lying inside the picture, then by the amount of ink."""
     ink, _, strokes = found
     num_sides = sum(bool(side.any()) for side in (strokes[0], strokes[-1], strokes[:, 0], strokes[:, -1]))
     return num_sides < 2 and bool(strokes.any()), float(ink[strokes].sum())
 
 
 def estimate_paper(grey: np.ndarray, percentile: int) -> np.ndarray:
-    """float32 like `grey`: the paper's shade at each place, the percentile of the surroundings, a sixth of the picture.
+    """The paper's shade at each pixel, float32 like `grey`: a percentile over a sixth of the picture around it.
 
-    Not the median, because a thick pen may cover half: 75 where ink is dark, 25 where it is light.
+    75 for dark ink, 25 for light ink. The median would fail where a thick pen covers half.
     """
     small = Image.fromarray(grey.clip(0, 255).astype(np.uint8))
     small.thumbnail((96, 96))
@@ -142,10 +176,10 @@ def estimate_paper(grey: np.ndarray, percentile: int) -> np.ndarray:
 
 
 def keep_drawing(mask: np.ndarray) -> np.ndarray:
-    """The mask without specks, and without what touches the picture's edge.
+    """The mask without specks and without regions that touch the picture's edge.
 
-    What touches two sides of the picture is a table, a fold or the paper's end, however large. What touches one may be
-    a drawing that was cut off, and stays when it is most of the rest.
+    A region that touches two sides is a table, a fold or the paper's end, however large. One that touches one side may
+    be a drawing that was cut off: it stays if it is most of the rest.
     """
     labels, num_labels = ndimage.label(mask, structure=np.ones((3, 3)))
     if not num_labels:
@@ -157,10 +191,11 @@ def keep_drawing(mask: np.ndarray) -> np.ndarray:
     at_edge, num_sides = np.unique(np.concatenate(sides), return_counts=True)
     without_table = keep.copy()
     without_table[at_edge[num_sides > 1]] = False
-    if sizes[without_table].sum() >= LEAST_INK * mask.size:
+    if sizes[without_table].sum() >= MIN_INK_FRACTION * mask.size:
         keep = without_table
     inside = keep.copy()
     inside[at_edge] = False
     if sizes[inside].sum() >= 0.2 * sizes[keep].sum():
         keep = inside
-    return keep[labels]
+    kept: np.ndarray = keep[labels]
+    return kept

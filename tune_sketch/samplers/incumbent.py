@@ -1,86 +1,109 @@
-"""Suggests configurations by the values of one rung: the best one crossed, TPE, or random; a Ray Tune searcher."""
+"""The default strategy: mutates the incumbent, the best configuration at the deepest rung with enough values."""
 
 import random
-from types import ModuleType
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import RandomSampler
+from optuna.samplers import RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, create_trial
 
-from tune_sketch.config.settings import derive_seed
-from tune_sketch.samplers.base import SpaceSearcher, Suggestion
-from tune_sketch.samplers.history_tpe import History, HistorySampler
-from tune_sketch.schedulers.rungs import value_at_rung
-from tune_sketch.storage.journal import Journal, Record
+from tune_sketch.config.seeds import derive_seed
+from tune_sketch.events import Config, Proposal, Source, Trial
+from tune_sketch.samplers.base import Sampler, SearchTask, ask, propose_at_random
+from tune_sketch.storage.history import History
 
-MIN_VALUES = 8  # a rung with fewer values is not modelled
-RANDOM_FRACTION = 0.2  # of the suggestions: insurance against a model that is wrong
-CROSSED_FRACTION = 0.6  # of the suggestions: the best so far, crossed with a random one; the rest is modelled
-KEPT_FRACTION = 0.5  # of the best one's parameters, in the mean
+MIN_VALUES = 8  # a rung with fewer values is not used
+RANDOM_FRACTION = 0.2  # of the proposals: insurance against a model that is wrong
+MUTATED_FRACTION = 0.6  # of the proposals; the rest comes from TPE
+KEPT_FRACTION = 0.5  # of the incumbent's parameters, in the mean
+BLOCK_SIZE = 100  # values after which TPE forgets older ones
+NUM_BEST = 25  # but for the best: TPE models no more as good
 
 
-class RungSearcher(SpaceSearcher):
-    """Crossings of the best and TPE, both rung-aware: never compares values of different epochs.
+class IncumbentSampler(Sampler):
+    """Mutations of the incumbent, TPE and random search, all aware of rungs: values of different epochs are never
+    compared.
 
-    For each rung there is the history of the trials that got there, with their values at that rung (a trial that
-    ended by itself earlier counts with its final value). Suggestions rest on the deepest rung with at least MIN_VALUES
-    values: three in five are the best configuration there with each parameter drawn anew by even chance, one in five is
-    what TPE proposes there, one in five is random. What else was tried: benchmarks/results/search_variants-cpu.md.
-    The first suggestion is the study's own configuration.
-
-    All state is a pure function of the journal: the sampler is reseeded from (seed, trial number) for every
-    suggestion, and the rungs' values are kept in the order in which they were recorded.
+    For each rung there are the values of the trials that got there (a trial that ended by itself earlier counts with
+    its final value). Proposals rest on the deepest rung with at least MIN_VALUES: three in five mutate the best
+    configuration there, each parameter redrawn with probability 1/2; one in five comes from Optuna's TPE; one in five
+    is random. Relatives are the (1 + lambda) evolution strategies and the incumbent mutation of PriorBand (Mallik et
+    al. 2023, arXiv 2306.12370). Other variants: benchmarks/results/search_variants-cpu.md.
     """
 
-    def __init__(self, journal: Journal, space: ModuleType, limits: Any, rungs: list[int], **more: Any) -> None:
-        super().__init__(journal, space, limits, rungs, **more)
+    name = "incumbent"
+    summary = "mutations of the best configuration at the deepest rung, some from TPE, some random"
+
+    def __init__(self, task: SearchTask) -> None:
+        super().__init__(task)
         self.study = optuna.create_study(direction="maximize")  # through which the space is asked; holds no values
-        self.histories = {rung: History() for rung in rungs}
-        self.known: dict[int, set[int]] = {rung: set() for rung in rungs}
+        self.values = {rung: RungValues() for rung in task.rungs}
+        self.known: dict[int, set[int]] = {rung: set() for rung in task.rungs}
         self.best: dict[int, tuple[float, int]] = {}  # by rung: the highest value and the first trial that had it
         self.num_seen = 0  # trials that were new to learn() once
-        self.open: list[Record] = []  # those of them that may still reach a rung
+        self.unfinished: list[int] = []  # those of them that may still reach a rung
 
-    def sample(self, number: int) -> Suggestion:
-        if number < len(self.first):
-            return self.sample_first(number)
-        self.learn()
-        rung = next((r for r in reversed(self.rungs) if len(self.known[r]) >= MIN_VALUES), None)
-        chance = random.Random(derive_seed(self.seed, "random", number)).random()
+    def propose(self, number: int, history: History) -> Proposal:
+        self.learn(history)
+        rung = next((r for r in reversed(self.task.rungs) if len(self.known[r]) >= MIN_VALUES), None)
+        chance = random.Random(derive_seed(self.task.seed, "random", number)).random()
         if rung is None or chance < RANDOM_FRACTION:
-            return self.sample_at_random(number)
-        seed = derive_seed(self.seed, "sampler", number)
-        if chance < RANDOM_FRACTION + CROSSED_FRACTION:
+            return propose_at_random(self.task, number)
+        seed = derive_seed(self.task.seed, "sampler", number)
+        if chance < RANDOM_FRACTION + MUTATED_FRACTION:
             parent = self.best[rung][1]
-            self.study.sampler = CrossingSampler(self.journal.trials[parent].params, seed)
-            return self.ask(self.study, {"kind": "crossed", "rung": rung, "parent": parent})
-        self.study.sampler = HistorySampler(self.histories[rung], seed)
-        return self.ask(self.study, {"kind": "model", "rung": rung})
+            self.study.sampler = MutationSampler(history.trials[parent].params, seed)
+            return ask(self.task, self.study, Source("mutated", rung=rung, parent=parent))
+        study = self.values[rung].study
+        study.sampler = TPESampler(n_startup_trials=MIN_VALUES, seed=seed)
+        return ask(self.task, study, Source("tpe", rung=rung))
 
-    def learn(self) -> None:
-        """Bring the rungs' histories up to date with the journal, in the order in which values were recorded."""
-        records = self.open + self.journal.trials[self.num_seen :]
-        for rung, history in self.histories.items():
-            known, new = self.known[rung], []
-            for record in records:
-                reached = value_at_rung(record, rung) if record.number not in known else None
-                if reached is not None:
-                    new.append((reached[1], record.number, reached[0]))
+    def learn(self, history: History) -> None:
+        """Bring the rungs' values up to date with the history, in the order in which they were recorded."""
+        trials = [history.trials[number] for number in self.unfinished] + history.trials[self.num_seen :]
+        for rung, known in self.known.items():
+            new: list[tuple[float, int, float]] = []
+            for trial in trials:
+                epoch = trial.epoch_at(rung) if trial.number not in known else None
+                if epoch is not None:
+                    new.append((epoch.recorded_at, trial.number, epoch.val_top1))
             for _, number, value in sorted(new):
-                record = self.journal.trials[number]
-                history.add(record.params, record.distributions, value)
-                known.add(number)
-                if rung not in self.best or value > self.best[rung][0]:
-                    self.best[rung] = (value, number)
-        self.num_seen = len(self.journal.trials)
-        self.open = [record for record in records if record.is_unfinished]
+                self.add(rung, history.trials[number], value)
+        self.num_seen = len(history.trials)
+        self.unfinished = [trial.number for trial in trials if trial.is_unfinished]
+
+    def add(self, rung: int, trial: Trial, value: float) -> None:
+        """One more value at a rung."""
+        self.values[rung].add(trial, value)
+        self.known[rung].add(trial.number)
+        if rung not in self.best or value > self.best[rung][0]:
+            self.best[rung] = (value, trial.number)
 
 
-class CrossingSampler(RandomSampler):
+class RungValues:
+    """A study of the values at one rung, for TPE: of many the best and the latest, so that none takes long to ask."""
+
+    def __init__(self) -> None:
+        self.study = optuna.create_study(direction="maximize")
+        self.all: list[FrozenTrial] = []  # in the order in which they were recorded
+
+    def add(self, trial: Trial, value: float) -> None:
+        """One more value. After every BLOCK_SIZE of them the study is made anew."""
+        frozen = create_trial(params=trial.params, distributions=dict(trial.distributions), value=value)
+        self.all.append(frozen)
+        if len(self.all) % BLOCK_SIZE or len(self.all) == BLOCK_SIZE:
+            self.study.add_trial(frozen)
+            return
+        best = sorted(self.all[:-BLOCK_SIZE], key=lambda past: past.value or 0.0, reverse=True)[:NUM_BEST]
+        self.study = optuna.create_study(direction="maximize")
+        self.study.add_trials([*best, *self.all[-BLOCK_SIZE:]])
+
+
+class MutationSampler(RandomSampler):
     """Keeps each parameter of a configuration by chance and draws the others uniformly."""
 
-    def __init__(self, params: dict[str, Any], seed: int) -> None:
+    def __init__(self, params: Config, seed: int) -> None:
         super().__init__(seed)
         self.params, self.random = params, random.Random(seed)
 
@@ -97,4 +120,4 @@ def holds(distribution: BaseDistribution, value: Any) -> bool:
     if isinstance(distribution, CategoricalDistribution):
         return value in distribution.choices
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    return distribution.low <= value <= distribution.high
+    return bool(distribution.low <= value <= distribution.high)

@@ -1,26 +1,26 @@
-"""Keeps the record of a search in its Optuna study: every suggestion, epoch and ending, committed when it happens."""
+"""Records what happens to a search: every proposal, epoch and ending is written before it is acted on."""
 
 import contextlib
 import itertools
-import json
 import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 import optuna
-import sqlalchemy
-from optuna.distributions import BaseDistribution
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
-from tune_sketch.storage import commits
-from tune_sketch.storage.database import JournalError, mask_password, open_storage, reason_of
+from tune_sketch.events import Config, Ending, Epoch, Proposal, Source, TestResult, Trial
+from tune_sketch.storage.database import close_storage, passing_errors, reason_of, together
+from tune_sketch.storage.history import History, JournalError
+from tune_sketch.storage.reading import RETRAINING_SUFFIX, find_studies, load
 
-ENDINGS = {  # how a trial can end -> the state in which Optuna and its dashboard show it
+STATES: dict[Ending, TrialState] = {  # the state in which Optuna and its dashboard show an ending
     "completed": TrialState.COMPLETE,  # trained to its own number of epochs
     "stopped": TrialState.PRUNED,  # by ASHA at a rung
     "diverged": TrialState.FAIL,  # loss not finite
@@ -31,244 +31,205 @@ PATIENCE_SECONDS = 120.0  # for a database that does not answer, a disk that is 
 T = TypeVar("T")
 
 
-@dataclass
-class Record:
-    """What is known of one training: a trial of the search, or the retraining of a finalist with a fresh seed."""
+class Journal(History):
+    """The history of a search, and the only way to add to it. Exactly one process may write it.
 
-    key: str  # "trial-0007", or "confirm-0007-02" for the retraining of trial 7 with its seed number 2
-    number: int  # the trial's number in the study
-    config: dict[str, Any]
-    seed: int
-    # {"kind": study | warm-start | random | crossed | model ..., "rung": epochs or None, and what else is known}
-    origin: dict[str, Any] = field(default_factory=dict)
-    params: dict[str, Any] = field(default_factory=dict)  # the sampled part of config
-    distributions: dict[str, BaseDistribution] = field(default_factory=dict)
-    status: str = "running"  # running, waiting (to be resumed) or one of ENDINGS
-    epochs: list[dict[str, Any]] = field(default_factory=list)  # metrics; epochs[0] is epoch 1
-    started_at: float = 0.0  # seconds since 1970
-    ended_at: float | None = None
-    error: str = ""
-    test: dict[str, Any] | None = None  # of a retraining, once the test split has been read
-    storage_id: int = -1
-
-    @property
-    def is_retraining(self) -> bool:
-        return self.key.startswith("confirm-")
-
-    @property
-    def is_unfinished(self) -> bool:
-        return self.status not in ENDINGS
-
-    @property
-    def best_epoch(self) -> dict[str, Any]:
-        """The metrics of the epoch with the highest validation top-1, the earlier of two; {} before the first epoch."""
-        return max(self.epochs, key=lambda epoch: epoch["val_top1"], default={})
-
-    @property
-    def last_value(self) -> float | None:
-        return self.epochs[-1]["val_top1"] if self.epochs else None
-
-
-class Journal:
-    """The study database of one run directory, with a copy in memory. Exactly one process may write it.
-
-    An epoch is one user attribute "epoch_0003" (all metrics) and one intermediate value (validation top-1, what
-    optuna-dashboard draws), an ending one user attribute and a state, each in one commit (commits.py).
-    Retrainings are attributes of the study, so that the study holds nothing but the search's own trials.
+    The storage holds two Optuna studies: the search's trials, which dashboards show, and the retrainings. An epoch is
+    one user attribute "epoch_0003" and one intermediate value (validation top-1, what optuna-dashboard draws); an
+    ending is one user attribute and a state. What is written twice, after a write whose answer got lost, is there
+    once.
     """
 
-    def __init__(self, url: str, study_name: str, *, create: bool = False, read_only: bool = False) -> None:
-        """Open, or create, the study. Raises ValueError when it is missing, or already there on create."""
-        self.url = url
-        self.error: JournalError | None = None  # kept, because Ray wraps what its callbacks raise
-        self.storage = open_storage(url, read_only=read_only)
-        names = [study.study_name for study in self._retry(self.storage.get_all_studies)]
-        if create:
-            if study_name in names:
-                raise ValueError(f"the database {mask_password(url)} already holds a study named {study_name!r}")
-            self.study_id = self.storage.create_new_study([StudyDirection.MAXIMIZE], study_name)
-        elif study_name not in names:
-            raise ValueError(f"the database {mask_password(url)} holds no study named {study_name!r}")
-        else:
-            self.study_id = self.storage.get_study_id_from_name(study_name)
-        self.trials: list[Record] = []
-        self.retrainings: dict[str, Record] = {}
-        self._load()
+    def __init__(
+        self,
+        storage: BaseStorage | None = None,
+        name: str = "search",
+        *,
+        create: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Open, or create, the studies; without a storage they are kept in memory alone.
 
-    def _load(self) -> None:
-        for frozen in sorted(self.storage.get_all_trials(self.study_id), key=lambda trial: trial.number):
-            record = record_of_trial(frozen)
-            assert record.number == len(self.trials), "trial numbers have no gaps"
-            self.trials.append(record)
-        for key, value in self.storage.get_study_user_attrs(self.study_id).items():
-            if key.startswith("confirm-"):
-                self.retrainings[key] = Record(key=key, **value)
+        Raises ValueError when they are missing, or already there on create.
+        """
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.storage: BaseStorage = storage or InMemoryStorage()
+        self.name, self.clock, self.passing_errors = name, clock, passing_errors(self.storage)
+        self.error: JournalError | None = None  # kept, because Ray wraps what its callbacks raise
+        self.ids: dict[str, int] = {}  # of trainings in the storage, by key
+        if create or storage is None:
+            if name in [study.study_name for study in self._retry(self.storage.get_all_studies)]:
+                raise ValueError(f"the storage already holds a search named {name!r}")
+            self.search_id, self.retraining_id = (
+                self.storage.create_new_study([StudyDirection.MAXIMIZE], study_name)
+                for study_name in (name, name + RETRAINING_SUFFIX)
+            )
+            super().__init__()
+            return
+        self.search_id, self.retraining_id = find_studies(self.storage, name)
+        known = load(self.storage, name)
+        super().__init__(known.trials, known.retrainings, known.notes)
+        for study_id, trainings in ((self.search_id, self.trials), (self.retraining_id, self.retrainings.values())):
+            for number, trial in enumerate(trainings):
+                self.ids[trial.key] = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
     def note(self, key: str, value: Any) -> None:
         """Keep one JSON value about the search as a whole."""
-        self._retry(lambda: self.storage.set_study_user_attr(self.study_id, key, value))
+        self._retry(lambda: self.storage.set_study_user_attr(self.search_id, key, value))
+        self.notes[key] = value
 
-    def notes(self) -> dict[str, Any]:
-        """All JSON values kept by `note`."""
-        attributes = self._retry(lambda: self.storage.get_study_user_attrs(self.study_id))
-        return {key: value for key, value in attributes.items() if not key.startswith("confirm-")}
-
-    def add_trial(
-        self,
-        config: dict[str, Any],
-        params: dict[str, Any],
-        distributions: dict[str, BaseDistribution],
-        *,
-        seed: int,
-        origin: dict[str, Any],
-    ) -> Record:
-        """Commit a suggestion, whole, as the next running trial."""
+    def add_trial(self, proposal: Proposal, seed: int) -> Trial:
+        """Record a proposal, whole, as the next running trial."""
         number = len(self.trials)
-        now = time.time()
-        attributes = {"config": config, "seed": seed, "origin": origin, "started_at": now}
-        num_tries = itertools.count()
-
-        def commit() -> int:
-            if next(num_tries) > 0:
-                # After a commit whose answer got lost the trial is there already.
-                with contextlib.suppress(KeyError):
-                    return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
-            return commits.insert_trial(self.storage, self.study_id, number, params, distributions, attributes)
-
-        record = Record(
+        trial = Trial(
             key=f"trial-{number:04d}",
             number=number,
-            config=config,
+            config=proposal.config,
             seed=seed,
-            origin=origin,
-            params=params,
-            distributions=distributions,
-            started_at=now,
-            storage_id=self._retry(commit),
+            source=proposal.source,
+            params=proposal.params,
+            distributions=proposal.distributions,
+            started_at=self.clock(),
         )
-        self.trials.append(record)
-        return record
+        self._create(self.search_id, trial, number)
+        self.trials.append(trial)
+        return trial
 
-    def add_retraining(self, number: int, index: int, config: dict[str, Any], seed: int) -> Record:
-        """Commit that a finalist is to be retrained with its seed number `index`; a known one is returned."""
-        key = f"confirm-{number:04d}-{index:02d}"
+    def add_retraining(self, number: int, seed_index: int, config: Config, seed: int) -> Trial:
+        """Record that trial `number` is to be retrained with its seed number `seed_index`; a known one is returned."""
+        key = retraining_key(number, seed_index)
         if key not in self.retrainings:
-            record = Record(key=key, number=number, config=config, seed=seed, started_at=time.time())
-            self._write_retraining(record)
-            self.retrainings[key] = record
+            source = self.trials[number].source if number < len(self.trials) else Source("paper")
+            trial = Trial(key, number, config, seed, source, seed_index=seed_index, started_at=self.clock())
+            self._create(self.retraining_id, trial, len(self.retrainings))
+            self.retrainings[key] = trial
         return self.retrainings[key]
 
-    def find(self, key: str) -> Record:
-        """The record with this key."""
-        return self.retrainings[key] if key in self.retrainings else self.trials[int(key.removeprefix("trial-"))]
+    def record_epoch(self, key: str, epoch: Epoch) -> Trial:
+        """Record an epoch, with the decision about it. One that is known already is not written again."""
+        trial = self.find(key)
+        if epoch.number <= len(trial.epochs):
+            return trial
+        assert math.isfinite(epoch.val_top1), f"{key}: value {epoch.val_top1}"
+        epoch = replace(epoch, recorded_at=self.clock())
+        after, identifier = trial.with_epoch(epoch), self.ids[key]
+        attribute = f"epoch_{epoch.number:04d}"
 
-    def record_epoch(self, record: Record, metrics: dict[str, Any]) -> bool:
-        """Commit one epoch's metrics. False, and nothing written, when that epoch is known already."""
-        epoch = metrics["epoch"]
-        if epoch <= len(record.epochs):
-            return False
-        assert epoch == len(record.epochs) + 1, f"{record.key}: epoch {epoch} after {len(record.epochs)}"
-        assert math.isfinite(metrics["val_top1"]), f"{record.key}: value {metrics['val_top1']}"
-        metrics = metrics | {"recorded_at": time.time()}
-        if record.storage_id >= 0:
-            self._retry(lambda: commits.insert_epoch(self.storage, record.storage_id, metrics))
+        def write() -> None:  # the attribute last: with it the epoch counts
+            with together(self.storage):
+                self.storage.set_trial_intermediate_value(identifier, epoch.number, epoch.val_top1)
+                self.storage.set_trial_user_attr(identifier, attribute, to_json(epoch))
+
+        self._retry(write)
+        return self._keep(after)
+
+    def end(self, key: str, status: Ending, error: str = "") -> Trial:
+        """Record how a training ended."""
+        trial = self.find(key)
+        assert trial.is_unfinished, f"{key} has ended already: {trial.status}"
+        state, now, identifier = STATES[status], self.clock(), self.ids[key]
+        values = None if state == TrialState.FAIL or not trial.epochs else [trial.epochs[-1].val_top1]
+        num_tries = itertools.count()
+
+        def write() -> None:
+            is_first_try = next(num_tries) == 0
+            try:
+                ending = {"status": status, "error": error, "ended_at": now}
+                self.storage.set_trial_user_attr(identifier, "ending", ending)
+                self.storage.set_trial_state_values(identifier, state, values)
+            except UpdateFinishedTrialError:
+                if is_first_try:  # later, the answer to the one before may have got lost
+                    raise
+
+        self._retry(write)
+        return self._keep(replace(trial, status=status, error=error, ended_at=now))
+
+    def pause(self, key: str) -> Trial:
+        """Record that an unfinished training waits to be resumed: nothing stays running that nobody runs."""
+        return self._set_status(key, "paused", TrialState.WAITING)
+
+    def resume(self, key: str) -> Trial:
+        """Record that a paused training goes on."""
+        return self._set_status(key, "running", TrialState.RUNNING)
+
+    def record_test(self, key: str, test: TestResult) -> Trial:
+        """Record a retraining's result on the test split."""
+        trial = replace(self.retrainings[key], test=test)
+        self._retry(lambda: self.storage.set_study_user_attr(self.retraining_id, key, to_json(test)))
+        return self._keep(trial)
+
+    def close(self) -> None:
+        """Let go of the storage."""
+        close_storage(self.storage)
+
+    def _create(self, study_id: int, trial: Trial, place: int) -> None:
+        """Write a new training, which is to be number `place` of its study, in one event."""
+        attributes = {
+            "key": trial.key,
+            "number": trial.number,
+            "config": trial.config,
+            "seed": trial.seed,
+            "seed_index": trial.seed_index,
+            "source": {name: value for name, value in asdict(trial.source).items() if value is not None},
+            "started_at": trial.started_at,
+        }
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params=trial.params,
+            distributions=dict(trial.distributions),
+            user_attrs=attributes,
+        )
+        num_tries = itertools.count()
+
+        def write() -> int:
+            if next(num_tries) > 0:  # after a write whose answer got lost it is there already
+                with contextlib.suppress(KeyError):
+                    return self.storage.get_trial_id_from_study_id_trial_number(study_id, place)
+            return self.storage.create_new_trial(study_id, template)
+
+        self.ids[trial.key] = self._retry(write)
+
+    def _set_status(self, key: str, status: Any, state: TrialState) -> Trial:
+        trial = self.find(key)
+        if trial.status == status:
+            return trial
+        self._retry(lambda: self.storage.set_trial_state_values(self.ids[key], state))
+        return self._keep(replace(trial, status=status))
+
+    def _keep(self, trial: Trial) -> Trial:
+        """Take the trial's new state into memory."""
+        if trial.is_retraining:
+            self.retrainings[trial.key] = trial
         else:
-            self._write_retraining(record, epochs=[*record.epochs, metrics])
-        record.epochs.append(metrics)
-        return True
+            self.trials[trial.number] = trial
+        return trial
 
-    def end(self, record: Record, status: str, *, error: str = "") -> None:
-        """Commit how a training ended: one of ENDINGS."""
-        assert record.is_unfinished, f"{record.key} has ended already: {record.status}"
-        state, now = ENDINGS[status], time.time()
-        if record.storage_id >= 0:
-            ending = {"status": status, "error": error, "ended_at": now}
-            value = None if state == TrialState.FAIL else record.last_value
-            self._retry(lambda: commits.insert_ending(self.storage, record.storage_id, ending, state, value))
-        else:
-            self._write_retraining(record, status=status, error=error, ended_at=now)
-        record.status, record.error, record.ended_at = status, error, now
-
-    def park(self, record: Record) -> None:
-        """Commit that an unfinished training waits to be resumed: nothing stays running that nobody runs."""
-        self._set_waiting(record, "waiting", TrialState.WAITING)
-
-    def unpark(self, record: Record) -> None:
-        """Commit that a waiting training goes on."""
-        self._set_waiting(record, "running", TrialState.RUNNING)
-
-    def _set_waiting(self, record: Record, status: str, state: TrialState) -> None:
-        if record.status == status:
-            return
-        if record.storage_id >= 0:
-            self._retry(lambda: self._set_state(record.storage_id, state))
-        else:
-            self._write_retraining(record, status=status)
-        record.status = status
-
-    def record_test(self, record: Record, test: dict[str, Any]) -> None:
-        """Commit a retraining's metrics on the test split."""
-        self._write_retraining(record, test=test)
-        record.test = test
-
-    def _set_state(self, identifier: int, state: TrialState) -> None:
-        if self.storage.get_trial(identifier).state != state:
-            self.storage.set_trial_state_values(identifier, state)
-
-    def _write_retraining(self, record: Record, **changes: Any) -> None:
-        names = ("number", "config", "seed", "status", "epochs", "started_at", "ended_at", "error", "test")
-        value = {name: getattr(record, name) for name in names} | changes
-        self._retry(lambda: self.storage.set_study_user_attr(self.study_id, record.key, value))
-
-    def _retry(self, commit: Callable[[], T]) -> T:
-        """The commit's result, waiting for a database that is locked, restarting or out of space."""
+    def _retry(self, write: Callable[[], T]) -> T:
+        """The write's result, waiting for a database that is locked or restarting, or a disk that is full."""
         deadline, pause_seconds, told = time.monotonic() + PATIENCE_SECONDS, 0.1, False
         while True:
             try:
-                return commit()
-            except (StorageInternalError, sqlalchemy.exc.DBAPIError) as error:
+                return write()
+            except self.passing_errors as error:
                 reason = reason_of(error)
                 if time.monotonic() > deadline:
                     self.error = JournalError(
-                        f"the study's database could not be used for {PATIENCE_SECONDS:.0f} s: {reason}. "
-                        "What was recorded is safe; mend the database or the disk, then resume."
+                        f"the record of the search could not be written for {PATIENCE_SECONDS:.0f} s: {reason}. "
+                        "What was recorded before is safe; mend it, then resume."
                     )
                     raise self.error from error
                 if not told:
-                    print(f"the study's database does not answer ({reason}); waiting ...", file=sys.stderr, flush=True)
+                    print(f"the search cannot be recorded ({reason}); waiting ...", file=sys.stderr, flush=True)
                     told = True
                 time.sleep(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, 5.0)
 
-    def close(self) -> None:
-        """Let go of the database's connections."""
-        self.storage.remove_session()
-        self.storage.engine.dispose()
+
+def retraining_key(number: int, seed_index: int) -> str:
+    """The key of the retraining of trial `number` with its seed number `seed_index`."""
+    return f"retraining-{number:04d}-{seed_index:02d}"
 
 
-def record_of_trial(frozen: optuna.trial.FrozenTrial) -> Record:
-    """What the database holds of one trial."""
-    attributes = frozen.user_attrs
-    ending = attributes.get("ending", {})
-    finished = frozen.state.is_finished()
-    waiting = frozen.state == TrialState.WAITING
-    return Record(
-        key=f"trial-{frozen.number:04d}",
-        number=frozen.number,
-        config=attributes["config"],
-        seed=attributes["seed"],
-        origin=attributes["origin"],
-        params=dict(frozen.params),
-        distributions=dict(frozen.distributions),
-        status=ending["status"] if finished else "waiting" if waiting else "running",
-        epochs=[attributes[key] for key in sorted(k for k in attributes if k.startswith("epoch_"))],
-        started_at=attributes["started_at"],
-        ended_at=ending.get("ended_at") if finished else None,
-        error=ending.get("error", "") if finished else "",
-        storage_id=frozen._trial_id,
-    )
-
-
-def to_json_text(value: Any) -> str:
-    """JSON as it is written in a run directory: readable, and the same for the same value."""
-    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
+def to_json(value: Epoch | TestResult) -> dict[str, Any]:
+    """A recorded dataclass as JSON values."""
+    return asdict(replace(value, metrics=dict(value.metrics)))

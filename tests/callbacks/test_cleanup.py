@@ -1,0 +1,45 @@
+"""While trainings run the tables are kept current, and the disk space of ended trials is given back."""
+
+from tests.support.trials import add_trial, make_epoch
+from tune_sketch.callbacks import cleanup
+from tune_sketch.callbacks.cleanup import Cleanup
+from tune_sketch.storage.files import read_csv
+from tune_sketch.storage.journal import Journal
+from tune_sketch.storage.run_directory import RunDirectory
+
+
+class Stop:
+    def __init__(self):
+        self.seen = []
+
+    def check_failures(self, trials):
+        self.seen.append(len(trials))
+
+
+def make_checkpoint(run, key):
+    run.checkpoints(key).mkdir(parents=True)
+    (run.checkpoints(key) / "epoch_0001.pt").write_bytes(b"x")
+
+
+def test_tables_are_written_now_and_then(tmp_path, monkeypatch):
+    run, journal = RunDirectory(tmp_path), Journal()
+    now = [1000.0]
+    monkeypatch.setattr(cleanup.time, "monotonic", lambda: now[0])
+    callback, key = Cleanup(run, journal, Stop()), add_trial(journal).key
+    num_rows = []
+    for epoch, seconds in ((1, 0.0), (2, 1.0), (3, cleanup.TABLE_SECONDS)):
+        now[0] += seconds
+        callback.on_epoch(journal.record_epoch(key, make_epoch(epoch)))
+        num_rows.append(len(read_csv(run.epochs_csv)))
+    assert num_rows == [1, 1, 3]
+
+
+def test_the_checkpoints_of_an_ended_trial_go_and_those_of_a_retraining_stay(tmp_path):
+    run, journal, stop = RunDirectory(tmp_path), Journal(), Stop()
+    trial, retraining = add_trial(journal), journal.add_retraining(0, 1, {"epochs": 1}, seed=1)
+    for training in (trial, retraining):
+        make_checkpoint(run, training.key)
+        Cleanup(run, journal, stop).on_end(journal.end(training.key, "failed"))
+    assert not run.checkpoints(trial.key).exists()
+    assert run.checkpoints(retraining.key).exists(), "it holds the weights that will be tested"
+    assert stop.seen == [1]

@@ -1,0 +1,198 @@
+"""A whole search in this process: from a run directory to its results, through kills and resumes, without Ray."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.support.in_process import InProcessBackend
+from tune_sketch.config.plan import prepare_inputs
+from tune_sketch.config.settings import Settings
+from tune_sketch.run import confirm_run, create_run, run_search
+from tune_sketch.storage.facts import read_facts
+from tune_sketch.storage.files import read_csv
+from tune_sketch.storage.lock import lock
+from tune_sketch.storage.reading import read_history
+from tune_sketch.storage.resume import change_run
+from tune_sketch.storage.run_directory import RunDirectory
+
+CHOICES = {
+    "classes": 3,
+    "per_class": 12,
+    "weights": "none",
+    "num_samples": 5,
+    "max_epochs": 3,
+    "grace_epochs": 1,
+    "finalists": 1,
+    "retraining_seeds": 1,
+}
+
+
+class Killed(BaseException):
+    """The driver is gone."""
+
+
+def make_run(path, storage=None, **changes):
+    settings = Settings("baseline", **(CHOICES | changes))
+    return create_run(path, settings, prepare_inputs(settings), storage)
+
+
+def untimed(run, url=None):
+    """All that is recorded, but for times and the process."""
+    history = read_history(run, url)
+    times = {"epoch_seconds", "images_per_second"}
+    return {
+        trial.key: (
+            trial.config,
+            trial.seed,
+            trial.status,
+            trial.source,
+            [(e.number, e.decision, {n: v for n, v in e.metrics.items() if n not in times}) for e in trial.epochs],
+            trial.test,
+        )
+        for trial in [*history.trials, *history.retrainings.values()]
+    }
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A finished search that nothing disturbed, to be read only."""
+    run = make_run(tmp_path_factory.mktemp("straight") / "run")
+    assert run_search(run, InProcessBackend())
+    return run
+
+
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch):
+    """The report of one search, `straight`, is enough: it takes longer than all the trainings."""
+    monkeypatch.setattr("tune_sketch.analysis.report.write_report", lambda runs, path, *more: path.touch())
+
+
+def test_a_finished_search_has_its_trials_retrainings_tests_and_files(straight):
+    history, settings = read_history(straight), read_facts(straight).settings
+    assert len(history.trials) == settings.num_samples
+    assert {trial.status for trial in history.trials} == {"completed", "stopped"}
+    assert len(history.retrainings) == settings.num_retrainings
+    assert all(trial.status == "completed" and trial.test for trial in history.retrainings.values())
+    (reading,) = history.notes["test_readings"]
+    assert sorted(reading["networks"]) == sorted(history.retrainings)
+    assert len(read_csv(straight.trials_csv)) == 5
+    assert len(read_csv(straight.retraining_csv)) == len(read_csv(straight.finalists_csv)) == 2
+    assert len(read_csv(straight.predictions_csv)) == read_facts(straight).data.num_test
+    for path in (straight.report_html, straight.best / "weights.pt", straight.best / "model.json"):
+        assert path.stat().st_size > 0
+    assert not straight.stop_file.exists()
+    assert list((straight.path / "checkpoints").rglob("*.pt")) == [], "disk space is given back"
+    assert len(read_facts(straight).sessions) == 1
+
+
+@pytest.mark.parametrize("moment", [1, 4, 8])
+def test_a_search_that_is_killed_and_resumed_is_the_same_search(straight, tmp_path, moment):
+    run = make_run(tmp_path / "run")
+    backend = InProcessBackend()
+
+    def kill(key, report):
+        if backend.num_reports == moment:
+            raise Killed
+
+    backend.before_report = kill
+    with pytest.raises(Killed):
+        run_search(run, backend)
+    assert run_search(run, InProcessBackend())
+    assert untimed(run) == untimed(straight)
+    assert len(read_facts(run).sessions) == 2
+
+
+def test_a_search_that_is_interrupted_pauses_and_goes_on(straight, tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    backend = InProcessBackend()
+
+    def interrupt(key, report):
+        if backend.num_reports == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    backend.before_report = interrupt
+    before = signal.getsignal(signal.SIGINT)
+    assert not run_search(run, backend)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert f"stopped. Resume with:  python -m tune_sketch.search --resume {run.path}" in capsys.readouterr().err
+    history = read_history(run)
+    assert [trial.status for trial in history.trials if trial.is_unfinished] == ["paused"]
+    assert history.retrainings == {}
+    assert run.report_html.exists(), "a report of what there is"
+    assert run_search(run, InProcessBackend())
+    assert untimed(run) == untimed(straight)
+
+
+def test_a_finished_search_has_nothing_to_do_and_can_be_extended(straight, tmp_path):
+    run = RunDirectory(Path(shutil.copytree(straight.path, tmp_path / "run")))
+    before, backend = untimed(run), InProcessBackend()
+    assert run_search(run, backend)
+    assert untimed(run) == before
+    assert (backend.num_reports, backend.num_scored) == (0, 0), "nothing is trained or tested again"
+    assert read_history(run).notes == read_history(straight).notes
+
+    change_run(run, {"num_samples": 6, "max_epochs": 4, "finalists": 2})
+    backend = InProcessBackend()
+    assert run_search(run, backend)
+    after = untimed(run)
+    assert {key: after[key] for key in before} == before, "what was recorded stays"
+    assert len(read_history(run).trials) == 6
+    readings = read_history(run).notes["test_readings"]
+    assert set(readings[0]["networks"]).isdisjoint(readings[-1]["networks"])
+    assert backend.num_scored == len(after) - len(before) - 1
+
+
+def test_finalists_are_confirmed_on_more_seeds(straight, tmp_path):
+    run = RunDirectory(Path(shutil.copytree(straight.path, tmp_path / "run")))
+    change_run(run, {"retraining_seeds": 2})
+    assert confirm_run(run, InProcessBackend())
+    history = read_history(run)
+    assert history.trials == read_history(straight).trials
+    assert sorted(trial.seed_index for trial in history.retrainings.values()) == [1, 1, 2, 2]
+
+
+def test_a_run_without_a_trained_trial_cannot_be_confirmed(tmp_path):
+    run = make_run(tmp_path / "run")
+    with pytest.raises(ValueError, match="has no trained trial to confirm"):
+        confirm_run(run, InProcessBackend())
+
+
+def test_the_record_may_be_in_a_database(straight, tmp_path):
+    url = f"sqlite:///{tmp_path / 'records.db'}"
+    run = make_run(tmp_path / "run", url)
+    assert run_search(run, InProcessBackend(), url)
+    assert not run.journal_log.exists()
+    assert untimed(run, url) == untimed(straight)
+
+
+def test_a_run_directory_is_made_whole_or_not_at_all(straight, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="exists already: choose another --name, or go on with it by --resume"):
+        make_run(straight.path)
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tune_sketch.run.write_facts", full)
+    with pytest.raises(OSError, match="No space left"):
+        make_run(tmp_path / "runs" / "run")
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_one_process_at_a_time_works_on_a_run(straight):
+    with lock(straight), pytest.raises(ValueError, match="is in use by process"):
+        run_search(straight, InProcessBackend())
+
+
+def test_a_search_in_which_nothing_trains_says_why(tmp_path, monkeypatch):
+    def broken(*arguments, **options):
+        raise RuntimeError("no such kernel")
+
+    run = make_run(tmp_path / "run")
+    monkeypatch.setattr("tune_sketch.trainables.job.fit", broken)
+    with pytest.raises(ValueError, match=r"no trial trained a single epoch: .*no such kernel"):
+        run_search(run, InProcessBackend())
+    assert [trial.status for trial in read_history(run).trials] == ["failed"] * 3, "three of one reason are enough"
+    assert "no such kernel" in run.error_file("trial-0000").read_text()

@@ -1,0 +1,224 @@
+"""Trains the epochs of a job in this process, keeps their checkpoints, and reports each."""
+
+import os
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Generator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+import tune_sketch.events as events
+from tune_sketch.data import NotStagedError, open_data, stage_data
+from tune_sketch.data.splits import read_splits
+from tune_sketch.events import EndingReport, EpochReport, Job, NotWrittenReport, TestResult
+from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
+from tune_sketch.trainables.checkpoints import (
+    CheckpointNotWrittenError,
+    Payload,
+    read_newest_checkpoint,
+    write_checkpoint,
+)
+from tune_sketch.trainables.evaluation import evaluate, predict_probabilities
+from tune_sketch.trainables.networks.build import build_model
+from tune_sketch.trainables.speed.data_parallel import Rank, StepReport, Worker, WorkerGroup
+from tune_sketch.trainables.speed.devices import device_of, keep_freed_memory
+from tune_sketch.trainables.speed.feature_cache import CachePolicy
+from tune_sketch.trainables.training import DivergedError, Metrics, OutOfMemoryError, State, fit
+
+
+def make_worker(num_processes: int, process: events.Worker) -> Worker:
+    """A trainer of jobs: this process, or a group of that many. process: reported with every epoch."""
+    if num_processes == 1:
+        return LocalWorker(process)
+    return WorkerGroup(num_processes, partial(LocalWorker, process))
+
+
+class LocalWorker:
+    """Trains the epochs of a job in this process, each with its checkpoint.
+
+    Errors are reported, not raised, so that only what a retry can mend is retried. Where the disk is full, the epoch
+    is kept in memory, and the next step tries again to write it. Of a group the first process writes.
+    """
+
+    def __init__(self, process: events.Worker, rank: Rank = Rank()) -> None:  # noqa: B008  (immutable)
+        self.process, self.rank = process, rank
+        self.epochs: Generator[tuple[Metrics, State], None, None] | None = None
+
+    def begin(self, job: Job) -> None:
+        """Note the job, and let go of the one before. The work begins in `step`, where an error can be reported."""
+        self.close()
+        self.job = job
+        self.epochs = None
+        self.trained: Payload | None = None  # an epoch that is neither safe nor reported yet
+        self.checkpoint_epoch = 0
+        self.warning = ""
+
+    def step(self) -> StepReport:
+        """Train one epoch, keep a checkpoint where one is due, and report. Raises NotStagedError."""
+        try:
+            return self.train_epoch()
+        except DivergedError as error:
+            return EndingReport("diverged", str(error))
+        except OutOfMemoryError as error:
+            return EndingReport("out_of_memory", str(error))
+        except CheckpointNotWrittenError as error:  # no fault of the trial: there may be room in a while
+            time.sleep(1.0)
+            return NotWrittenReport(str(error))
+        except NotStagedError:  # perhaps this machine alone cannot reach the data: to be tried again, on another
+            raise
+        except Exception:  # an error in the code or the machine is a failed trial with its traceback
+            return EndingReport("failed", traceback.format_exc())
+
+    def train_epoch(self) -> EpochReport:
+        """One epoch of fit(), or once, after a checkpoint was loaded, the epoch that it was made at."""
+        job = self.job
+        if self.epochs is None:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                self.epochs, resumed = start(job, self.rank)
+            self.warning = "; ".join(str(warning.message) for warning in caught if "checkpoint" in str(warning.message))
+            if resumed is not None:
+                # Reported again: the driver may have died before it recorded this epoch.
+                self.checkpoint_epoch = int(resumed["epoch"])
+                return self.report(resumed)
+        if self.trained is None:
+            metrics, state = next(self.epochs)
+            self.trained = {"key": job.key, "config": job.config, "metrics": metrics, "state": state}
+        metrics = self.trained["metrics"]
+        epoch = int(metrics["epoch"])
+        is_last = epoch == job.config["epochs"]
+        if epoch % job.checkpoint_epochs == 0 or is_last or Path(job.stop_file).exists():
+            if self.rank.index == 0:
+                write_checkpoint(Path(job.checkpoints), epoch, self.trained)
+            self.checkpoint_epoch = epoch
+        self.trained = None
+        return self.report(metrics)
+
+    def report(self, metrics: Metrics) -> EpochReport:
+        warning, self.warning = self.warning, ""
+        return EpochReport(
+            number=int(metrics["epoch"]),
+            metrics={name: value for name, value in metrics.items() if name != "epoch"},
+            worker=replace(self.process, process=os.getpid()),
+            checkpoint_epoch=self.checkpoint_epoch,
+            warning=warning,
+        )
+
+    def close(self) -> None:
+        """Close the epoch generator, which may hold a prefetching thread."""
+        if self.epochs is not None:
+            self.epochs.close()
+
+
+def start(
+    job: Job,
+    rank: Rank = Rank(),  # noqa: B008  (immutable)
+) -> tuple[Generator[tuple[Metrics, State], None, None], Metrics | None]:
+    """(the epochs still to train, metrics of the checkpoint's epoch or None) for a new or a resumed job."""
+    model, splits, device = open_job(job)
+    checkpoint = read_newest_checkpoint(Path(job.checkpoints))
+    payload = checkpoint[1] if checkpoint else None
+    if payload is not None and (payload["key"], payload["config"]) != (job.key, job.config):
+        raise ValueError(
+            f"the checkpoint in {job.checkpoints} belongs to {payload['key']} with another configuration, "
+            f"not to {job.key}: remove that folder to train it anew"
+        )
+    epochs = fit(
+        model,
+        splits,
+        job.config,
+        seed=job.seed,
+        device=device,
+        pretrained=job.pretrained,
+        cache_policy=CachePolicy(job.frozen_views, job.views_seed),
+        state=payload["state"] if payload else None,
+        rank=rank,
+    )
+    return epochs, payload["metrics"] if payload else None
+
+
+def open_job(job: Job) -> tuple[nn.Module, TrainingSplits, str]:
+    """(network, training and validation arrays, device) of a job."""
+    torch.set_num_threads(max(1, job.num_threads // job.num_processes))
+    keep_freed_memory()
+    data = open_data(stage_data(job.data))
+    splits = read_splits(Path(job.splits), data)
+    torch.manual_seed(job.seed)  # initial weights; fit() reseeds every epoch from (seed, epoch)
+    model = build_model(
+        job.model,
+        len(data.class_names),
+        dropout=float(job.config.get("dropout", 0.0)),
+        freeze=str(job.config["freeze"]),
+        weights_path=job.weights,
+    )
+    arrays = TrainingSplits(
+        # Views of the memory map: all trials of a machine share its pages, none copies the drawings.
+        train=SplitArrays(data.images, data.labels, indices=splits.train),
+        validation=SplitArrays(data.images, data.labels, indices=splits.validation),
+        num_classes=len(data.class_names),
+        invert=job.invert,
+        fingerprint=data.fingerprint,
+    )
+    return model, arrays, device_of(job.gpus)
+
+
+def time_epoch(job: Job) -> float:
+    """Seconds of one epoch of a job, after a first one that warms up; nothing is kept.
+
+    Raises ValueError with the reason where the job cannot be trained.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        timing = replace(
+            job,
+            key="timing",
+            config=job.config | {"epochs": 3},  # the last would write a checkpoint
+            checkpoints=folder,
+            checkpoint_epochs=3,
+            stop_file=f"{folder}/stop",
+            frozen_views=0,
+            views_seed=0,
+        )
+        worker = make_worker(job.num_processes, events.Worker("", os.getpid()))
+        try:
+            worker.begin(timing)
+            for _ in range(2):
+                report = worker.step()
+                if not isinstance(report, EpochReport):
+                    reason = report.error.strip().splitlines()[-1]
+                    raise ValueError(f"the paper's configuration cannot be trained: {reason}")
+                seconds = report.metrics["epoch_seconds"]
+        finally:
+            worker.close()
+    return seconds
+
+
+def keep_weights(checkpoints: Path, path: Path) -> None:
+    """Write the weights of a finished training, from its newest checkpoint, unless they are kept already."""
+    if path.exists():
+        return
+    checkpoint = read_newest_checkpoint(checkpoints)
+    if checkpoint is None:
+        raise ValueError(f"{checkpoints} holds no checkpoint that can be read")
+    temporary = path.with_name(f".{path.name}.tmp")
+    torch.save(checkpoint[1]["state"]["model"], temporary)
+    os.replace(temporary, path)
+
+
+def score_on_test(job: Job, weights: str) -> tuple[TestResult, np.ndarray]:
+    """(metrics, probabilities float32 [num_test, num_classes]) of retrained weights on the test split."""
+    torch.set_num_threads(job.num_threads)
+    data = open_data(stage_data(job.data))
+    test = read_splits(Path(job.splits), data).test
+    model = build_model(job.model, len(data.class_names), dropout=float(job.config.get("dropout", 0.0)))
+    model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
+    probabilities = predict_probabilities(
+        model, data.images[test], device=device_of(job.gpus), invert=job.invert, pretrained=job.pretrained
+    )
+    return TestResult(evaluate(probabilities, data.labels[test]), len(test)), probabilities

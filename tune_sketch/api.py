@@ -1,0 +1,103 @@
+"""The Python interface: search, and open a run's results as tables and as a classifier."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tune_sketch.backend.cluster import is_started, stop_ray
+from tune_sketch.backend.ray_backend import RayBackend
+from tune_sketch.config.checks import check_run_name
+from tune_sketch.config.plan import prepare_inputs
+from tune_sketch.config.settings import Settings, resolve_paths
+from tune_sketch.inference.model import Classifier, load_classifier
+from tune_sketch.retraining.finalists import find_finalists
+from tune_sketch.retraining.results import FINALIST_COLUMNS, finalist_row
+from tune_sketch.run import create_run, default_name, run_search
+from tune_sketch.storage.facts import read_facts
+from tune_sketch.storage.history import History
+from tune_sketch.storage.reading import read_history
+from tune_sketch.storage.run_directory import RunDirectory
+from tune_sketch.storage.tables import EPOCH_COLUMNS, TRIAL_COLUMNS, epoch_row, trial_row
+
+if TYPE_CHECKING:  # takes half a second to import, which a search need not wait for
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Run:
+    """The results of a search, read from its run directory when they are asked for."""
+
+    path: Path
+    storage: str | None = None  # the database's URL, where it needs a password
+
+    @property
+    def settings(self) -> Settings:
+        return read_facts(RunDirectory(self.path)).settings
+
+    def read_history(self) -> History:
+        """Every trial and retraining, as it is recorded now."""
+        return read_history(RunDirectory(self.path), self.storage)
+
+    @property
+    def trials(self) -> "pd.DataFrame":
+        """One row for each trial, with the columns of trials.csv."""
+        import pandas as pd
+
+        trials = self.read_history().trials
+        names = sorted({f"config/{name}" for trial in trials for name in trial.config})
+        return pd.DataFrame([trial_row(trial) for trial in trials], columns=[*TRIAL_COLUMNS, *names])
+
+    @property
+    def epochs(self) -> "pd.DataFrame":
+        """One row for each epoch of each trial, with the columns of epochs.csv."""
+        import pandas as pd
+
+        trials = self.read_history().trials
+        rows = [{"trial": trial.number} | epoch_row(epoch) for trial in trials for epoch in trial.epochs]
+        return pd.DataFrame(rows, columns=["trial", *EPOCH_COLUMNS])
+
+    @property
+    def finalists(self) -> "pd.DataFrame":
+        """One row for each finalist, with the columns of finalists.csv: means and 95 % intervals over seeds."""
+        import pandas as pd
+
+        return pd.DataFrame(map(finalist_row, find_finalists(self.read_history())), columns=list(FINALIST_COLUMNS))
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The winner. Raises ValueError while there is none."""
+        return load_classifier(self.path)
+
+
+def open_run(path: str | Path, storage: str | None = None) -> Run:
+    """The results in a run directory. Raises ValueError when it is none."""
+    run = Run(Path(path).expanduser(), storage)
+    read_facts(RunDirectory(run.path))
+    return run
+
+
+def search(
+    settings: Settings,
+    *,
+    name: str | None = None,
+    runs_dir: str | Path = "runs",
+    address: str | None = None,
+    storage: str | None = None,
+) -> Run:
+    """Search, retrain the best, read the test split and write the report, as `python -m tune_sketch.search` does.
+
+    name: of the run directory below runs_dir; address: of a Ray cluster; storage: URL of a database. Ray is started on
+    this machine and ended again, unless it runs already. Interrupted, it returns with what there is. Raises ValueError
+    for anything that the caller can mend, before anything expensive starts.
+    """
+    settings = resolve_paths(settings)
+    path = Path(runs_dir).expanduser() / (check_run_name(name) if name is not None else default_name(settings))
+    run = create_run(path, settings, prepare_inputs(settings), storage)
+    was_started = is_started()
+    try:
+        run_search(run, RayBackend(address), storage)
+    finally:
+        if not was_started:
+            stop_ray()
+    return Run(path, storage)

@@ -1,0 +1,49 @@
+"""The interface of a backend: what runs trainings, wherever that is."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from tune_sketch.config.settings import Settings
+from tune_sketch.events import Job, Report, TestResult, Verdict
+from tune_sketch.storage.facts import Facts, GpuSharing
+from tune_sketch.storage.run_directory import RunDirectory
+
+OnReport = Callable[[str, Report], Verdict]
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How many trainings run at once, and the resources of each."""
+
+    num_workers: int  # trainings at once, on the machines that there are now
+    most: int | None  # trainings at once; None: one more than fits, which makes a cluster grow
+    cpus: float  # of each
+    gpus: float
+    num_threads: int  # of torch in each
+
+    def resources(self) -> dict[str, float]:
+        return {"cpu": self.cpus, "gpu": self.gpus}
+
+
+class Backend(Protocol):
+    """Runs trainings and says what they report. The only part of a search that knows Ray."""
+
+    def start(self) -> None:
+        """Begin to be of use. Raises ValueError when the machines cannot be reached."""
+
+    def share_gpus(self, run: RunDirectory, facts: Facts) -> GpuSharing:
+        """How many trials should share a GPU."""
+
+    def allocate(self, settings: Settings, num_trainings: int, sharing: GpuSharing) -> Workers:
+        """The workers of so many trainings. Raises ValueError when no machine can take one."""
+
+    def run(self, jobs: Iterator[Job | None], on_report: OnReport, workers: Workers, run: RunDirectory) -> None:
+        """Run jobs until there are no more. A None among them: none now, ask again after the next report."""
+
+    def score_on_test(
+        self, jobs: Iterable[tuple[Job, str]], workers: Workers
+    ) -> Iterator[tuple[str, TestResult, np.ndarray]]:
+        """(key, result, probabilities float32 [num_test, num_classes]) of networks, from (job, weights file)."""

@@ -1,0 +1,44 @@
+"""Checks of what a user gave: each raises ValueError with the name, the rule and the value."""
+
+import difflib
+import re
+from collections.abc import Iterable
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def check_known(what: str, name: object, known: Iterable[object]) -> None:
+    """Raises ValueError that lists the known names when `name` is not one of them."""
+    names = [str(k) for k in known]
+    if name not in names:
+        raise ValueError(f"{what} must be one of {', '.join(names)}, got {name!r}" + did_you_mean(str(name), names))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A suggestion to append to an error message, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def check_at_least(name: str, value: float, least: float) -> None:
+    """Raises ValueError when a number is under its least value."""
+    if not value >= least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from "90", "45s", "30m", "2h", "1.5h" or "3d". Raises ValueError otherwise."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
+    if not match:
+        raise ValueError(f'a duration must look like "45s", "30m", "2h" or "3d", got {text!r}')
+    return float(match[1]) * SECONDS.get(match[2], 1)
+
+
+def check_run_name(name: str) -> str:
+    """The name unchanged. Raises ValueError unless it is one plain folder name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise ValueError(
+            "--name must be one folder name of letters, digits, '.', '_' or '-' that begins with a letter or digit, "
+            f"got {name!r}"
+        )
+    return name

@@ -1,0 +1,79 @@
+"""The finalists of a search: which configurations are retrained, and what their fresh seeds gave."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tune_sketch.events import Trial
+from tune_sketch.schedulers.rungs import rank_trials
+from tune_sketch.statistics import chances_of_best, t_interval
+from tune_sketch.storage.history import History
+
+
+def choose_finalists(trials: Sequence[Trial], num_best: int) -> list[Trial]:
+    """The paper's configuration (trial 0) and the best `num_best` others that were trained at all."""
+    others = [trial for trial in rank_trials(trials) if not trial.is_baseline]
+    return [trials[0], *others[:num_best]]
+
+
+def choose_winner(completed: Sequence[Trial]) -> int:
+    """The finalist with the highest mean validation top-1 over its seeds; the earlier trial where two are equal."""
+    values: dict[int, list[float]] = {}
+    for trial in completed:
+        values.setdefault(trial.number, []).append(trial.epochs[-1].val_top1)
+    return max(sorted(values), key=lambda number: math.fsum(values[number]) / len(values[number]))
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A configuration with its retrainings that came to their end."""
+
+    number: int  # of the trial
+    is_chosen: bool  # on validation
+    retrainings: tuple[Trial, ...]  # completed, by seed index
+    chance_of_best: float | None  # None: the noise between seeds is not known
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.number == 0
+
+    def values(self, metric: str) -> list[float]:
+        """A metric on each seed that has it: "val_top1" of the last epoch, or "test_top1", ..., on the test split."""
+        if metric.startswith("test_"):
+            name = metric.removeprefix("test_")
+            return [trial.test.metrics[name] for trial in self.retrainings if trial.test is not None]
+        return [trial.epochs[-1].metrics[metric] for trial in self.retrainings]
+
+    def mean(self, metric: str) -> float | None:
+        values = self.values(metric)
+        return math.fsum(values) / len(values) if values else None
+
+    def standard_deviation(self, metric: str) -> float | None:
+        values = self.values(metric)
+        return statistics.stdev(values) if len(values) >= 2 else None
+
+    def interval(self, metric: str) -> tuple[float, float] | None:
+        """The 95 % interval of the mean over seeds; None for fewer than two."""
+        return t_interval(self.values(metric))
+
+
+def find_finalists(history: History) -> list[Finalist]:
+    """All configurations that were retrained, by trial number. One without a completed retraining has no values."""
+    completed: dict[int, list[Trial]] = {}
+    for _, trial in sorted(history.retrainings.items()):
+        completed.setdefault(trial.number, [])
+        if trial.status == "completed":
+            completed[trial.number].append(trial)
+    chances = chances_of_best({n: [t.epochs[-1].val_top1 for t in trials] for n, trials in completed.items()})
+    chosen = chosen_finalist(history)
+    return [
+        Finalist(number, number == chosen, tuple(trials), chances[number] if chances else None)
+        for number, trials in sorted(completed.items())
+    ]
+
+
+def chosen_finalist(history: History) -> int | None:
+    """The trial that was chosen on validation, before the test split was last read; None before that."""
+    readings = history.notes.get("test_readings", [])
+    return int(readings[-1]["chosen"]) if readings else None

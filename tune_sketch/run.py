@@ -1,0 +1,300 @@
+"""Carries out a search: from a run directory that holds its settings to one that holds its results."""
+
+import contextlib
+import datetime
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tune_sketch.backend.allocation import describe_workers
+from tune_sketch.backend.base import Backend, Workers
+from tune_sketch.backend.gpu_sharing import describe_sharing
+from tune_sketch.backend.jobs import job_of
+from tune_sketch.backend.ray_backend import RayBackend
+from tune_sketch.callbacks.base import Callback
+from tune_sketch.callbacks.budget import Budget, wall_seconds
+from tune_sketch.callbacks.cleanup import Cleanup
+from tune_sketch.callbacks.progress import Progress
+from tune_sketch.config.plan import Inputs, describe_data, expected_epochs, expected_hours_lines
+from tune_sketch.config.seeds import derive_seed
+from tune_sketch.config.settings import Settings
+from tune_sketch.data.splits import write_splits
+from tune_sketch.events import Source, Trial
+from tune_sketch.retraining.finalists import choose_finalists
+from tune_sketch.retraining.racing import Race
+from tune_sketch.retraining.results import results_lines
+from tune_sketch.samplers import SAMPLERS, Sampler
+from tune_sketch.samplers.base import SearchTask
+from tune_sketch.samplers.warm_start import adapt, read_earlier, source_of
+from tune_sketch.schedulers.asha import ASHA, NEVER_STOP
+from tune_sketch.schedulers.queue import TrialQueue
+from tune_sketch.schedulers.recorder import Recorder
+from tune_sketch.schedulers.rungs import rung_epochs
+from tune_sketch.schedulers.stop_signal import StopSignal
+from tune_sketch.search_spaces import SpaceLimits, configuration_of, known_space, paper_configuration
+from tune_sketch.storage.database import mask_password, open_database, open_log
+from tune_sketch.storage.facts import Facts, GpuSharing, read_facts, write_facts
+from tune_sketch.storage.journal import Journal
+from tune_sketch.storage.lock import lock
+from tune_sketch.storage.provenance import describe_session
+from tune_sketch.storage.reading import open_storage
+from tune_sketch.storage.run_directory import RunDirectory
+from tune_sketch.storage.tables import write_tables
+
+
+@dataclass
+class OpenRun:
+    """A run directory that this process owns, with all that works on it."""
+
+    directory: RunDirectory
+    facts: Facts
+    journal: Journal
+    backend: Backend
+    stop: StopSignal
+    screen: Progress
+
+    @property
+    def settings(self) -> Settings:
+        return self.facts.settings
+
+    @property
+    def rungs(self) -> list[int]:
+        settings = self.facts.settings
+        return rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
+
+    @property
+    def limits(self) -> SpaceLimits:
+        return SpaceLimits(max_epochs=self.settings.max_epochs, pretrained=self.facts.weights.pretrained)
+
+    @property
+    def sharing(self) -> GpuSharing:
+        return self.facts.sessions[-1].gpu_sharing or GpuSharing(1, "not measured")
+
+    def allocate(self, num_trainings: int) -> Workers:
+        return self.backend.allocate(self.settings, num_trainings, self.sharing)
+
+
+def default_name(settings: Settings) -> str:
+    """A run directory's name of model, data and time."""
+    data = "".join(c if c.isalnum() or c in "._" else "-" for c in Path(settings.data).name)[:40].strip("-.") or "data"
+    return f"{settings.model}-{data}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+
+
+def create_run(path: Path, settings: Settings, inputs: Inputs, storage: str | None) -> RunDirectory:
+    """Make a complete run directory or none: it is built beside its place and renamed.
+
+    Raises ValueError when the name is taken.
+    """
+    if path.exists():
+        raise ValueError(f"{path} exists already: choose another --name, or go on with it by --resume {path}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new-") as folder:
+        new = RunDirectory(Path(folder) / path.name)
+        new.path.mkdir()
+        write_splits(new.splits_csv, inputs.data, inputs.splits)
+        facts = Facts(
+            study_name=path.name if storage is None else f"{path.name}-{datetime.datetime.now():%Y%m%d%H%M%S}",
+            storage=None if storage is None else mask_password(storage),
+            settings=settings,
+            data=describe_data(settings, inputs),
+            weights=inputs.weights,
+            warm_start=read_earlier(settings.warm_start),
+        )
+        write_facts(new, facts)
+        record = open_log(new.journal_log) if storage is None else open_database(storage)
+        Journal(record, facts.study_name, create=True).close()
+        os.rename(new.path, path)
+    return RunDirectory(path)
+
+
+def run_search(run: RunDirectory, backend: Backend, storage: str | None = None) -> bool:
+    """Search, retrain the best, read the test split, report. False: interrupted, to be resumed."""
+    with lock(run), open_run(run, backend, storage) as work:
+        search_trials(work)
+        return retrain_and_report(work, storage)
+
+
+def confirm_run(run: RunDirectory, backend: Backend, storage: str | None = None) -> bool:
+    """Retrain the best of a search again, with more finalists or seeds, and report. False: interrupted."""
+    with lock(run), open_run(run, backend, storage) as work:
+        if not any(trial.epochs for trial in work.journal.trials):
+            raise ValueError(f"{run.path} has no trained trial to confirm: go on with search --resume {run.path}")
+        return retrain_and_report(work, storage)
+
+
+@contextlib.contextmanager
+def open_run(run: RunDirectory, backend: Backend, storage: str | None) -> Iterator[OpenRun]:
+    """Begin a session: open the record, start the backend, listen for signals."""
+    facts = read_facts(run).with_session(describe_session(getattr(backend, "address", None)))
+    write_facts(run, facts)
+    journal = Journal(open_storage(run, facts, storage), facts.study_name)
+    settings = facts.settings
+    screen = Progress(settings.num_samples, expected_epochs(settings), settings.num_retrainings * settings.max_epochs)
+    screen.watch([*journal.trials, *journal.retrainings.values()])
+    screen.print_line(f"run directory  {run.path}\nTensorBoard    tensorboard --logdir {run.tensorboard}")
+    backend.start()
+    stop = StopSignal(run, screen.print_line)
+    session = replace(facts.sessions[-1], gpu_sharing=backend.share_gpus(run, facts))
+    facts = replace(facts, sessions=(*facts.sessions[:-1], session))
+    write_facts(run, facts)
+    try:
+        yield OpenRun(run, facts, journal, backend, stop, screen)
+    finally:
+        stop.close()
+        journal.close()
+
+
+def search_trials(work: OpenRun) -> None:
+    """Run the search's trials to their end, or until it is time to stop."""
+    from tune_sketch.callbacks.tensorboard import TensorBoardLog  # was imported while Ray started, see start_ray
+
+    settings, journal, stop = work.settings, work.journal, work.stop
+    workers = work.allocate(settings.num_samples)
+    work.screen.print_line(f"workers        {describe_workers(workers)}{describe_sharing(work.sharing, workers)}")
+    if settings.time_budget_seconds is not None:
+        stop.deadline = time.time() + settings.time_budget_seconds - wall_seconds(work.facts.sessions, journal.trials)
+    sampler = make_sampler(work)
+    budget = Budget(
+        journal.trials,
+        work.rungs,
+        gpus=workers.gpus,
+        gpu_hours=settings.gpu_hours,
+        min_gain=settings.min_gain,
+        can_forecast=sampler.stops_trials,  # else trials are not alike
+        end_search=lambda reason: stop.request(f"{reason}; each training finishes its epoch"),
+        say=work.screen.print_line,
+    )
+
+    def propose() -> Trial | None:
+        proposal = sampler.next(journal)
+        seed = derive_seed(settings.seed, "trial", len(journal.trials))
+        return None if proposal is None else journal.add_trial(proposal, seed)
+
+    run_trainings(
+        work,
+        [trial for trial in journal.trials if trial.is_unfinished],
+        propose,
+        ASHA(work.rungs, settings.reduction_factor) if sampler.stops_trials else NEVER_STOP,
+        [work.screen, TensorBoardLog(work.directory.tensorboard, journal.trials), budget],
+        workers,
+    )
+    if not any(trial.epochs for trial in journal.trials) and not stop.by_signal:
+        reasons = sorted({trial.error for trial in journal.trials if trial.error}) or [stop.reason]
+        raise ValueError(
+            f"no trial trained a single epoch: {'; '.join(reasons)} (tracebacks in {work.directory.errors})"
+        )
+
+
+def make_sampler(work: OpenRun) -> Sampler:
+    """The strategy of the search, which begins with the paper's configuration and what --warm-start gave."""
+    settings, limits = work.settings, work.limits
+    first = [(paper_configuration(settings.model, limits), Source("paper"))]
+    first += [(adapt(earlier, settings.model, limits), source_of(earlier)) for earlier in work.facts.warm_start]
+    task = SearchTask(
+        known_space(settings.model).space,
+        limits,
+        work.rungs,
+        num_samples=settings.num_samples,
+        seed=settings.seed,
+        first=first,
+        passes=settings.passes,
+    )
+    return SAMPLERS[settings.strategy](task)
+
+
+def run_trainings(
+    work: OpenRun,
+    unfinished: Sequence[Trial],
+    propose: Callable[[], Trial | None],
+    asha: ASHA,
+    callbacks: Sequence[Callback],
+    workers: Workers,
+) -> None:
+    """Run unfinished trainings and proposed ones until there are no more, or a stop is requested."""
+    journal, run, stop = work.journal, work.directory, work.stop
+    queue = TrialQueue(
+        journal, unfinished, propose, lambda trial: job_of(trial, run, work.facts, workers), stop.may_start
+    )
+    recorder = Recorder(
+        journal,
+        queue,
+        asha,
+        callbacks=[*callbacks, Cleanup(run, journal, stop)],
+        max_failures=work.settings.max_failures,
+        stop_requested=stop.requested,
+        save_error=run.save_error,
+        say=work.screen.print_line,
+    )
+    if queue.has_next():
+        work.backend.run(queue, recorder, workers, run)
+    for trial in [*journal.trials, *journal.retrainings.values()]:
+        if trial.is_unfinished:
+            journal.pause(trial.key)
+    write_tables(run, journal)
+
+
+def retrain_and_report(work: OpenRun, storage: str | None) -> bool:
+    """Retrain the finalists, read the test split, write tables and report. False: interrupted."""
+    # Here, because the report's plotting takes a second to import, for which no trial need wait.
+    from tune_sketch.analysis.report import write_report
+
+    run, stop = work.directory, work.stop
+    if not stop.by_signal:
+        stop.clear()
+        retrain_finalists(work)
+    if not stop.by_signal:
+        finish(work)
+    work.screen.show_live("")
+    write_report([run.path], run.report_html, storage)
+    if stop.by_signal:
+        work.screen.print_line(f"stopped. Resume with:  python -m tune_sketch.search --resume {run.path}")
+        return False
+    print("\n".join(results_lines(run, work.journal)))
+    return True
+
+
+def retrain_finalists(work: OpenRun) -> None:
+    """Retrain the finalists on fresh seeds: a race, which ends early where it is decided."""
+    settings, journal, screen = work.settings, work.journal, work.screen
+    finalists = choose_finalists(journal.trials, settings.finalists)
+    screen.print_line(
+        f"retraining {len(finalists)} finalists on fresh seeds, {settings.retraining_seeds} each on average: "
+        + ", ".join(f"trial {trial.number}" for trial in finalists)
+    )
+    screen.num_retraining_epochs = settings.retraining_seeds * sum(int(t.config["epochs"]) for t in finalists)
+    race = Race(journal, finalists, mean_seeds=settings.retraining_seeds, seed=settings.seed)
+    workers = work.allocate(settings.num_retrainings)
+    run_trainings(work, race.unfinished(), race.propose, NEVER_STOP, [screen], workers)
+
+
+def finish(work: OpenRun) -> None:
+    """Choose on validation, then score every retrained network on the test split that has not been, and write it."""
+    from tune_sketch.retraining.testing import read_test_split  # imports torch, as no driver does before
+
+    read_test_split(
+        work.directory, work.facts, work.journal, work.backend, work.allocate(work.settings.num_retrainings)
+    )
+
+
+def report_together(runs: Sequence[RunDirectory], storage: str | None = None) -> Path:
+    """Write one report of several runs beside them."""
+    from tune_sketch.analysis.report import write_report
+
+    return write_report([run.path for run in runs], runs[0].path.parent / "report.html", storage)
+
+
+def estimate_lines(settings: Settings, inputs: Inputs, backend: RayBackend) -> list[str]:
+    """Time one epoch of the paper's configuration and say what the plan costs."""
+    limits = inputs.limits(settings)
+    config = configuration_of(settings.model, paper_configuration(settings.model, limits), limits)
+    backend.start()
+    workers = backend.allocate(settings, settings.num_samples, GpuSharing(1))
+    with tempfile.TemporaryDirectory(prefix="tune_sketch-") as folder:
+        run = RunDirectory(Path(folder))
+        write_splits(run.splits_csv, inputs.data, inputs.splits)
+        facts = Facts("timing", None, settings, describe_data(settings, inputs), inputs.weights)
+        seconds = backend.time_epoch(job_of(Trial("timing", 0, config, settings.seed), run, facts, workers), workers)
+    return expected_hours_lines(settings, seconds, workers.num_workers)

@@ -1,0 +1,126 @@
+"""Records what trainings report, decides whether each goes on, and tells the callbacks."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from tune_sketch.callbacks.base import Callback
+from tune_sketch.events import (
+    DeathReport,
+    Ending,
+    EndingReport,
+    Epoch,
+    EpochReport,
+    NotWrittenReport,
+    Report,
+    Trial,
+    Verdict,
+)
+from tune_sketch.schedulers.asha import ASHA
+from tune_sketch.schedulers.queue import TrialQueue
+from tune_sketch.storage.journal import PATIENCE_SECONDS, Journal
+
+
+class Recorder:
+    """What a backend calls with every report. The epoch and the decision about it are recorded first, then acted on."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        queue: TrialQueue,
+        asha: ASHA,
+        *,
+        callbacks: Sequence[Callback] = (),
+        max_failures: int = 0,
+        stop_requested: Callable[[], bool] = lambda: False,
+        save_error: Callable[[str, str], None] = lambda key, text: None,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.journal, self.queue, self.asha, self.callbacks = journal, queue, asha, callbacks
+        self.max_failures, self.num_deaths = max_failures, dict[str, int]()
+        self.stop_requested, self.save_error, self.say = stop_requested, save_error, say
+        self.full_since: float | None = None  # when a checkpoint first could not be written, time.monotonic()
+
+    def __call__(self, key: str, report: Report) -> Verdict:
+        """Whether the training goes on. Raises OSError when nothing more can be written."""
+        trial = self.journal.find(key)
+        again = False
+        if not trial.is_unfinished:
+            verdict: Verdict = "stop"
+        elif isinstance(report, EpochReport):
+            verdict = self.record_epoch(trial, report)
+        elif isinstance(report, EndingReport):
+            verdict = self.end(trial, report.status, report.error)
+        elif isinstance(report, NotWrittenReport):
+            verdict = self.wait_for_room(trial, report.error)
+        else:
+            verdict, again = "stop", self.survives(trial, report)
+        if verdict == "stop":
+            self.queue.give_back(key, again=again)
+        return verdict
+
+    def record_epoch(self, trial: Trial, report: EpochReport) -> Verdict:
+        if report.warning:
+            self.say(f"WARNING  {trial.key}: {report.warning}")
+        is_safe = report.checkpoint_epoch == report.number
+        if is_safe and self.full_since is not None:
+            self.full_since = None
+            self.say("checkpoints can be written again: the search goes on")
+        if report.number > len(trial.epochs):
+            epoch = Epoch(report.number, report.metrics, report.worker)
+            decision = self.asha.decide(trial.with_epoch(epoch), self.journal.trials)
+            trial = self.journal.record_epoch(trial.key, replace(epoch, decision=decision))
+            for callback in self.callbacks:
+                callback.on_epoch(trial)
+        if report.number < len(trial.epochs):
+            return "continue"  # an epoch done again after a kill: recorded and decided before
+        if self.is_settled(trial):
+            return "stop"
+        if self.stop_requested() and is_safe:
+            self.journal.pause(trial.key)
+            return "stop"
+        return "continue"
+
+    def is_settled(self, trial: Trial) -> bool:
+        """Record the ending that a trial's last epoch brings, if it does."""
+        last = trial.last_epoch
+        if last is not None and last.decision is not None and last.decision.verdict == "stop":
+            self.end(trial, "stopped")
+        elif len(trial.epochs) >= int(trial.config["epochs"]):
+            self.end(trial, "completed")
+        else:
+            return False
+        return True
+
+    def wait_for_room(self, trial: Trial, error: str) -> Verdict:
+        """Let a training, which keeps its epoch, try again to write it. Raises OSError when that takes too long."""
+        if self.stop_requested():
+            self.journal.pause(trial.key)  # it goes on from its last checkpoint
+            return "stop"
+        if self.full_since is None:
+            self.full_since = time.monotonic()
+            self.say(f"{trial.key}: {error}; waiting {PATIENCE_SECONDS:.0f} s for room ...")
+        if time.monotonic() - self.full_since > PATIENCE_SECONDS:
+            raise OSError(f"{trial.key}: {error}")
+        return "continue"
+
+    def end(self, trial: Trial, status: Ending, error: str = "") -> Verdict:
+        """Record an ending and tell the callbacks."""
+        if error:
+            self.save_error(trial.key, error)
+        trial = self.journal.end(trial.key, status, error.strip().splitlines()[-1] if error else "")
+        for callback in self.callbacks:
+            callback.on_end(trial)
+        return "stop"
+
+    def survives(self, trial: Trial, death: DeathReport) -> bool:
+        """Whether a training whose process died is tried again: not when that happened too often."""
+        died = self.num_deaths[trial.key] = self.num_deaths.get(trial.key, 0) + 1
+        if died > self.max_failures:
+            self.end(trial, "failed", f"{death.reason} ({died} times)")
+            return False
+        self.say(
+            f"{trial.key}: {death.reason} after epoch {len(trial.epochs)}; "
+            f"it goes on from its checkpoint (retry {died} of {self.max_failures})"
+        )
+        return True

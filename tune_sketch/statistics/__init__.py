@@ -1,1 +1,0 @@
-"""Statistics of accuracies: intervals, and comparisons of networks."""

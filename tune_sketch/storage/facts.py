@@ -1,0 +1,151 @@
+"""The facts that fix a search, typed: what search.json holds."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from tune_sketch.config.settings import Settings
+from tune_sketch.events import Config
+from tune_sketch.storage.files import write_json
+from tune_sketch.storage.run_directory import RunDirectory
+from tune_sketch.storage.version_0_1 import upgrade_search
+
+FORMAT = 2  # of search.json; version 0.1 wrote none
+
+
+@dataclass(frozen=True)
+class SkippedFile:
+    """A drawing that was left out, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """The decoded drawings and their splits."""
+
+    fingerprint: str
+    cache: str  # the folder of decoded drawings on this machine
+    published: str  # where trainings on any machine find them: that folder, or a URL
+    synthetic: bool  # drawn by the program itself
+    num_images: int
+    class_names: tuple[str, ...]
+    has_photos: bool
+    num_train: int
+    num_validation: int
+    num_test: int
+    skipped: tuple[SkippedFile, ...]
+    leaky_split: bool  # drawings of one photo are in training and test
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+
+@dataclass(frozen=True)
+class WeightsFacts:
+    """The initial weights."""
+
+    path: str | None
+    description: str
+    pretrained: bool
+
+
+@dataclass(frozen=True)
+class EarlierTrial:
+    """A configuration taken from an earlier search by --warm-start."""
+
+    run: str
+    trial: int
+    params: Config
+    max_epochs: int  # of the earlier search
+
+
+@dataclass(frozen=True)
+class GpuSharing:
+    """How many trials share a GPU, and what was measured for it or why nothing was."""
+
+    trials_per_gpu: int
+    reason: str = ""
+    images_per_second: tuple[float, ...] = ()  # of 1, 2, ... trainings, all together
+    memory_bytes: tuple[int, int] | None = None  # of one training, of the device
+    batch_size: int | None = None
+    machines: tuple[str, ...] = ()  # kinds of GPU that it was measured on
+    most: int | None = None  # trials that could share a GPU
+
+
+@dataclass(frozen=True)
+class Host:
+    """The machine of the driver."""
+
+    system: str
+    machine: str
+    num_cpus: int | None
+
+
+@dataclass(frozen=True)
+class Session:
+    """One time that the search was at work: from a start or a resume to its end or interruption."""
+
+    started_at: float  # seconds since 1970
+    time: str
+    command: tuple[str, ...]
+    versions: dict[str, str | None]
+    git_commit: str | None
+    host: Host
+    address: str | None = None  # of a Ray cluster
+    gpu_sharing: GpuSharing | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that fixes a search and explains its run directory."""
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
+
+    study_name: str
+    storage: str | None  # URL of its database, without a password; None: journal.log
+    settings: Settings
+    data: DataFacts
+    weights: WeightsFacts
+    warm_start: tuple[EarlierTrial, ...] = ()
+    sessions: tuple[Session, ...] = ()
+    format: int = FORMAT
+
+    def with_session(self, session: Session) -> "Facts":
+        return replace(self, sessions=(*self.sessions, session))
+
+
+def write_facts(run: RunDirectory, facts: Facts) -> None:
+    """Write search.json."""
+    write_json(run.search_json, asdict(facts))
+
+
+def read_facts(run: RunDirectory) -> Facts:
+    """The facts of search.json. Raises ValueError when this is not a run directory, or the file is damaged."""
+    if not run.search_json.is_file():
+        raise ValueError(f"{run.path} is not a run directory: it has no search.json")
+    try:
+        values: dict[str, Any] = json.loads(run.search_json.read_text(encoding="utf-8"))
+        if "format" not in values:
+            values = upgrade_search(values)
+        if values["format"] != FORMAT:
+            raise ValueError(f"its format is {values['format']}, this version reads {FORMAT}: use a newer version")
+        return ADAPTER.validate_json(json.dumps(values))
+    except ValidationError as error:
+        raise ValueError(f"{run.search_json} is damaged: {describe_first(error)}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{run.search_json} is damaged: {type(error).__name__}: {error}") from None
+
+
+def describe_first(error: ValidationError) -> str:
+    """The first thing that is wrong: where, what, and the value."""
+    first = error.errors(include_url=False)[0]
+    location = ".".join(map(str, first["loc"])) or "the file"
+    return f"{location}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r:.80}"
+
+
+ADAPTER = TypeAdapter(Facts)

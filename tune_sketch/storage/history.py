@@ -1,0 +1,23 @@
+"""The history of a search in memory: every trial and retraining as far as it is recorded."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tune_sketch.events import Trial
+
+
+class JournalError(RuntimeError):
+    """The record of a search could not be read or written."""
+
+
+@dataclass
+class History:
+    """Everything recorded of a search, as it is in memory. Trials are immutable; their list grows."""
+
+    trials: list[Trial] = field(default_factory=list)  # by number
+    retrainings: dict[str, Trial] = field(default_factory=dict)  # by key
+    notes: dict[str, Any] = field(default_factory=dict)  # JSON values about the search as a whole
+
+    def find(self, key: str) -> Trial:
+        """The training with this key."""
+        return self.retrainings[key] if key in self.retrainings else self.trials[int(key.removeprefix("trial-"))]
