@@ -12,6 +12,7 @@ import numpy as np
 from tune_sketch.analysis.scales import config_order
 from tune_sketch.config.settings import Settings
 from tune_sketch.data import SketchData, open_data
+from tune_sketch.data.sketch_data import is_whole
 from tune_sketch.data.splits import Splits, read_splits
 from tune_sketch.events import Trial
 from tune_sketch.inference.model import Classifier, load_classifier
@@ -94,9 +95,9 @@ class RunData:
 
     @cached_property
     def data(self) -> SketchData | None:
-        """The decoded drawings, or None where their cache is not on this machine."""
+        """The decoded drawings, or None where their cache is not on this machine, or of another version."""
         folder = Path(self.facts.data.cache)
-        return open_data(folder) if (folder / "meta.json").is_file() else None
+        return open_data(folder) if is_whole(folder) else None
 
     @cached_property
     def splits(self) -> Splits | None:

@@ -56,10 +56,11 @@ def test_damaged_cache_is_built_again(tmp_path, name):
     assert len(open_data(folder).images) == 8
 
 
-def test_a_cache_of_version_0_1_is_read(tmp_path):
-    """Runs of that version name it, and go on with it."""
+def test_pixels_of_another_version_are_not_taken_for_ours(tmp_path):
+    """Version 0.1 prepared pictures otherwise."""
     folder = prepare_data(DataRequest("doodles", 16, classes=2, per_class=4), progress=False)
     meta = json.loads((folder / "meta.json").read_text())
-    meta["stand_in"] = meta.pop("synthetic")
+    meta["format_version"] -= 1
     (folder / "meta.json").write_text(json.dumps(meta))
-    assert open_data(folder).synthetic
+    with pytest.raises(ValueError, match="its format is 1, this version reads 2"):
+        open_data(folder)

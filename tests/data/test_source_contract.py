@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.drawings import PATH_SOURCES
 from tune_sketch.data import DataRequest, open_data, prepare_data
-from tune_sketch.data.decode import BadDrawingError, DecodeSettings, decode_drawing, read_bytes
-from tune_sketch.data.prepare import is_light_on_dark
+from tune_sketch.data.decode import DecodeSettings, decode_drawing, read_bytes
+from tune_sketch.data.pixels import BadDrawingError
 from tune_sketch.data.sources import Drawing, find_source, list_drawings
 
 IMAGE_PX = 28
@@ -75,17 +75,17 @@ def test_it_reads_each_drawings_content(data, tmp_path):
 
 def test_it_decodes_to_ink_on_zero(data, tmp_path):
     drawings = list_all(data, tmp_path)
-    light_on_dark = is_light_on_dark(drawings)
     for drawing in drawings:
-        square, side_px = decode_drawing(drawing, settings(light_on_dark=light_on_dark))
+        decoded = decode_drawing(drawing, settings())
+        square = decoded.square
         assert (square.shape, square.dtype) == ((IMAGE_PX, IMAGE_PX), np.uint8)
         assert np.median(square) == 0, "paper"
         assert square.max() > 150, "ink"
-        assert side_px >= 0
-        assert (decode_drawing(drawing, settings(light_on_dark=light_on_dark))[0] == square).all()
-        inverse, _ = decode_drawing(drawing, settings(light_on_dark=light_on_dark, invert=False))
+        assert decoded.side_px >= 0
+        assert (decode_drawing(drawing, settings()).square == square).all()
+        inverse = decode_drawing(drawing, settings(invert=False)).square
         assert (inverse == 255 - square).all()
-        assert decode_drawing(drawing, settings(image_px=50))[0].shape == (50, 50)
+        assert decode_drawing(drawing, settings(image_px=50)).square.shape == (50, 50)
 
 
 def test_it_becomes_one_decoded_set(data, tmp_path):

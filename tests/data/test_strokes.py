@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tune_sketch.data.decode import BadDrawingError, parse_strokes
+from tune_sketch.data.decode import parse_strokes
+from tune_sketch.data.pixels import BadDrawingError
 from tune_sketch.data.strokes import default_pen_width_px, render_strokes
 
 DIAGONAL = [np.array([[0.0, 0.0], [1.0, 0.7]])]

@@ -1,39 +1,42 @@
 """The drawing page's server, without a browser: drawings in, classes out, nothing for strangers."""
 
-import io
 import threading
 import urllib.request
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.support.fake_runs import make_finished_run
-from tune_sketch.data.doodles import render_doodle
+from tune_sketch.data.pixels import measure_extent, measure_pen
 from tune_sketch.draw import main
-from tune_sketch.inference.drawing_page import frame, make_app, open_server
+from tune_sketch.inference.drawing_page import MAX_POINTS, draw_strokes, make_app, open_server
 from tune_sketch.inference.model import load_classifier
 
 pytest.importorskip("flask", reason="the extra `draw` is not installed")
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory):
+def classifier(tmp_path_factory):
     run = make_finished_run(tmp_path_factory.mktemp("draw") / "run", num_trials=3, failed=0)
-    return make_app(load_classifier(run.path)).test_client()
+    return load_classifier(run.path)
 
 
-def post(client, ink, **options):
-    rgba = np.zeros((*ink.shape, 4), np.uint8)
-    rgba[..., 3] = ink
-    buffer = io.BytesIO()
-    Image.fromarray(rgba).save(buffer, format="png")
-    options = {"content_type": "image/png", "base_url": "http://127.0.0.1:8765"} | options
-    return client.post("/recognise", data=buffer.getvalue(), **options)
+@pytest.fixture(scope="module")
+def client(classifier):
+    return make_app(classifier).test_client()
+
+
+HOUSE = [[[0.2, 0.8], [0.2, 0.4], [0.5, 0.1], [0.8, 0.4], [0.8, 0.8], [0.2, 0.8]], [[0.45, 0.8], [0.45, 0.6]]]
+
+
+def post(client, strokes, **options):
+    options = {"base_url": "http://127.0.0.1:8765"} | options
+    return client.post("/recognise", json={"strokes": strokes}, **options)
 
 
 def test_a_drawing_is_recognised(client):
-    answer = post(client, render_doodle("cat", 3, seed=1, image_px=512)).get_json()
+    answer = post(client, HOUSE).get_json()
     assert len(answer["predictions"]) == 5
     probabilities = [probability for _, probability in answer["predictions"]]
     assert probabilities == sorted(probabilities, reverse=True)
@@ -42,28 +45,36 @@ def test_a_drawing_is_recognised(client):
 
 
 def test_an_empty_canvas_has_no_class(client):
-    assert post(client, np.zeros((512, 512), np.uint8)).get_json() == {"predictions": [], "overlay": None}
+    for nothing in ([], [[]]):
+        assert post(client, nothing).get_json() == {"predictions": [], "overlay": None}
 
 
-def test_place_and_size_on_the_canvas_do_not_matter():
-    ink = render_doodle("cat", 3, seed=1, image_px=200)
-    canvas = np.zeros((512, 512), np.uint8)
-    canvas[10:210, 20:220] = ink
-    other = np.zeros((512, 512), np.uint8)
-    other[300:500, 290:490] = ink
-    assert (frame(canvas, 64) == frame(other, 64)).all()
-    dot = np.zeros((512, 512), np.uint8)
-    dot[100:106, 100:106] = 255
-    assert (frame(dot, 64) > 0).mean() < 0.02
+@pytest.mark.parametrize(("pen", "extent"), [(0.02, 0.9), (0.05, 0.6), (0.1, 0.8)])
+def test_size_and_pen_are_those_of_the_training_drawings(classifier, pen, extent):
+    """Whatever the size on the canvas: a network of thin lines is not shown thick ones."""
+    model = replace(classifier, pen_width_fraction=pen, extent_fraction=extent)
+    for scale, shift in ((1.0, 0.0), (0.6, 0.1), (0.4, 0.6)):
+        ink = draw_strokes(model, [scale * np.array(stroke) + shift for stroke in HOUSE], 128)
+        assert measure_pen(ink) == pytest.approx(128 * pen, rel=0.15)
+        assert measure_extent(ink) == pytest.approx(extent, abs=0.03)
+
+
+def test_a_dot_is_not_blown_up(classifier):
+    ink = draw_strokes(classifier, [np.array([[0.3, 0.3], [0.305, 0.3]])], 64)
+    assert 0 < (ink > 0).mean() < 0.02
 
 
 def test_strangers_and_nonsense_are_refused(client):
-    ink = np.zeros((8, 8), np.uint8)
-    assert post(client, ink, base_url="http://evil.example:8765").status_code == 403
-    assert post(client, ink, content_type="text/plain").status_code == 415
+    assert post(client, HOUSE, base_url="http://evil.example:8765").status_code == 403
+    assert post(client, HOUSE, base_url="http://localhost:8765").status_code == 200
     answer = client.post("/recognise", data=b"x", content_type="image/png", base_url="http://127.0.0.1:8765")
-    assert answer.status_code == 400
-    assert post(client, np.zeros((8, 8), np.uint8), base_url="http://localhost:8765").status_code == 200
+    assert answer.status_code == 415
+    many = [[[0.5, 0.5]] * (MAX_POINTS + 1)]
+    for nonsense in ([["x"]], [[[1, 2, 3]]], 7, [[[1e9, 0]]], [[[None, 0]]], {"a": 1}, many):
+        assert post(client, nonsense).status_code == 400
+    for text in (b"", b"{", b"[]", b"[" * 100_000, b'{"strokes": [[[NaN, 0]]]}'):
+        answer = client.post("/recognise", data=text, content_type="application/json", base_url="http://127.0.0.1:8765")
+        assert answer.status_code == 400
 
 
 def test_errors_are_one_clear_line(tmp_path, capsys):

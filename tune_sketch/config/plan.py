@@ -7,6 +7,7 @@ import numpy as np
 
 from tune_sketch.config.settings import Settings
 from tune_sketch.data import SketchData, open_data, prepare_data, publish_data
+from tune_sketch.data.describe import paper_warning
 from tune_sketch.data.splits import Splits, make_splits
 from tune_sketch.formatting import duration_text
 from tune_sketch.samplers import SAMPLERS
@@ -110,6 +111,8 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
         lines.append(f"budget    the search ends earlier after {', or '.join(budgets)}")
     if data.has_photos and settings.split_by == "file":
         lines.append("WARNING   --split-by file puts drawings of one photo into training and test: too good a result")
+    if data.paper_by_class:
+        lines.append(f"WARNING   {paper_warning(data.paper_by_class)}")
     if data.skipped:
         lines.append(f"WARNING   {len(data.skipped)} bad files are left out (listed in search.json)")
     return lines

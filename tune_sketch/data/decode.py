@@ -10,29 +10,30 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tune_sketch.data.doodles import GENERATOR_VERSION, render_doodle
+from tune_sketch.data.pixels import BadDrawingError, prepare_ink
 from tune_sketch.data.sources import Drawing, open_bitmaps
 from tune_sketch.data.strokes import render_strokes
 
 MAX_IMAGE_PIXELS = 64_000_000
-_BLANK_RANGE = 16  # a picture with a smaller range of grey values shows nothing
-
-
-class BadDrawingError(ValueError):
-    """This drawing cannot be used; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """Everything besides the drawing that its pixels depend on.
-
-    light_on_dark: the files show light ink on dark paper.
-    """
+    """Everything besides the drawing that its pixels depend on."""
 
     image_px: int
     invert: bool
     pen_width_px: float | None
     seed: int
-    light_on_dark: bool = False
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One drawing as it is trained on, and what its file was like."""
+
+    square: np.ndarray  # uint8 [image_px, image_px]; ink 255 on 0, or 0 on 255 when not inverted
+    side_px: int = 0  # the original's longer side, 0 where there is none
+    paper: int | None = None  # the original's paper, 0 to 255, None where there is none
 
 
 def read_bytes(drawing: Drawing) -> bytes:
@@ -54,9 +55,9 @@ def _open_bitmaps_once(path: str) -> np.ndarray:
     return open_bitmaps(path)
 
 
-def decode_drawing(drawing: Drawing, settings: DecodeSettings) -> tuple[np.ndarray, int]:
-    """uint8 [image_px, image_px] and the original side in px (0 where there is none). Raises BadDrawingError."""
-    side_px = 0
+def decode_drawing(drawing: Drawing, settings: DecodeSettings) -> Decoded:
+    """The drawing as it is trained on. Raises BadDrawingError."""
+    side_px, paper = 0, None
     if drawing.kind == "doodles":
         ink = render_doodle(
             drawing.class_name,
@@ -70,10 +71,9 @@ def decode_drawing(drawing: Drawing, settings: DecodeSettings) -> tuple[np.ndarr
         ink = render_strokes(points, settings.image_px, settings.pen_width_px)
     else:
         picture = open_gray(drawing)
-        side_px = max(picture.size)
-        grey = resample_to_square(picture, settings.image_px)
-        ink = grey if settings.light_on_dark else 255 - grey
-    return (ink if settings.invert else 255 - ink), side_px
+        prepared = prepare_ink(picture, settings.image_px, may_be_photo=drawing.kind == "images")
+        side_px, ink, paper = max(picture.size), prepared.ink, prepared.paper
+    return Decoded(ink if settings.invert else 255 - ink, side_px, paper)
 
 
 def read_drawing_bytes(drawing: Drawing) -> bytes:
@@ -88,7 +88,7 @@ def read_drawing_bytes(drawing: Drawing) -> bytes:
 
 
 def open_gray(drawing: Drawing) -> Image.Image:
-    """The whole picture in mode L, transparent parts on white, any size. Raises BadDrawingError."""
+    """The whole picture in mode L, any size, as `convert_to_gray` makes it. Raises BadDrawingError."""
     content = read_drawing_bytes(drawing)
     if drawing.kind == "bitmaps":
         side = math.isqrt(len(content))
@@ -97,15 +97,7 @@ def open_gray(drawing: Drawing) -> Image.Image:
         picture = _open_image(_draw_svg(content))
     else:
         picture = _open_image(content)
-    refuse_blank(picture)
     return picture
-
-
-def refuse_blank(picture: Image.Image) -> None:
-    """Raises BadDrawingError for a picture in mode L that shows nothing."""
-    low, high = picture.getextrema()
-    if high - low < _BLANK_RANGE:  # type: ignore[operator]
-        raise BadDrawingError("blank: one shade only")
 
 
 def _open_image(content: bytes) -> Image.Image:
@@ -120,18 +112,31 @@ def _open_image(content: bytes) -> Image.Image:
 
 
 def convert_to_gray(image: Image.Image) -> Image.Image:
-    """Any picture upright and in mode L, with transparent parts on white. Raises BadDrawingError for a huge one."""
+    """Any picture upright and in mode L. Raises BadDrawingError for a huge one.
+
+    Transparent paper is white, or black where the ink on it is light.
+    """
     if image.width * image.height > MAX_IMAGE_PIXELS:
         raise BadDrawingError(f"too large: {image.width} x {image.height} px, more than {MAX_IMAGE_PIXELS:,}")
     image.load()
     upright = ImageOps.exif_transpose(image)
     if "transparency" in upright.info or upright.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         rgba = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+        upright = Image.alpha_composite(Image.new("RGBA", rgba.size, find_paper(rgba)), rgba)
     if upright.mode.startswith("I"):  # 16 bit grey, which convert would clip
         grey = np.asarray(upright).astype(np.float64)
         return Image.fromarray((grey / 257 if grey.max() > 255 else grey).clip(0, 255).astype(np.uint8))
     return upright.convert("L")
+
+
+def find_paper(rgba: Image.Image) -> str:
+    """The paper to put behind a transparent picture: what its ink can be seen on."""
+    pixels = np.asarray(rgba, np.float64)
+    coverage = pixels[..., 3] / 255
+    if not 0 < coverage.mean() < 0.5:  # mostly opaque: it has paper of its own
+        return "white"
+    shade = (pixels[..., :3].mean(axis=2) * coverage).sum() / coverage.sum()
+    return "white" if shade < 128 else "black"
 
 
 def _draw_svg(content: bytes) -> bytes:
@@ -143,29 +148,6 @@ def _draw_svg(content: bytes) -> bytes:
     except Exception as error:  # the errors of an XML parser and of a renderer
         raise BadDrawingError(f"damaged: {error}") from error
     return png
-
-
-def resample_to_square(picture: Image.Image, image_px: int) -> np.ndarray:
-    """uint8 [image_px, image_px]: anti-aliased, proportions kept, centred, padded with the picture's own paper."""
-    scale = image_px / max(picture.size)
-    width, height = (max(1, round(side * scale)) for side in picture.size)
-    if (width, height) != picture.size:
-        # Filters with negative lobes overshoot on thin lines and are clipped: Lanczos adds a fifth to the ink of a 5 px
-        # line from 1111 to 64 px and rings beside it. Hamming has none, and is sharper than bilinear.
-        how = Image.Resampling.HAMMING if scale < 1 else Image.Resampling.BICUBIC
-        picture = picture.resize((width, height), how, reducing_gap=3.0)
-    if width == height:
-        return np.asarray(picture)
-    square = np.full((image_px, image_px), round(measure_border(picture)), np.uint8)
-    top, left = (image_px - height) // 2, (image_px - width) // 2
-    square[top : top + height, left : left + width] = np.asarray(picture)
-    return square
-
-
-def measure_border(picture: Image.Image) -> float:
-    """Median grey value of the outermost pixels: the paper."""
-    grey = np.asarray(picture)
-    return float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
 
 
 def parse_strokes(content: bytes, class_name: str) -> list[np.ndarray]:

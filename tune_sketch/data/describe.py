@@ -34,8 +34,10 @@ def describe_data(data: SketchData, splits: Splits, split_by: str, protocol: str
         lines.append(f"original longer side: {f'{smallest} to {largest}' if smallest < largest else smallest} px")
         if side_px > smallest:
             lines.append(f"note: --image-px {side_px} is more than the smallest original has; it is scaled up")
-    if data.light_on_dark:
-        lines.append("the files show light ink on dark paper; taken as ink all the same")
+    if data.num_light_on_dark:
+        lines.append(f"{data.num_light_on_dark:,} files show light ink on dark paper; taken as ink all the same")
+    if data.paper_by_class:
+        lines.append(paper_warning(data.paper_by_class))
     per_class = counts[:, 0]
     lines.append(f"drawings per class: min {per_class.min()}, median {np.median(per_class):g}, max {per_class.max()}")
     if data.has_photos:
@@ -111,3 +113,16 @@ def plot_samples(path: Path, data: SketchData, *, seed: int = 0) -> None:
     title = f"{num_shown} of {num_classes} classes, {num_samples} of their drawings each"
     figure.suptitle(title + (" (synthetic, drawn by a program)" if data.synthetic else ""), fontsize=11)
     figure.savefig(path, dpi=100)
+
+
+def paper_warning(paper_by_class: dict[str, float]) -> str:
+    """The warning about classes that differ in their paper."""
+    darkest, lightest = (
+        min(paper_by_class, key=paper_by_class.__getitem__),
+        max(paper_by_class, key=paper_by_class.__getitem__),
+    )
+    return (
+        f"the paper alone tells classes apart (grey {paper_by_class[darkest]:.0f} in {darkest}, "
+        f"{paper_by_class[lightest]:.0f} in {lightest}): it is taken out of the pictures, but look whether the "
+        "drawings were made alike"
+    )

@@ -14,18 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
-from tune_sketch.data.decode import BadDrawingError, DecodeSettings, measure_border, open_gray, read_bytes
+from tune_sketch.data.decode import DecodeSettings, read_bytes
 from tune_sketch.data.locks import hold_lock
+from tune_sketch.data.pixels import measure_extent, measure_pen
 from tune_sketch.data.progress import Progress
 from tune_sketch.data.request import DataError, DataRequest, Problem, default_cache_dir
-from tune_sketch.data.sketch_data import is_whole, open_data, photo_of
+from tune_sketch.data.sketch_data import FORMAT_VERSION, is_whole, open_data, photo_of
 from tune_sketch.data.sources import Drawing, Source, find_source, list_drawings
 from tune_sketch.data.staging import describe_files
 from tune_sketch.data.workers import decode_all
 
-FORMAT_VERSION = 1  # raise it when the same files would give other pixels
 MIN_PER_CLASS = 3  # one for each of train, validation and test
-_NUM_SAMPLED = 64  # drawings from which the shade of the paper is measured
+_VISIBLE_SHADES = 16  # of paper, in grey values: a smaller standard deviation says nothing
+_NUM_SAMPLED = 256  # drawings from which the width of lines is measured
 
 
 @dataclass(frozen=True)
@@ -152,10 +153,10 @@ def _build(building: Path, source: Source, request: DataRequest, listing: _Listi
         raise ValueError(
             f"the decoded drawings need {num_bytes:,} bytes in {building.parent}, where {free_bytes:,} are free"
         )
-    light_on_dark = is_light_on_dark(drawings)
-    settings = DecodeSettings(request.image_px, request.invert, request.pen_width_px, request.seed, light_on_dark)
+    settings = DecodeSettings(request.image_px, request.invert, request.pen_width_px, request.seed)
     bar = Progress(f"decoding {request.data} at {request.image_px} px", len(drawings), progress)
-    bad, original_px = decode_all(drawings, settings, building, bar.show)
+    decoded = decode_all(drawings, settings, building, bar.show)
+    bad = decoded.bad
     bar.close()
 
     doubles = {index: reason for index, reason in _find_doubles(drawings, digests).items() if index not in bad}
@@ -185,10 +186,12 @@ def _build(building: Path, source: Source, request: DataRequest, listing: _Listi
         "synthetic": source.synthetic,
         "has_photos": any(photos),
         "skipped": [problem.to_json() for problem in problems],
-        "original_px": original_px,
+        "original_px": decoded.original_px,
         "request": request.to_json(),
         "kind": source.kind,
-        "light_on_dark": light_on_dark,
+        "num_light_on_dark": sum(decoded.papers[index] < 128 for index in kept if index in decoded.papers),
+        "paper_by_class": paper_by_class([(drawings[i].class_name, decoded.papers.get(i)) for i in kept]),
+        **measure_pens(np.load(building / "images.npy", mmap_mode="r"), request.invert),
         "num_doubles_within_class": len(kept) - len({(drawings[i].class_name, digests[i]) for i in kept}),
         "format_version": FORMAT_VERSION,
         "files": describe_files(building),
@@ -212,16 +215,33 @@ def _check_classes(source: Source, counts: Counter[str], problems: Sequence[Prob
     return found
 
 
-def is_light_on_dark(drawings: Sequence[Drawing]) -> bool:
-    """Whether the paper of the whole set is dark, by the median border value of drawings spread over it."""
-    borders = []
-    pictures = [drawing for drawing in drawings if drawing.kind in ("images", "bitmaps")]
-    for drawing in pictures[:: max(1, len(pictures) // _NUM_SAMPLED)]:
-        try:
-            borders.append(measure_border(open_gray(drawing)))
-        except BadDrawingError:
-            continue  # decoding meets it again and reports it
-    return bool(borders) and float(np.median(borders)) < 128
+def paper_by_class(papers: Sequence[tuple[str, int | None]]) -> dict[str, float] | None:
+    """{class: mean grey value of its paper} where the paper alone could tell classes apart, else None.
+
+    That is where classes explain most of the variance of the paper (eta squared over 1/2) and it varies visibly.
+    """
+    known = [(name, paper) for name, paper in papers if paper is not None]
+    shades = np.array([paper for _, paper in known], float)
+    if len(known) < 2 or shades.std() < _VISIBLE_SHADES:
+        return None
+    by_class: dict[str, list[int]] = defaultdict(list)
+    for name, paper in known:
+        by_class[name].append(paper)
+    within = sum(float(np.var(values)) * len(values) for values in by_class.values())
+    if within > 0.5 * float(shades.var()) * len(shades):
+        return None
+    return {name: round(float(np.mean(values)), 1) for name, values in sorted(by_class.items())}
+
+
+def measure_pens(images: np.ndarray, invert: bool) -> dict[str, float]:
+    """The median width of the lines, and of the drawings' longer side, as fractions of the picture's side."""
+    sample = images[:: max(1, len(images) // _NUM_SAMPLED)]
+    inks = sample if invert else 255 - sample
+    side = images.shape[1]
+    return {
+        "pen_width_fraction": round(float(np.median([measure_pen(ink) for ink in inks])) / side, 5),
+        "extent_fraction": round(float(np.median([measure_extent(ink) for ink in inks])), 4),
+    }
 
 
 def _find_doubles(drawings: Sequence[Drawing], digests: Sequence[bytes | None]) -> dict[int, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+FORMAT_VERSION = 2  # of decoded drawings; raise it when the same files would give other pixels
 # Sketchy database (Sangkloy et al. 2016): <WordNet id>_<photo>-<number of the drawing>.png
 SKETCHY_NAME = re.compile(r"(n\d{8}_\d+)-\d+\.\w+")
 
@@ -25,7 +26,10 @@ class SketchData:
     has_photos: names follow the Sketchy database, so that the photo behind each drawing is known.
     skipped: {"name", "reason"} of each drawing that skip_bad_images left out.
     original_px: smallest and largest original side, where there is one.
-    light_on_dark: the files show light ink on dark paper.
+    num_light_on_dark: drawings whose files show light ink on dark paper.
+    paper_by_class: mean grey value of the files' paper by class, if it could tell the classes apart by itself.
+    pen_width_fraction, extent_fraction: medians of the lines' width and of the drawings' longer side, over the
+        picture's side.
     num_doubles_within_class: drawings that are copies of another one of their class.
     """
 
@@ -39,7 +43,10 @@ class SketchData:
     has_photos: bool
     skipped: list[dict[str, str]]
     original_px: tuple[int, int] | None
-    light_on_dark: bool = False
+    num_light_on_dark: int = 0
+    paper_by_class: dict[str, float] | None = None
+    pen_width_fraction: float = 0.025
+    extent_fraction: float = 0.8
     num_doubles_within_class: int = 0
 
 
@@ -66,6 +73,8 @@ def open_data(cache_folder: str | Path) -> SketchData:
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         groups = np.load(folder / "groups.npy", allow_pickle=False)
+        if meta["format_version"] != FORMAT_VERSION:
+            raise ValueError(f"its format is {meta['format_version']}, this version reads {FORMAT_VERSION}")
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(f"{folder} is not a whole decoded data set: {error}") from error
     names = meta["names"]
@@ -79,10 +88,13 @@ def open_data(cache_folder: str | Path) -> SketchData:
         names=names,
         groups=groups,
         fingerprint=meta["fingerprint"],
-        synthetic=meta["synthetic"] if "synthetic" in meta else meta["stand_in"],  # its name in version 0.1.0
+        synthetic=meta["synthetic"],
         has_photos=meta["has_photos"],
         skipped=meta["skipped"],
         original_px=tuple(original_px) if original_px else None,
-        light_on_dark=meta["light_on_dark"],
+        num_light_on_dark=meta["num_light_on_dark"],
+        paper_by_class=meta["paper_by_class"],
+        pen_width_fraction=meta["pen_width_fraction"],
+        extent_fraction=meta["extent_fraction"],
         num_doubles_within_class=meta["num_doubles_within_class"],
     )

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tune_sketch.data.decode import BadDrawingError, DecodeSettings, decode_drawing
+from tune_sketch.data.decode import DecodeSettings, decode_drawing
+from tune_sketch.data.pixels import BadDrawingError
 from tune_sketch.data.sources import Drawing
 
 MAX_WORKERS = 16
@@ -25,6 +26,16 @@ class DecodedChunk:
     num_drawings: int
     bad: dict[int, str]  # index -> reason
     sides_px: tuple[int, ...]  # the distinct original longer sides, where there are any
+    papers: dict[int, int]  # index -> grey value of the original's paper, where there is any
+
+
+@dataclass(frozen=True)
+class DecodedSet:
+    """The findings about all drawings besides their pixels."""
+
+    bad: dict[int, str]  # index -> reason
+    original_px: tuple[int, int] | None  # smallest and largest original side
+    papers: dict[int, int]  # index -> grey value of the original's paper, where there is any
 
 
 def count_cores() -> int:
@@ -38,11 +49,10 @@ def decode_all(
     folder: Path,
     show: Callable[[int], None],
     num_workers: int | None = None,
-) -> tuple[dict[int, str], tuple[int, int] | None]:
+) -> DecodedSet:
     """Write row i of folder/images.npy, uint8 [N, image_px, image_px], from drawing i; bad ones stay empty.
 
     show: called with the number of finished drawings. num_workers: None suits the cores and the work.
-    Returns index -> reason of the bad drawings, and the smallest and largest original side.
     """
     path = folder / "images.npy"
     shape = (len(drawings), settings.image_px, settings.image_px)
@@ -52,14 +62,15 @@ def decode_all(
             os.posix_fallocate(file.fileno(), 0, os.stat(file.fileno()).st_size)
     if num_workers is None:
         num_workers = min(count_cores(), MAX_WORKERS, len(drawings) // _MIN_PER_WORKER)
-    num_done, bad, sides_px = 0, dict[int, str](), set[int]()
+    num_done, bad, sides_px, papers = 0, dict[int, str](), set[int](), dict[int, int]()
     for chunk in _decode_chunks(drawings, settings, path, num_workers):
         num_done += chunk.num_drawings
         bad |= chunk.bad
         sides_px |= set(chunk.sides_px)
+        papers |= chunk.papers
         show(num_done)
     images.flush()
-    return dict(sorted(bad.items())), (min(sides_px), max(sides_px)) if sides_px else None
+    return DecodedSet(dict(sorted(bad.items())), (min(sides_px), max(sides_px)) if sides_px else None, papers)
 
 
 def _decode_chunks(
@@ -101,12 +112,16 @@ def decode_chunk(drawings: Sequence[Drawing], start: int, settings: DecodeSettin
     """Decode drawings into the rows from `start` on of the array at `path`."""
     images = np.load(path, mmap_mode="r+")
     bad: dict[int, str] = {}
+    papers: dict[int, int] = {}
     sides_px: set[int] = set()
     for index, drawing in enumerate(drawings, start=start):
         try:
-            images[index], side_px = decode_drawing(drawing, settings)
+            decoded = decode_drawing(drawing, settings)
         except BadDrawingError as error:
             bad[index] = str(error)
         else:
-            sides_px |= {side_px} - {0}
-    return DecodedChunk(len(drawings), bad, tuple(sides_px))
+            images[index] = decoded.square
+            sides_px |= {decoded.side_px} - {0}
+            if decoded.paper is not None:
+                papers[index] = decoded.paper
+    return DecodedChunk(len(drawings), bad, tuple(sides_px), papers)

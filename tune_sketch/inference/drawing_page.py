@@ -11,15 +11,17 @@ from flask import Flask, Response, abort, jsonify, request
 from PIL import Image
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from tune_sketch.data.decode import resample_to_square
+from tune_sketch.data.strokes import render_strokes
 from tune_sketch.inference.grad_cam import enlarge_map, map_activations, overlay
 from tune_sketch.inference.model import Classifier, best_classes
 
 PAGE = Path(__file__).parent / "page"
 LOOPBACK = "127.0.0.1"  # the page is for the person at this machine alone
-MAX_BYTES = 4_000_000  # of one posted drawing
+MAX_BYTES = 1_000_000  # of one posted drawing
+MAX_POINTS = 50_000
 OVERLAY_PX = 320
-MARGIN_FRACTION = 0.1
+SMALL_FRACTION = 0.25  # of the canvas: a smaller drawing, or a dot, is not blown up to full size
+Strokes = list[np.ndarray]  # each float [num_points, 2] of x and y, from 0 to 1 on the canvas
 
 
 class Answer(TypedDict):
@@ -50,13 +52,13 @@ def make_app(model: Classifier) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
     one_at_a_time = threading.Lock()  # the network's hooks for the activation map are not made for two threads
     app.before_request(refuse_other_hosts)
-    app.get("/")(show_page)
+    app.get("/")(lambda: show_page(model.pen_width_fraction))
 
     @app.post("/recognise")
     def recognise() -> Response:
-        ink = read_posted_ink()
+        strokes = read_posted_strokes()
         with one_at_a_time:
-            return jsonify(recognise_ink(model, ink))
+            return jsonify(recognise_strokes(model, strokes))
 
     return app
 
@@ -67,27 +69,30 @@ def refuse_other_hosts() -> None:
         abort(403)
 
 
-def show_page() -> str:
-    page = (PAGE / "draw.html").read_text(encoding="utf-8")
+def show_page(pen_width_fraction: float) -> str:
+    """The page, whose pen is as thick as the lines of the training drawings."""
+    page = (PAGE / "draw.html").read_text(encoding="utf-8").replace("PEN_WIDTH_FRACTION", f"{pen_width_fraction:.5f}")
     return page.replace("/* script */", (PAGE / "draw.js").read_text(encoding="utf-8"))
 
 
-def read_posted_ink() -> np.ndarray:
-    """uint8 [H, W], 255 where drawn: the alpha of a posted PNG. Aborts the request when it is something else."""
-    if request.mimetype != "image/png":
+def read_posted_strokes() -> Strokes:
+    """The strokes of a posted drawing, {"strokes": [[[x, y], ...], ...]}. Aborts the request when it is another."""
+    if request.mimetype != "application/json":
         abort(415)  # a form on a foreign page cannot send this type without asking us
     try:
-        with Image.open(io.BytesIO(request.get_data())) as picture:
-            return np.asarray(picture.convert("RGBA"))[..., 3]
-    except (OSError, ValueError, Image.DecompressionBombError):
+        strokes = [np.array(stroke, np.float64).reshape(-1, 2) for stroke in request.get_json()["strokes"]]
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         abort(400)
+    if sum(map(len, strokes)) > MAX_POINTS or not all(((s >= -1) & (s <= 2)).all() for s in strokes):
+        abort(400)  # NaN and infinity are outside too
+    return [stroke for stroke in strokes if len(stroke)]
 
 
-def recognise_ink(model: Classifier, ink: np.ndarray) -> Answer:
-    """The answer to ink uint8 [H, W], 255 where drawn. An empty canvas has no predictions."""
-    square, large = frame(ink, model.image_px), frame(ink, OVERLAY_PX)
-    if square is None or large is None:
+def recognise_strokes(model: Classifier, strokes: Strokes) -> Answer:
+    """The answer to a drawing. An empty canvas has no predictions."""
+    if not strokes:
         return {"predictions": [], "overlay": None}
+    square, large = (draw_strokes(model, strokes, side_px) for side_px in (model.image_px, OVERLAY_PX))
     image, shown = (square, large) if model.invert else (255 - square, 255 - large)
     probabilities = model.compute_probabilities(image[None])[0]
     activation = map_activations(model, image[None], np.array([probabilities.argmax()]))[0]
@@ -99,15 +104,11 @@ def recognise_ink(model: Classifier, ink: np.ndarray) -> Answer:
     }
 
 
-def frame(ink: np.ndarray, image_px: int) -> np.ndarray | None:
-    """uint8 [image_px, image_px]: the drawing centred with a margin, as training drawings are; None if empty."""
-    rows, columns = np.flatnonzero((ink > 64).any(axis=1)), np.flatnonzero((ink > 64).any(axis=0))
-    if not len(rows):
-        return None
-    cut = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    # A dot is not blown up: at least a quarter of the canvas is kept.
-    side = max(round(max(cut.shape) * (1 + 2 * MARGIN_FRACTION)), max(ink.shape) // 4)
-    square = np.zeros((side, side), np.uint8)
-    top, left = (side - cut.shape[0]) // 2, (side - cut.shape[1]) // 2
-    square[top : top + cut.shape[0], left : left + cut.shape[1]] = cut
-    return resample_to_square(Image.fromarray(square), image_px)
+def draw_strokes(model: Classifier, strokes: Strokes, side_px: int) -> np.ndarray:
+    """uint8 [side_px, side_px], ink 255 on 0: as large and with as thick a pen as the training drawings."""
+    points = np.concatenate(strokes)
+    extent = float((points.max(axis=0) - points.min(axis=0)).max())
+    filled = model.extent_fraction * min(1.0, extent / SMALL_FRACTION)
+    return render_strokes(
+        strokes, side_px, max(0.5, model.pen_width_fraction * side_px), margin=0.5 * (1 - filled) * 0.998
+    )

@@ -45,11 +45,13 @@ class Classifier:
     invert: bool
     pretrained: bool
     device: str
+    pen_width_fraction: float = 0.025  # of the training drawings' lines, over the picture's side
+    extent_fraction: float = 0.8  # of the training drawings' longer side, over the picture's side
 
     def predict(self, images: Picture | Iterable[Picture]) -> Predictions:
         """Classify one picture or several: paths, PIL images or uint8 arrays [H, W], [H, W, 3] or [H, W, 4].
 
-        Each is prepared as the predict command prepares files: photos of paper, scans, dark or light ink. Raises
+        Each is prepared as the training drawings were: photos of paper, scans, dark or light ink. Raises
         ValueError for a picture that is unreadable, blank or of another kind, with its position and the reason.
         """
         squares = []
@@ -133,6 +135,7 @@ def load_classifier(run_path: str | Path) -> Classifier:
         invert=info["invert"],
         pretrained=info["pretrained"],
         device=default_device(),
+        **{name: info[name] for name in ("pen_width_fraction", "extent_fraction") if name in info},  # not in 0.1
     )
 
 

@@ -118,6 +118,7 @@ def write_predictions(run: RunDirectory, facts: Facts, best: Trial) -> None:
 
 def write_best(run: RunDirectory, facts: Facts, best: Trial) -> None:
     """Write best/: the weights and what is needed to use them."""
+    data = open_data(Path(facts.data.cache))
     run.best.mkdir(exist_ok=True)
     shutil.copyfile(run.retrained / f"{best.key}.pt", run.best / "weights.pt")
     assert best.test is not None
@@ -130,6 +131,8 @@ def write_best(run: RunDirectory, facts: Facts, best: Trial) -> None:
             "image_px": facts.settings.image_px,
             "invert": facts.settings.invert,
             "pretrained": facts.weights.pretrained,
+            "pen_width_fraction": data.pen_width_fraction,
+            "extent_fraction": data.extent_fraction,
             "trial": best.number,
             "retraining": best.key,
             "config": best.config,

@@ -1,4 +1,4 @@
-// Strokes by mouse, pen or finger; after each movement the drawing is sent, one request at a time, newest wins.
+// Strokes by mouse, pen or finger; after each movement they are sent, one request at a time, newest wins.
 const paper = document.getElementById("paper");
 const context = paper.getContext("2d");
 const classes = document.getElementById("classes");
@@ -16,7 +16,7 @@ function place(event) {
 
 function redraw() {
   context.clearRect(0, 0, paper.width, paper.height);
-  context.lineWidth = paper.width * 0.022;
+  context.lineWidth = Math.max(2, paper.width * Number(paper.dataset.pen));
   context.lineCap = context.lineJoin = "round";
   for (const stroke of strokes) {
     context.beginPath();
@@ -54,9 +54,10 @@ async function ask() {
   isAsking = true;
   while (hasChanged) {
     hasChanged = false;
-    const drawing = await new Promise((done) => paper.toBlob(done, "image/png"));
+    const scaled = strokes.map((stroke) => stroke.map(([x, y]) => [x / paper.width, y / paper.height]));
+    const drawing = JSON.stringify({ strokes: scaled });
     try {
-      const reply = await fetch("recognise", { method: "POST", body: drawing, headers: { "Content-Type": "image/png" } });
+      const reply = await fetch("recognise", { method: "POST", body: drawing, headers: { "Content-Type": "application/json" } });
       if (!reply.ok) throw new Error(`the program answered ${reply.status}`);
       show(await reply.json());
     } catch (error) {
