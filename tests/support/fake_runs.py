@@ -54,7 +54,11 @@ def begin_run(path: Path, *, num_samples=12, max_epochs=9, model="baseline", **c
     cache = prepare_data(settings.data_request(), cache_dir=path.parent / "cache", progress=False)
     data = open_data(cache)
     splits = make_splits(
-        data.labels, data.groups, protocol=settings.protocol, split_by=settings.split_by, seed=settings.seed
+        data.labels,
+        data.groups_for(settings.split_by),
+        protocol=settings.protocol,
+        split_by=settings.split_by,
+        seed=settings.seed,
     )
     weights = WeightsFacts(None, f"{model}: trained from scratch", False)
     run = RunDirectory(path)

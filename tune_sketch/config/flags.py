@@ -7,7 +7,7 @@ import typing
 from typing import Any, NoReturn
 
 from tune_sketch.config.checks import check_known, check_run_name, did_you_mean
-from tune_sketch.config.settings import FLAGS, Settings, resolve_paths
+from tune_sketch.config.settings import FLAGS, OLD_VALUES, Settings, resolve_paths
 from tune_sketch.data import DATASETS
 from tune_sketch.search_spaces import SPACES
 
@@ -105,6 +105,10 @@ def given_choices(arguments: argparse.Namespace) -> dict[str, Any]:
                 choices[name] = flag.parse(text)
             except ValueError as error:
                 raise ValueError(f"{flag.spelling(name)}: {error}") from None
+    for name, value in choices.items():
+        if FLAGS[name].known is not None and value in OLD_VALUES:
+            spelling = FLAGS[name].spelling(name)
+            print(f"note: {spelling} {value} is now called {spelling} {OLD_VALUES[value]}", file=sys.stderr)
     choices["classes"] = read_classes(choices["classes"])
     if choices["warm_start"] is not None:
         choices["warm_start"] = tuple(choices["warm_start"])

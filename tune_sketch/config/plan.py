@@ -7,7 +7,7 @@ import numpy as np
 
 from tune_sketch.config.settings import Settings
 from tune_sketch.data import SketchData, open_data, prepare_data, publish_data
-from tune_sketch.data.describe import paper_warning
+from tune_sketch.data.describe import copies_text, paper_warning
 from tune_sketch.data.splits import Splits, make_splits
 from tune_sketch.formatting import duration_text
 from tune_sketch.samplers import SAMPLERS
@@ -39,7 +39,7 @@ def prepare_inputs(settings: Settings) -> Inputs:
     data = open_data(cache)
     splits = make_splits(
         data.labels,
-        data.groups,
+        data.groups_for(settings.split_by),
         protocol=settings.protocol,
         split_by=settings.split_by,
         seed=settings.seed,
@@ -111,6 +111,8 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
         lines.append(f"budget    the search ends earlier after {', or '.join(budgets)}")
     if data.has_photos and settings.split_by == "file":
         lines.append("WARNING   --split-by file puts drawings of one photo into training and test: too good a result")
+    if data.copies:
+        lines.append(f"copies    {copies_text(len(data.copies))}")
     if data.paper_by_class:
         lines.append(f"WARNING   {paper_warning(data.paper_by_class)}")
     if data.skipped:

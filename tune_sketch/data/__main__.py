@@ -64,7 +64,7 @@ def show_data(given: argparse.Namespace) -> None:
     data = open_data(prepare_data(request))
     splits = make_splits(
         data.labels,
-        data.groups,
+        data.groups_for(given.split_by),
         protocol=given.protocol,
         split_by=given.split_by,
         seed=given.seed,

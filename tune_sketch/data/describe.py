@@ -46,8 +46,8 @@ def describe_data(data: SketchData, splits: Splits, split_by: str, protocol: str
             f"{len(np.unique(data.groups)):,} photos behind the drawings; per class: min {min(num_photos)}, "
             f"median {np.median(num_photos):g}, max {max(num_photos)}"
         )
-    if data.num_doubles_within_class:
-        lines.append(f"note: {data.num_doubles_within_class:,} drawings are copies of another one of their class")
+    if data.copies:
+        lines.append(copies_text(len(data.copies)))
     lines.append(
         f"splits by {split_by}, protocol {protocol}: "
         + ", ".join(f"{name} {n:,} ({n / totals[0]:.1%})" for name, n in zip(SPLIT_NAMES, totals[1:], strict=True))
@@ -113,6 +113,13 @@ def plot_samples(path: Path, data: SketchData, *, seed: int = 0) -> None:
     title = f"{num_shown} of {num_classes} classes, {num_samples} of their drawings each"
     figure.suptitle(title + (" (synthetic, drawn by a program)" if data.synthetic else ""), fontsize=11)
     figure.savefig(path, dpi=100)
+
+
+def copies_text(num_copies: int) -> str:
+    """How many drawings are exact copies, and what becomes of them."""
+    if num_copies == 1:
+        return "1 drawing is an exact copy of another one: both are in the same split"
+    return f"{num_copies:,} drawings are exact copies of others: copies are in the same split"
 
 
 def paper_warning(paper_by_class: dict[str, float]) -> str:

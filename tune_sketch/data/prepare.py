@@ -175,10 +175,9 @@ def _build(building: Path, source: Source, request: DataRequest, listing: _Listi
     if len(kept) < len(drawings):
         _compact(building / "images.npy", kept)
     photos = [photo_of(drawings[index].name) for index in kept] if source.kind == "images" else [None] * len(kept)
-    group_keys = [photo or f"/{position}" for position, photo in enumerate(photos)]
-    groups = np.unique(group_keys, return_inverse=True)[1].astype(np.int64) if any(photos) else np.arange(len(kept))
+    copies = find_copies([digests[index] for index in kept])
     np.save(building / "labels.npy", np.array([label_of[drawings[i].class_name] for i in kept], np.int64))
-    np.save(building / "groups.npy", groups)
+    np.save(building / "groups.npy", join_groups(photos, copies))
     meta = {
         "class_names": class_names,
         "names": [drawings[index].name for index in kept],
@@ -192,7 +191,7 @@ def _build(building: Path, source: Source, request: DataRequest, listing: _Listi
         "num_light_on_dark": sum(decoded.papers[index] < 128 for index in kept if index in decoded.papers),
         "paper_by_class": paper_by_class([(drawings[i].class_name, decoded.papers.get(i)) for i in kept]),
         **measure_pens(np.load(building / "images.npy", mmap_mode="r"), request.invert),
-        "num_doubles_within_class": len(kept) - len({(drawings[i].class_name, digests[i]) for i in kept}),
+        "copies": copies,
         "format_version": FORMAT_VERSION,
         "files": describe_files(building),
         "decoding_seconds": round(time.monotonic() - started_seconds, 3),
@@ -242,6 +241,31 @@ def measure_pens(images: np.ndarray, invert: bool) -> dict[str, float]:
         "pen_width_fraction": round(float(np.median([measure_pen(ink) for ink in inks])) / side, 5),
         "extent_fraction": round(float(np.median([measure_extent(ink) for ink in inks])), 4),
     }
+
+
+def find_copies(digests: Sequence[bytes | None]) -> list[list[int]]:
+    """[index, index of the first drawing with the same content] of every drawing that is a copy."""
+    first: dict[bytes, int] = {}
+    firsts = [index if digest is None else first.setdefault(digest, index) for index, digest in enumerate(digests)]
+    return [[index, same] for index, same in enumerate(firsts) if same != index]
+
+
+def join_groups(photos: Sequence[str | None], copies: Sequence[Sequence[int]]) -> np.ndarray:
+    """int64 [N]: drawings of one photo share a group, and so do copies with all that their original shares one with."""
+    first: dict[str, int] = {}
+    parents = [index if photo is None else first.setdefault(photo, index) for index, photo in enumerate(photos)]
+
+    def find(index: int) -> int:
+        while parents[index] != index:
+            index = parents[index]
+        return index
+
+    for copy, original in copies:
+        a, b = find(copy), find(original)
+        parents[max(a, b)] = min(a, b)
+    roots = [find(index) for index in range(len(parents))]
+    keys = [photos[root] or f"/{root}" for root in roots] if any(photos) else roots
+    return np.unique(keys, return_inverse=True)[1].astype(np.int64)
 
 
 def _find_doubles(drawings: Sequence[Drawing], digests: Sequence[bytes | None]) -> dict[int, str]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ class SketchData:
     labels: int64 [N], index into class_names.
     class_names: sorted.
     names: source of each drawing, relative to the data ("cat/n02123045_12-1.png", "doodles/cat/17").
-    groups: int64 [N]; drawings of one photo share a group, any other drawing has its own.
+    groups: int64 [N]; drawings of one photo share a group, and so do exact copies; any other drawing has its own.
     fingerprint: SHA-256 over content and settings.
     synthetic: the drawings come from a program, not from people.
     has_photos: names follow the Sketchy database, so that the photo behind each drawing is known.
@@ -30,7 +30,7 @@ class SketchData:
     paper_by_class: mean grey value of the files' paper by class, if it could tell the classes apart by itself.
     pen_width_fraction, extent_fraction: medians of the lines' width and of the drawings' longer side, over the
         picture's side.
-    num_doubles_within_class: drawings that are copies of another one of their class.
+    copies: {index: index of the first drawing with the same content} of drawings that are exact copies.
     """
 
     images: np.ndarray
@@ -47,7 +47,13 @@ class SketchData:
     paper_by_class: dict[str, float] | None = None
     pen_width_fraction: float = 0.025
     extent_fraction: float = 0.8
-    num_doubles_within_class: int = 0
+    copies: dict[int, int] = field(default_factory=dict)
+
+    def groups_for(self, split_by: str) -> np.ndarray:
+        """int64 [N]: drawings that may not be on two sides of a split. By file only exact copies stay together."""
+        if split_by == "photo":
+            return self.groups
+        return np.array([self.copies.get(index, index) for index in range(len(self.labels))], np.int64)
 
 
 def photo_of(name: str) -> str | None:
@@ -66,35 +72,39 @@ def is_whole(folder: Path) -> bool:
 
 
 def open_data(cache_folder: str | Path) -> SketchData:
-    """Open a folder of `prepare_data`, in milliseconds. Raises ValueError when it is incomplete."""
+    """Open a folder of `prepare_data`, in milliseconds. Raises ValueError when it is incomplete or of an old version."""
     folder = Path(cache_folder)
     try:
-        meta = json.loads((folder / "meta.json").read_text())
-        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        labels = np.load(folder / "labels.npy", allow_pickle=False)
-        groups = np.load(folder / "groups.npy", allow_pickle=False)
-        if meta["format_version"] != FORMAT_VERSION:
-            raise ValueError(f"its format is {meta['format_version']}, this version reads {FORMAT_VERSION}")
+        return _open(folder)
+    except KeyError as error:
+        raise ValueError(f"{folder} is not a whole decoded data set: meta.json lacks {error}") from error
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(f"{folder} is not a whole decoded data set: {error}") from error
-    names = meta["names"]
-    if not len(images) == len(labels) == len(groups) == len(names):
-        raise ValueError(f"{folder} is not a whole decoded data set: its arrays differ in length")
-    original_px = meta["original_px"]
+
+
+def _open(folder: Path) -> SketchData:
+    meta = json.loads((folder / "meta.json").read_text())
+    if meta["format_version"] != FORMAT_VERSION:
+        raise ValueError(f"its format is {meta['format_version']}, this version reads {FORMAT_VERSION}")
+    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+    labels = np.load(folder / "labels.npy", allow_pickle=False)
+    groups = np.load(folder / "groups.npy", allow_pickle=False)
+    if not len(images) == len(labels) == len(groups) == len(meta["names"]):
+        raise ValueError("its arrays differ in length")
     return SketchData(
         images=images,
         labels=labels,
         class_names=meta["class_names"],
-        names=names,
+        names=meta["names"],
         groups=groups,
         fingerprint=meta["fingerprint"],
         synthetic=meta["synthetic"],
         has_photos=meta["has_photos"],
         skipped=meta["skipped"],
-        original_px=tuple(original_px) if original_px else None,
+        original_px=tuple(meta["original_px"]) if meta["original_px"] else None,
         num_light_on_dark=meta["num_light_on_dark"],
         paper_by_class=meta["paper_by_class"],
         pen_width_fraction=meta["pen_width_fraction"],
         extent_fraction=meta["extent_fraction"],
-        num_doubles_within_class=meta["num_doubles_within_class"],
+        copies=dict(meta["copies"]),
     )

@@ -57,8 +57,8 @@ def make_splits(
 ) -> Splits:
     """Divide drawings; stratified, the same for the same seed.
 
-    labels, groups: int64 [N]. split_by "photo" keeps the drawings of one group together; "file" ignores the groups,
-    as in the paper, which puts drawings of one photo on both sides.
+    labels, groups: int64 [N]; drawings of one group stay together. split_by says what the groups are, for messages:
+    photos, or files as in the paper, which puts drawings of one photo on both sides (`SketchData.groups_for`).
     Every class gets at least one group in each split. Beyond that, each class gets its share of the wanted number,
     and what rounding leaves over is carried to the next class, so that the totals come out.
     Raises ValueError that names the classes with fewer than three groups.
@@ -66,8 +66,6 @@ def make_splits(
     for name, value, known in (("protocol", protocol, PROTOCOLS), ("split_by", split_by, SPLIT_BY)):
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
-    if split_by == "file":
-        groups = np.arange(len(labels))
     group_of = np.unique(groups, return_inverse=True)[1]  # int64 [N], 0 .. number of groups - 1
     num_classes = int(labels.max()) + 1 if len(labels) else 0
     members = [np.flatnonzero(labels == label) for label in range(num_classes)]
