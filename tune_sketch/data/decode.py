@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tune_sketch.data.doodles import GENERATOR_VERSION, render_doodle
+from tune_sketch.data.pictures import FORMATS, register_heif
 from tune_sketch.data.pixels import BadDrawingError, prepare_ink
 from tune_sketch.data.sources import Drawing, open_bitmaps
 from tune_sketch.data.strokes import render_strokes
@@ -102,7 +103,8 @@ def open_gray(drawing: Drawing) -> Image.Image:
 
 def _open_image(content: bytes) -> Image.Image:
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        heif = ("HEIF",) if content[4:8] == b"ftyp" and register_heif() else ()
+        with Image.open(io.BytesIO(content), formats=(*FORMATS, *heif)) as image:
             return convert_to_gray(image)
     except BadDrawingError:
         raise

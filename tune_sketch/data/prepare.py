@@ -16,6 +16,7 @@ import numpy as np
 
 from tune_sketch.data.decode import DecodeSettings, read_bytes
 from tune_sketch.data.locks import hold_lock
+from tune_sketch.data.pictures import left_out_text
 from tune_sketch.data.pixels import measure_extent, measure_pen
 from tune_sketch.data.progress import Progress
 from tune_sketch.data.request import DataError, DataRequest, Problem, default_cache_dir
@@ -51,6 +52,8 @@ def prepare_data(request: DataRequest, *, cache_dir: Path | None = None, progres
     decoded = cache / "decoded"
     decoded.mkdir(parents=True, exist_ok=True)
     source = find_source(request, cache, progress)
+    if source.left_out and progress:
+        print(f"{request.data}: {left_out_text(source.left_out)}", file=sys.stderr)
     # File names, sizes and times represent the content here, so that a second call need not read the files.
     quick_key = _quick_key(source, request)
     remembered = cache / "seen" / f"{quick_key}.txt"

@@ -72,7 +72,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def open_data(cache_folder: str | Path) -> SketchData:
-    """Open a folder of `prepare_data`, in milliseconds. Raises ValueError when it is incomplete or of an old version."""
+    """Open a folder of `prepare_data`, in milliseconds. Raises ValueError when it is incomplete or outdated."""
     folder = Path(cache_folder)
     try:
         return _open(folder)

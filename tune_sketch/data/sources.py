@@ -5,8 +5,9 @@ import io
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,9 +16,10 @@ import numpy as np
 from tune_sketch.data.archives import is_archive, unpack_archive
 from tune_sketch.data.doodles import CATEGORIES
 from tune_sketch.data.download import DEFAULT_PER_CLASS, find_quickdraw_files
+from tune_sketch.data.pictures import SUFFIXES, is_clutter, is_picture, list_pictures
 from tune_sketch.data.request import DataRequest, Problem
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".svg")
+SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
 DEFAULT_DOODLES_PER_CLASS = 60
 # Quick, Draw! files keep these in front of the class when they are downloaded by hand.
 _QUICKDRAW_PREFIX = re.compile(r"^full_(simplified|raw|numpy_bitmap)_")
@@ -34,6 +36,7 @@ class Source:
     root: folder that the files are relative to; None for doodles.
     files: class -> files; a class may be empty. Sorted.
     first_only: per_class takes the first drawings of a file, not random ones.
+    left_out: suffix -> number of files that are no drawings.
     """
 
     kind: Kind
@@ -41,6 +44,7 @@ class Source:
     files: dict[str, list[str]]
     synthetic: bool = False
     first_only: bool = False
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +89,64 @@ def find_path(request: DataRequest, cache_dir: Path, progress: bool) -> Source:
     kinds: dict[Kind, str] = {"strokes": ".ndjson", "bitmaps": ".npy"}
     for kind, suffix in kinds.items():
         paths = sorted(path for path in root.iterdir() if path.suffix.lower() == suffix and path.is_file())
+        paths = [path for path in paths if not is_clutter(Path(path.name))]
         if paths:
             return Source(kind, root, {_QUICKDRAW_PREFIX.sub("", path.stem): [path.name] for path in paths})
-    files = {
-        folder.name: sorted(
-            f"{folder.name}/{path.name}"
-            for path in folder.iterdir()
-            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-        )
-        for folder in sorted(_class_folders(root))
-    }
-    if not files:
+    return find_class_folders(request, root)
+
+
+def find_class_folders(request: DataRequest, root: Path) -> Source:
+    """A folder with one folder of pictures per class, at any depth below it. Raises ValueError for another layout."""
+    pictures: dict[str, list[Path]] = {}
+    left_out = Counter[str]()
+    for folder in sorted(_class_folders(root)):
+        pictures[folder.name], others = list_pictures(folder)
+        left_out += others
+    if not pictures:
         raise ValueError(
-            f"{request.data} must hold one folder of images ({', '.join(IMAGE_SUFFIXES)}) per class, or one .ndjson "
+            f"{request.data} must hold one folder of pictures ({', '.join(SUFFIXES)}) per class, or one .ndjson "
             "or .npy file per class; it has neither"
         )
-    return Source("images", root, files)
+    if not isinstance(request.classes, tuple):  # classes that are named are what they are named
+        refuse_splits(request.data, list(pictures))
+        refuse_levels(root, pictures)
+    beside = [path for path in root.iterdir() if path.is_file() and not is_clutter(Path(path.name))]
+    left_out.update("picture beside the class folders" if is_picture(p) else p.suffix.lower() for p in beside)
+    files = {name: [str(path.relative_to(root)) for path in paths] for name, paths in pictures.items()}
+    return Source("images", root, files, left_out=dict(left_out))
+
+
+def refuse_splits(data: str, names: Sequence[str]) -> None:
+    """Raises ValueError for folders that are the parts of a split and not classes."""
+    splits = [name for name in names if name.lower() in SPLIT_NAMES]
+    if len(splits) == len(names) and len(splits) > 1:
+        raise ValueError(
+            f"{data} holds {' and '.join(splits)}: a split of its own cannot be used yet. Give one folder of classes, "
+            f"such as --data {Path(data) / splits[0]}, and it is divided into train, validation and test"
+        )
+    if splits and len(names) > 1:
+        raise ValueError(
+            f"{data} holds the folder {splits[0]} beside the class folders, which looks like part of a split and not "
+            "like a class: move it elsewhere, or name the classes with --classes"
+        )
+
+
+def refuse_levels(root: Path, pictures: dict[str, list[Path]]) -> None:
+    """Raises ValueError where folders such as photo and sketch lie above the class folders."""
+    inside = {
+        name: {path.relative_to(root).parts[1] for path in paths if len(path.relative_to(root).parts) > 2}
+        for name, paths in pictures.items()
+        if paths
+    }
+    has_own = any(len(path.relative_to(root).parts) == 2 for paths in pictures.values() for path in paths)
+    common = set.intersection(*inside.values()) if len(inside) > 1 else set()
+    if not has_own and len(common) > 1 and len(common) >= len(inside):
+        above, below = sorted(inside), sorted(common)
+        raise ValueError(
+            f"{root} has a level above the classes: {', '.join(above[:5])} each hold folders of the same names "
+            f"({', '.join(below[:5])}{', ...' if len(below) > 5 else ''}). Give one of them, such as "
+            f"--data {root / above[0]}; if {above[0]} is a class, name the classes with --classes"
+        )
 
 
 DATASETS: dict[str, Callable[[DataRequest, Path, bool], Source]] = {
@@ -206,7 +252,7 @@ def _descend(root: Path) -> Path:
         if has_data or len(folders) != 1:
             return root
         inside = list(folders[0].iterdir())
-        if any(path.suffix.lower() in IMAGE_SUFFIXES for path in inside):
+        if any(path.is_file() and is_picture(path) for path in inside if not is_clutter(Path(path.name))):
             return root
         if not any(path.is_dir() or path.suffix.lower() in (".ndjson", ".npy") for path in inside):
             return root
@@ -214,7 +260,7 @@ def _descend(root: Path) -> Path:
 
 
 def _class_folders(root: Path) -> list[Path]:
-    return [path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX"))]
+    return [path for path in root.iterdir() if path.is_dir() and not is_clutter(Path(path.name))]
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:

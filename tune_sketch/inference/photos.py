@@ -1,26 +1,32 @@
 """Reads any picture of a drawing, a file or in memory, as the networks were trained on it."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from tune_sketch.data.decode import convert_to_gray, open_gray
+from tune_sketch.data.pictures import SUFFIXES, left_out_text, list_pictures
 from tune_sketch.data.pixels import BadDrawingError, prepare_ink
-from tune_sketch.data.sources import IMAGE_SUFFIXES, Drawing
+from tune_sketch.data.sources import Drawing
 
 Picture = str | Path | Image.Image | np.ndarray
 
 
 def find_pictures(paths: list[Path]) -> list[Path]:
-    """The given image files, and those in given folders at any depth. Raises ValueError when there are none."""
+    """The given files, and the pictures in given folders at any depth, as training finds them.
+
+    Files of other kinds in a folder are counted on stderr. Raises ValueError when there are none.
+    """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = (p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-            pictures = sorted(p for p in inside if not p.name.startswith("."))
+            pictures, left_out = list_pictures(path)
+            if left_out:
+                print(f"{path}: {left_out_text(left_out)}", file=sys.stderr)
             if not pictures:
-                raise ValueError(f"the folder {path} holds no image ({', '.join(IMAGE_SUFFIXES)})")
+                raise ValueError(f"the folder {path} holds no image ({', '.join(SUFFIXES)})")
             found += pictures
         elif path.is_file():
             found.append(path)
