@@ -46,13 +46,16 @@ def prepare_ink(picture: Image.Image, image_px: int, *, may_be_photo: bool = Tru
 
 def lift_ink(grey: np.ndarray, paper: int) -> np.ndarray:
     """uint8 [H, W]: the ink on even paper, from 0 on the paper to 255. Of grey paper the grain is left behind."""
-    ink = np.maximum(0, paper - grey.astype(np.int16) if paper >= 128 else grey.astype(np.int16) - paper)
+    if paper in (0, 255):  # most drawings by far
+        ink = grey if paper == 0 else 255 - grey
+    else:
+        ink = np.maximum(0, paper - grey.astype(np.int16) if paper >= 128 else grey.astype(np.int16) - paper)
     if CLEAN_DEVIATION < paper < 255 - CLEAN_DEVIATION:
         ink[ink <= 2 * CLEAN_DEVIATION] = 0
     strongest = int(ink.max())
-    scale = 255.0 / strongest if 0 < strongest < FAINT_INK else 1.0
-    lifted: np.ndarray = np.rint(ink * scale).astype(np.uint8)
-    return lifted
+    if 0 < strongest < FAINT_INK:
+        ink = np.rint(ink * (255.0 / strongest))
+    return ink.astype(np.uint8)
 
 
 def is_clean(grey: np.ndarray) -> bool:
