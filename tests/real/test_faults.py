@@ -187,7 +187,7 @@ def wait_for_text(process, text: str) -> None:
 
 def test_a_read_only_run_directory_is_said(search):
     search.run.path.mkdir(parents=True)
-    (search.run.path / "search.json").write_text("{}")
+    shutil.copy(Path(__file__).parents[1] / "data_of_0_1" / "run" / "search.json", search.run.path)
     with read_only(search.run.path):
         text = search.finish(search.start(), expected_code=2)
     assert "error: [Errno 30] Read-only file system" in text
