@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from tests.support.fake_runs import add_epochs, add_trials, begin_run, make_finished_run
-from tests.support.real_search import ROOT, read_only
+from tests.support.mounts import read_only
+from tests.support.real_search import ROOT
 from tune_sketch.events import TestResult
 from tune_sketch.status import main, status_lines
 from tune_sketch.storage.lock import lock

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from tests.support.damage import RunsCode, vouch_for
+from tests.support.mounts import mounted, read_only
 from tests.support.postgres import PASSWORD, start_postgres
 from tests.support.processes import end_family, wait_until_gone
-from tests.support.real_search import Search, copy_program, mounted, output_of, read_only
+from tests.support.real_search import Search, copy_program, output_of
 from tests.support.recorded import check_complete, snapshot
 from tune_sketch.backend.base import Workers
 from tune_sketch.backend.jobs import job_of

@@ -9,8 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.support.processes import end_family, family, kill_process, wait_until_gone
 from tests.support.recorded import count_epochs
 from tune_sketch.storage.run_directory import RunDirectory
@@ -105,24 +103,3 @@ def copy_program(folder: Path) -> Path:
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, symlinks=True, ignore=IGNORED)
     return folder
-
-
-@contextlib.contextmanager
-def mounted(folder: Path, *options: str):
-    """A file system mounted at the folder, or the test is skipped where that is not allowed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    answer = subprocess.run(["mount", *options, str(folder)], capture_output=True, text=True, check=False)
-    if answer.returncode != 0:
-        pytest.skip(f"cannot mount: {answer.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-@contextlib.contextmanager
-def read_only(folder: Path):
-    """The folder, which nobody can write any more, root neither."""
-    with mounted(folder, "--bind", str(folder)):
-        subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
-        yield
