@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from tune_sketch.config.plan import Inputs, describe_data
 from tune_sketch.config.settings import Settings
 from tune_sketch.data import open_data, prepare_data
-from tune_sketch.data.splits import make_splits, read_splits, write_splits
+from tune_sketch.data.splits import read_splits, split_data, write_splits
 from tune_sketch.events import Epoch, Proposal, Source, TestResult, Trial, Worker
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.samplers.base import SearchTask
@@ -53,13 +53,7 @@ def begin_run(path: Path, *, num_samples=12, max_epochs=9, model="baseline", **c
     settings = Settings(model=model, num_samples=num_samples, max_epochs=max_epochs, grace_epochs=grace, **choices)
     cache = prepare_data(settings.data_request(), cache_dir=path.parent / "cache", progress=False)
     data = open_data(cache)
-    splits = make_splits(
-        data.labels,
-        data.groups_for(settings.split_by),
-        protocol=settings.protocol,
-        split_by=settings.split_by,
-        seed=settings.seed,
-    )
+    splits = split_data(data, protocol=settings.protocol, split_by=settings.split_by, seed=settings.seed)
     weights = WeightsFacts(None, f"{model}: trained from scratch", False)
     run = RunDirectory(path)
     path.mkdir(parents=True)

@@ -8,7 +8,7 @@ import numpy as np
 from tune_sketch.config.settings import Settings
 from tune_sketch.data import SketchData, open_data, prepare_data, publish_data
 from tune_sketch.data.describe import copies_text, paper_warning
-from tune_sketch.data.splits import Splits, make_splits
+from tune_sketch.data.splits import Splits, split_data
 from tune_sketch.formatting import duration_text
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.schedulers.rungs import rung_epochs
@@ -37,14 +37,7 @@ def prepare_inputs(settings: Settings) -> Inputs:
     """Decode (or reuse) the data, split it, find the weights. Raises ValueError for anything that is wrong."""
     cache = prepare_data(settings.data_request())
     data = open_data(cache)
-    splits = make_splits(
-        data.labels,
-        data.groups_for(settings.split_by),
-        protocol=settings.protocol,
-        split_by=settings.split_by,
-        seed=settings.seed,
-        class_names=data.class_names,
-    )
+    splits = split_data(data, protocol=settings.protocol, split_by=settings.split_by, seed=settings.seed)
     weights = resolve_weights(settings.model, settings.weights)
     least_px = known_architecture(settings.model).min_image_px
     if settings.image_px < least_px:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tune_sketch.data import DATASETS, DataRequest, open_data, prepare_data
 from tune_sketch.data.describe import describe_data, plot_samples, write_class_counts
-from tune_sketch.data.splits import PROTOCOLS, SPLIT_BY, make_splits, write_splits
+from tune_sketch.data.splits import PROTOCOLS, SPLIT_BY, split_data, write_splits
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -62,14 +62,7 @@ def show_data(given: argparse.Namespace) -> None:
         seed=given.seed,
     )
     data = open_data(prepare_data(request))
-    splits = make_splits(
-        data.labels,
-        data.groups_for(given.split_by),
-        protocol=given.protocol,
-        split_by=given.split_by,
-        seed=given.seed,
-        class_names=data.class_names,
-    )
+    splits = split_data(data, protocol=given.protocol, split_by=given.split_by, seed=given.seed)
     name = re.sub(r"[^\w.-]+", "-", Path(given.data).expanduser().resolve().name) or "root"
     out = given.out or Path("runs") / f"data-{name}"
     out.mkdir(parents=True, exist_ok=True)

@@ -46,6 +46,14 @@ class Splits:
     test: np.ndarray
 
 
+def split_data(data: SketchData, *, protocol: str, split_by: str, seed: int) -> Splits:
+    """The division of a data set, its groups those that split_by asks for. Raises ValueError as `make_splits` does."""
+    groups = data.groups_for(split_by)
+    return make_splits(
+        data.labels, groups, protocol=protocol, split_by=split_by, seed=seed, class_names=data.class_names
+    )
+
+
 def make_splits(
     labels: np.ndarray,
     groups: np.ndarray,
