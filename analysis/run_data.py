@@ -17,7 +17,7 @@ from tune_sketch.data.splits import Splits, read_splits
 from tune_sketch.events import Trial
 from tune_sketch.inference.model import Classifier, load_classifier
 from tune_sketch.retraining.finalists import Finalist, find_finalists
-from tune_sketch.schedulers.rungs import rank_trials, rung_epochs
+from tune_sketch.schedulers.rungs import rank_trials
 from tune_sketch.storage.facts import Facts, read_facts
 from tune_sketch.storage.files import read_csv
 from tune_sketch.storage.history import History
@@ -68,8 +68,7 @@ class RunData:
 
     @property
     def rungs(self) -> list[int]:
-        s = self.settings
-        return rung_epochs(s.grace_epochs, s.max_epochs, s.reduction_factor)
+        return self.settings.rungs
 
     @cached_property
     def ranked(self) -> list[Trial]:

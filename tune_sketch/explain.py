@@ -9,7 +9,6 @@ from pathlib import Path
 from tune_sketch.events import Epoch, Trial, Value
 from tune_sketch.formatting import PHRASES, duration_text, percent, print_lines, short_text
 from tune_sketch.samplers import SAMPLERS
-from tune_sketch.schedulers.rungs import rung_epochs
 from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.history import History
 from tune_sketch.storage.reading import read_history
@@ -26,7 +25,7 @@ def explain_lines(run: RunDirectory, number: int, storage: str | None = None) ->
         have = f"trials 0 to {len(trials) - 1}" if trials else "no trial yet"
         raise ValueError(f"{run.path} has {have}, got {number}")
     trial = trials[number]
-    rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
+    rungs = settings.rungs
     known = {rung: known_then(trial, trials, rung) for rung in rungs}
     deepest = trial.source.rung or max((rung for rung in rungs if known[rung]), default=rungs[0])
     return [

@@ -32,7 +32,6 @@ from tune_sketch.samplers.warm_start import adapt, read_earlier, source_of
 from tune_sketch.schedulers.asha import ASHA, NEVER_STOP
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
-from tune_sketch.schedulers.rungs import rung_epochs
 from tune_sketch.schedulers.stop_signal import StopSignal
 from tune_sketch.search_spaces import SpaceLimits, configuration_of, known_space, paper_configuration
 from tune_sketch.storage.database import mask_password, open_database, open_log
@@ -62,8 +61,7 @@ class OpenRun:
 
     @property
     def rungs(self) -> list[int]:
-        settings = self.facts.settings
-        return rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
+        return self.settings.rungs
 
     @property
     def limits(self) -> SpaceLimits:

@@ -15,7 +15,7 @@ from tune_sketch.events import Trial
 from tune_sketch.formatting import count_text, duration_text, name_of, percent, print_lines, short_text
 from tune_sketch.retraining.finalists import find_finalists
 from tune_sketch.samplers import SAMPLERS
-from tune_sketch.schedulers.rungs import rank_trials, rung_epochs
+from tune_sketch.schedulers.rungs import rank_trials
 from tune_sketch.storage.facts import Facts, read_facts
 from tune_sketch.storage.history import History
 from tune_sketch.storage.lock import read_owner
@@ -28,7 +28,7 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
     facts, history, owner = read_facts(run), read_history(run, storage), read_owner(run)
     settings, trials, retrainings = facts.settings, history.trials, list(history.retrainings.values())
     sampler = SAMPLERS[settings.strategy]
-    rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
+    rungs = settings.rungs
     lines = [f"run directory  {run.path}", f"model, data    {settings.model}, {settings.data}"]
     if owner is None:
         lines.append("owner          nobody is at work on it")

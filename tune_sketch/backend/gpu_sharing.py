@@ -8,7 +8,7 @@ from tune_sketch.backend.cluster import list_machines
 from tune_sketch.backend.jobs import job_of
 from tune_sketch.config.settings import Settings
 from tune_sketch.events import Job, Trial
-from tune_sketch.schedulers.rungs import expected_epochs_per_trial, rung_epochs
+from tune_sketch.schedulers.rungs import expected_epochs_per_trial
 from tune_sketch.search_spaces import SpaceLimits, largest_configuration
 from tune_sketch.storage.facts import Facts, GpuSharing
 from tune_sketch.storage.run_directory import RunDirectory
@@ -56,7 +56,7 @@ def cores_of_a_gpu(machines: list[dict[str, float]]) -> int:
 
 def count_planned_images(settings: Settings, num_train: int) -> float:
     """Drawings that the search is expected to train on, each anew in every epoch."""
-    rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
+    rungs = settings.rungs
     return settings.num_samples * expected_epochs_per_trial(rungs, settings.reduction_factor) * num_train
 
 

@@ -11,7 +11,6 @@ from tune_sketch.data.describe import copies_text, paper_warning
 from tune_sketch.data.splits import Splits, split_data
 from tune_sketch.formatting import duration_text
 from tune_sketch.samplers import SAMPLERS
-from tune_sketch.schedulers.rungs import rung_epochs
 from tune_sketch.search_spaces import SpaceLimits
 from tune_sketch.storage.facts import DataFacts, SkippedFile, WeightsFacts
 from tune_sketch.trainables.networks.find_weights import resolve_weights
@@ -67,7 +66,7 @@ def describe_data(settings: Settings, inputs: Inputs) -> DataFacts:
 
 def expected_epochs(settings: Settings) -> float:
     """Mean epochs of a trial, roughly."""
-    rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
+    rungs = settings.rungs
     return SAMPLERS[settings.strategy].expected_epochs(rungs, settings.reduction_factor)
 
 
@@ -75,7 +74,7 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
     """The plan in words: data, splits, weights, trials, rungs, the most and the expected epochs."""
     data, splits, sampler = inputs.data, inputs.splits, SAMPLERS[settings.strategy]
     counts = np.bincount(data.labels, minlength=len(data.class_names))
-    rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
+    rungs = settings.rungs
     synthetic = "  (synthetic drawings, to try the program with)" if data.synthetic else ""
     split = f"by {settings.split_by}" if data.has_photos else "no photos known"
     trials = (

@@ -12,6 +12,7 @@ from tune_sketch.data import DATASETS
 from tune_sketch.data.request import DataRequest
 from tune_sketch.data.splits import PROTOCOLS, SPLIT_BY
 from tune_sketch.samplers import SAMPLERS
+from tune_sketch.schedulers.rungs import rung_epochs
 from tune_sketch.search_spaces import SPACES
 
 WEIGHTS = ("auto", "imagenet", "none")
@@ -167,6 +168,11 @@ class Settings:
             raise ValueError(f"--gpus-per-trial must be 0 or more, got {self.gpus_per_trial:g}")
         if self.gpus_per_trial is not None and self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
             raise ValueError(f"--gpus-per-trial above 1 must be a whole number, got {self.gpus_per_trial:g}")
+
+    @property
+    def rungs(self) -> list[int]:
+        """Epochs at which ASHA compares trials, the full budget last."""
+        return rung_epochs(self.grace_epochs, self.max_epochs, self.reduction_factor)
 
     @property
     def num_processes(self) -> int:
