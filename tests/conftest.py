@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import hypothesis
 import pytest
 
+from benchmarks.real_weights import write_squeezenet
 from tests.support.real_search import Search, search_once
 from tune_sketch.storage.run_directory import RunDirectory
 
@@ -34,3 +35,9 @@ def searched(tmp_path_factory):
     answer = search_once(folder, "--classes", "4", "--per-class", "30")
     assert answer.returncode == 0, answer.stderr
     return RunDirectory(folder / "small"), answer
+
+
+@pytest.fixture(scope="session")
+def real_squeezenet(tmp_path_factory):
+    """A file with SqueezeNet 1.1's ImageNet weights. Tests that ask for it are marked `needs_real_weights`."""
+    return write_squeezenet(tmp_path_factory.mktemp("weights") / "squeezenet1_1.pth")
