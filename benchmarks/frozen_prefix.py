@@ -28,7 +28,7 @@ from tune_sketch.data import DataRequest, open_data, prepare_data
 from tune_sketch.data.doodles import CATEGORIES
 from tune_sketch.data.splits import make_splits
 from tune_sketch.search_spaces import SPACES
-from tune_sketch.search_spaces.common import PAPER_AUGMENTATION
+from tune_sketch.search_spaces.common import PAPER_AUGMENTATION, PAPER_RECIPE
 from tune_sketch.storage.files import write_csv
 from tune_sketch.storage.provenance import find_git_commit
 from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
@@ -53,6 +53,7 @@ CONFIG = {
     "zoom": 0.15,
     "flip": True,
     "pen_width": 0.25,
+    **PAPER_RECIPE,
 }
 SPEED = {"resnet50": (64, 192), "densenet121": (64, 128)}  # image side in px, training drawings
 QUICK_SPEED = {"squeezenet1_1": (48, 192)}

@@ -18,12 +18,14 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.machine import result_path, write_result
+from tune_sketch.search_spaces.common import PAPER_RECIPE
 from tune_sketch.storage.files import write_csv
 from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
 from tune_sketch.trainables.evaluation import normalise
 from tune_sketch.trainables.networks.build import build_model
+from tune_sketch.trainables.optimizer import build_optimizer
 from tune_sketch.trainables.speed.devices import autocast, default_device, keep_freed_memory, move_to_device
-from tune_sketch.trainables.training import build_optimizer, fit
+from tune_sketch.trainables.training import fit
 
 TARGET = 0.90
 NUM_CLASSES, BATCH_SIZE = 125, 64
@@ -32,6 +34,7 @@ CONFIG: dict[str, Any] = {
     **{"weight_decay": 1e-6, "label_smoothing": 0.0, "dropout": 0.0, "freeze": "none"},
     **{"rotation_degrees": 10.0, "width_shift": 0.1, "height_shift": 0.1, "shear_degrees": 5.0},
     **{"zoom": 0.1, "flip": True, "pen_width": 0.25},  # every kind of augmentation
+    **PAPER_RECIPE,
 }
 # ResNet50 at 224 px, per training image: arithmetic, and traffic of memory in bfloat16.
 RESNET50_GFLOP, RESNET50_GIGABYTES = 24.5, 0.36

@@ -8,7 +8,7 @@ from optuna.trial import BaseTrial, FixedTrial
 from tune_sketch.search_spaces import baseline, densenet121, resnet50, sketch_a_net, squeezenet1_1
 from tune_sketch.search_spaces.common import Configuration, SpaceLimits, Value, fewest_epochs
 
-# Each module has `space(trial, limits) -> configuration` and `PAPER`, the paper's own values.
+# Each module has `space(trial, limits) -> configuration`, `PAPER`, the paper's own values, and `RECIPE`, today's.
 SPACES: dict[str, ModuleType] = {
     "baseline": baseline,
     "resnet50": resnet50,
@@ -38,11 +38,19 @@ def paper_configuration(model: str, limits: SpaceLimits) -> Configuration:
 
     Its epochs are brought into the limits; what the limits do not let vary (freeze) is left out.
     """
-    space = known_space(model)
-    wanted = dict(space.PAPER)
-    wanted["epochs"] = min(max(wanted["epochs"], fewest_epochs(limits)), limits.max_epochs)
-    trial = FixedTrial(wanted)
-    space.space(trial, limits)
+    return fit_into(model, known_space(model).PAPER, limits)
+
+
+def recipe_configuration(model: str, limits: SpaceLimits) -> Configuration:
+    """Today's recipe for a network as sampled parameters, over as many epochs as a trial may have."""
+    return fit_into(model, {**known_space(model).RECIPE, "epochs": limits.max_epochs}, limits)
+
+
+def fit_into(model: str, wanted: Configuration, limits: SpaceLimits) -> Configuration:
+    """Those of the wanted values that the space samples, the epochs within the limits."""
+    epochs = min(max(int(wanted["epochs"]), fewest_epochs(limits)), limits.max_epochs)
+    trial = FixedTrial(wanted | {"epochs": epochs})
+    known_space(model).space(trial, limits)
     return dict(trial.params)
 
 
@@ -52,7 +60,7 @@ def largest_configuration(model: str, limits: SpaceLimits) -> Configuration:
     trial = FixedTrial(parameters)
     configuration: Configuration = known_space(model).space(trial, limits)
     sizes = getattr(trial.distributions.get("batch_size"), "choices", (configuration["batch_size"],))
-    return configuration | {"batch_size": max(sizes), "freeze": "none", "optimizer": "adam"}
+    return configuration | {"batch_size": max(sizes), "freeze": "none", "optimizer": "adam", "averaging": True}
 
 
 __all__ = [
@@ -62,4 +70,5 @@ __all__ = [
     "known_space",
     "largest_configuration",
     "paper_configuration",
+    "recipe_configuration",
 ]

@@ -7,7 +7,8 @@ from optuna.trial import BaseTrial
 
 BATCH_SIZES = (16, 32, 64, 128)
 OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
-
+HEADS = ("plain", "normalised")
+WARMUP_STEPS = (0, 100)
 
 Value = bool | int | float | str  # of one hyperparameter
 Configuration = dict[str, Value]
@@ -70,6 +71,27 @@ def suggest_freeze(trial: BaseTrial, limits: SpaceLimits, freeze_points: tuple[s
     return {"freeze": trial.suggest_categorical("freeze", freeze_points)}
 
 
+def suggest_recipe(trial: BaseTrial, limits: SpaceLimits) -> Configuration:
+    """What training has learned since the paper, each part of which can be off, as in `PAPER_RECIPE`.
+
+    head: "normalised" has batch norm, over the mean and the maximum of each map. layer_rate_factor: of the first
+    layers' learning rate, over the head's (log). New weights have one rate, for they are new at every depth.
+    warmup_steps: in which the rate rises. averaging: weights averaged over the latest steps are validated as well.
+    annealing: the last fraction of a training, in which its rate falls to zero. It is for the retraining, because
+    trials are compared before their end.
+    """
+    configuration: Configuration = {
+        "head": trial.suggest_categorical("head", HEADS),
+        "warmup_steps": trial.suggest_categorical("warmup_steps", WARMUP_STEPS),
+        "averaging": trial.suggest_categorical("averaging", (False, True)),
+        "layer_rate_factor": 1.0,
+        "annealing": 0.0,
+    }
+    if limits.pretrained:
+        configuration["layer_rate_factor"] = trial.suggest_float("layer_rate_factor", 0.01, 1.0, log=True)
+    return configuration
+
+
 def suggest_augmentation(trial: BaseTrial) -> Configuration:
     """Strengths of the paper's six kinds of augmentation and of the pen's width; 0 is none."""
     return {
@@ -95,10 +117,43 @@ PAPER_AUGMENTATION: Configuration = {
     "pen_width": 0.0,
 }
 
+# The paper's training, which had none of this. A configuration of an earlier version means the same.
+PAPER_RECIPE: Configuration = {
+    "head": "plain",
+    "warmup_steps": 0,
+    "averaging": False,
+    "layer_rate_factor": 1.0,
+    "annealing": 0.0,
+}
+
+# Today's: what was best of the parts measured in benchmarks/results/recipe_parts-cpu.md.
+RECIPE_DEFAULTS: Configuration = {
+    "optimizer": "adamw",
+    "learning_rate": 1e-3,
+    "decay_kind": "none",
+    "batch_size": 32,
+    "weight_decay": 1e-2,
+    "label_smoothing": 0.1,
+    "dropout": 0.5,
+    "freeze": "none",
+    "head": "normalised",
+    "warmup_steps": 100,
+    "averaging": True,
+    "layer_rate_factor": 0.1,
+    "rotation_degrees": 15.0,
+    "width_shift": 0.08,
+    "height_shift": 0.08,
+    "shear_degrees": 5.0,
+    "zoom": 0.15,
+    "flip": True,
+    "pen_width": 0.0,
+}
+
 # The paper used inverse-time decay and reports no value; weight decay and label smoothing are not
 # mentioned, so they are as good as off (weight decay is searched on a log scale, which has no zero).
 PAPER_DEFAULTS: Configuration = {
     **PAPER_AUGMENTATION,
+    **PAPER_RECIPE,
     "decay_kind": "inverse_time",
     "decay": 1e-4,
     "weight_decay": 1e-6,

@@ -1,4 +1,4 @@
-"""What may vary in a trial of densenet121, and what the paper did."""
+"""What may vary in a trial of densenet121, what the paper did, and today's recipe."""
 
 from optuna.trial import BaseTrial
 
@@ -15,6 +15,7 @@ def space(trial: BaseTrial, limits: common.SpaceLimits) -> common.Configuration:
         **common.suggest_regularisation(trial, highest_dropout=0.0),
         **common.suggest_freeze(trial, limits, FREEZE_POINTS),
         **common.suggest_augmentation(trial),
+        **common.suggest_recipe(trial, limits),
     }
 
 
@@ -29,3 +30,5 @@ PAPER: common.Configuration = {
     "batch_size": 64,
     "freeze": "denseblock2",
 }
+
+RECIPE: common.Configuration = common.RECIPE_DEFAULTS

@@ -1,4 +1,4 @@
-"""What may vary in a trial of sketch_a_net, and what the paper did."""
+"""What may vary in a trial of sketch_a_net, what the paper did, and today's recipe."""
 
 from optuna.trial import BaseTrial
 
@@ -15,6 +15,7 @@ def space(trial: BaseTrial, limits: common.SpaceLimits) -> common.Configuration:
         **common.suggest_regularisation(trial, highest_dropout=0.7),
         **common.suggest_freeze(trial, limits, FREEZE_POINTS),
         **common.suggest_augmentation(trial),
+        **common.suggest_recipe(trial, limits),
     }
 
 
@@ -30,3 +31,5 @@ PAPER: common.Configuration = {
     "dropout": 0.5,
     "freeze": "none",
 }
+
+RECIPE: common.Configuration = common.RECIPE_DEFAULTS

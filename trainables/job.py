@@ -17,7 +17,7 @@ from torch import nn
 import tune_sketch.events as events
 from tune_sketch.data import NotStagedError, open_data, stage_data
 from tune_sketch.data.splits import read_splits
-from tune_sketch.events import EndingReport, EpochReport, Job, NotWrittenReport, TestResult
+from tune_sketch.events import Config, EndingReport, EpochReport, Job, NotWrittenReport, TestResult
 from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
 from tune_sketch.trainables.checkpoints import (
     CheckpointNotWrittenError,
@@ -30,7 +30,7 @@ from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.speed.data_parallel import Rank, StepReport, Worker, WorkerGroup
 from tune_sketch.trainables.speed.devices import device_of, keep_freed_memory
 from tune_sketch.trainables.speed.feature_cache import CachePolicy
-from tune_sketch.trainables.training import DivergedError, Metrics, OutOfMemoryError, State, fit
+from tune_sketch.trainables.training import DivergedError, Metrics, OutOfMemoryError, State, best_weights, fit
 
 
 def make_worker(num_processes: int, process: events.Worker) -> Worker:
@@ -125,7 +125,7 @@ def start(
     model, splits, device = open_job(job)
     checkpoint = read_newest_checkpoint(Path(job.checkpoints))
     payload = checkpoint[1] if checkpoint else None
-    if payload is not None and (payload["key"], payload["config"]) != (job.key, job.config):
+    if payload is not None and not belongs_to(payload, job):
         raise ValueError(
             f"the checkpoint in {job.checkpoints} belongs to {payload['key']} with another configuration, "
             f"not to {job.key}: remove that folder to train it anew"
@@ -144,6 +144,12 @@ def start(
     return epochs, payload["metrics"] if payload else None
 
 
+def belongs_to(payload: Payload, job: Job) -> bool:
+    """Whether a checkpoint is of this job. What an earlier version did not have in a configuration is off in it."""
+    config: Config = payload["config"]
+    return payload["key"] == job.key and config.items() <= job.config.items()
+
+
 def open_job(job: Job) -> tuple[nn.Module, TrainingSplits, str]:
     """(network, training and validation arrays, device) of a job."""
     torch.set_num_threads(max(1, job.num_threads // job.num_processes))
@@ -154,8 +160,9 @@ def open_job(job: Job) -> tuple[nn.Module, TrainingSplits, str]:
     model = build_model(
         job.model,
         len(data.class_names),
-        dropout=float(job.config.get("dropout", 0.0)),
+        dropout=float(job.config["dropout"]),
         freeze=str(job.config["freeze"]),
+        head=str(job.config["head"]),
         weights_path=job.weights,
     )
     arrays = TrainingSplits(
@@ -207,7 +214,7 @@ def keep_weights(checkpoints: Path, path: Path) -> None:
     if checkpoint is None:
         raise ValueError(f"{checkpoints} holds no checkpoint that can be read")
     temporary = path.with_name(f".{path.name}.tmp")
-    torch.save(checkpoint[1]["state"]["model"], temporary)
+    torch.save(best_weights(checkpoint[1]["state"]), temporary)
     os.replace(temporary, path)
 
 
@@ -216,7 +223,9 @@ def score_on_test(job: Job, weights: str) -> tuple[TestResult, np.ndarray]:
     torch.set_num_threads(job.num_threads)
     data = open_data(stage_data(job.data))
     test = read_splits(Path(job.splits), data).test
-    model = build_model(job.model, len(data.class_names), dropout=float(job.config.get("dropout", 0.0)))
+    model = build_model(
+        job.model, len(data.class_names), dropout=float(job.config["dropout"]), head=str(job.config["head"])
+    )
     model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
     probabilities = predict_probabilities(
         model, data.images[test], device=device_of(job.gpus), invert=job.invert, pretrained=job.pretrained

@@ -11,10 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tune_sketch.trainables.augmentation import augment
+from tune_sketch.trainables.averaging import average_weights
 from tune_sketch.trainables.batches import BatchSource, TrainingSplits, shuffled_batches
 from tune_sketch.trainables.evaluation import compute_logits, normalise, to_unit
 from tune_sketch.trainables.networks.architecture import check_image_px
-from tune_sketch.trainables.networks.freezing import TrainableTail, set_training_mode
+from tune_sketch.trainables.networks.freezing import TrainableTail, set_training_mode, split_frozen
+from tune_sketch.trainables.optimizer import build_optimizer, group_by_depth, learning_rate_at
 from tune_sketch.trainables.speed.data_parallel import Rank
 from tune_sketch.trainables.speed.devices import (
     autocast,
@@ -64,7 +66,8 @@ def fit(
     `torch.load(weights_only=True)` reads.
 
     metrics: epoch; train_loss, train_top1, train_top5: means over the epoch's augmented batches while the
-    weights move; val_loss, val_top1, val_top5: after the epoch; losses are plain cross-entropy in nats
+    weights move; val_loss, val_top1, val_top5: after the epoch, of the weights or of their average over the latest
+    steps, whichever is better; raw_val_top1: of the weights; losses are plain cross-entropy in nats
     (label smoothing acts on the gradient alone), top1 and top5 are fractions in [0, 1] (top5 is 1 with up
     to five classes); learning_rate of the last step; images_per_second of training; epoch_seconds with
     validation; micro_batch: drawings per forward pass; frozen_views: how many stored views the epoch's
@@ -80,6 +83,7 @@ def fit(
     check_splits(model, splits, rank)
     move_to_device(model, device)
     optimizer = build_optimizer(model, config, device)
+    factors = list(group_by_depth(model, config["layer_rate_factor"]))  # of the rates of the optimizer's groups
     of_validation = splits.validation.take(rank.rows(len(splits.validation)))
     drawings = BatchSource(splits.train, device), BatchSource(of_validation, device)
     epoch, step = 0, 0
@@ -88,6 +92,9 @@ def fit(
         epoch, step, micro_batch = state["epoch"], state["step"], min(micro_batch, state["micro_batch"])
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
+    averaged = average_weights(model, step) if config["averaging"] else None
+    if averaged is not None and state is not None:
+        averaged.module.load_state_dict(state["averaged"])
     if rank.num_processes > 1:
         cache_policy = None  # each process would fill a store of its own, and time it by its own clock
     cache = open_feature_cache(model, splits, config, cache_policy, device, pretrained, state)
@@ -104,9 +111,9 @@ def fit(
         set_training_mode(model)
         fewest = min_micro_batch(model)
         for images, labels in train.iterate(batches):
-            learning_rate = learning_rate_at(config, step)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate
+            learning_rate = learning_rate_at(config, step, config["epochs"] * len(batches))
+            for group, factor in zip(optimizer.param_groups, factors, strict=True):
+                group["lr"] = factor * learning_rate
             # Of the whole batch in every process, which is cheap, so that all draw the same changes.
             inputs = augment_batch(images, network, config, generator, splits.invert)
             rows = rank.rows(len(labels), fewest)
@@ -116,6 +123,8 @@ def fit(
             rank.sum_gradients(model)
             optimizer.step()
             optimizer.zero_grad()
+            if averaged is not None:
+                averaged.update_parameters(model)
             sums += batch_sums
             step += 1
             if step % STEPS_BETWEEN_CHECKS == 0 and not math.isfinite(rank.sum(sums)[0].item()):
@@ -123,8 +132,17 @@ def fit(
         train_loss, train_top1, train_top5 = (rank.sum(sums) / len(splits.train)).tolist()
         train_seconds = time.perf_counter() - epoch_start
         recompute_batch_norm(network, train, config, generator, splits.invert, pretrained, micro_batch)
-        val_sums = validate(network, validation, pretrained, 4 * micro_batch)
-        val_loss, val_top1, val_top5 = (rank.sum(val_sums) / len(splits.validation)).tolist()
+        val_sums = rank.sum(validate(network, validation, pretrained, 4 * micro_batch))
+        raw_val_top1 = val_sums[1].item() / len(splits.validation)
+        uses_averaged = False
+        if averaged is not None:
+            network = averaged.module if activations is None else split_frozen(averaged.module)[1]
+            set_training_mode(averaged.module)
+            recompute_batch_norm(network, train, config, generator, splits.invert, pretrained, micro_batch)
+            averaged_sums = rank.sum(validate(network, validation, pretrained, 4 * micro_batch))
+            uses_averaged = bool(averaged_sums[1] >= val_sums[1])
+            val_sums = averaged_sums if uses_averaged else val_sums
+        val_loss, val_top1, val_top5 = (val_sums / len(splits.validation)).tolist()
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
             raise DivergedError(epoch)
         epoch_seconds = time.perf_counter() - epoch_start
@@ -138,6 +156,7 @@ def fit(
             "val_loss": val_loss,
             "val_top1": val_top1,
             "val_top5": val_top5,
+            "raw_val_top1": raw_val_top1,
             "learning_rate": learning_rate,
             "images_per_second": len(splits.train) / train_seconds,
             "epoch_seconds": epoch_seconds,
@@ -150,9 +169,17 @@ def fit(
             "micro_batch": micro_batch,
             "frozen": None if cache is None else cache.state(),
             "model": copy_to_cpu(model.state_dict()),
+            "averaged": None if averaged is None else copy_to_cpu(averaged.module.state_dict()),
+            "uses_averaged": uses_averaged,
             "optimizer": copy_to_cpu(optimizer.state_dict()),
         }
         yield metrics, state
+
+
+def best_weights(state: State) -> dict[str, Tensor]:
+    """The weights that an epoch's validation metrics are of."""
+    weights: dict[str, Tensor] = state["averaged" if state.get("uses_averaged") else "model"]  # not in older states
+    return weights
 
 
 def check_splits(model: nn.Module, splits: TrainingSplits, rank: Rank) -> None:
@@ -164,30 +191,6 @@ def check_splits(model: nn.Module, splits: TrainingSplits, rank: Rank) -> None:
             f"training needs at least 2 drawings and validation {least}, "
             f"got {len(splits.train)} and {len(splits.validation)}"
         )
-
-
-def build_optimizer(model: nn.Module, config: Mapping[str, Any], device: torch.device) -> torch.optim.Optimizer:
-    """The optimizer by name over what is not frozen. Weight decay is decoupled in adamw, L2 elsewhere."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    rate, weight_decay = config["learning_rate"], config["weight_decay"]
-    fused = device.type in ("cpu", "cuda")  # one pass over the weights instead of about ten
-    match config["optimizer"]:
-        case "sgd":
-            momentum = config["momentum"]
-            return torch.optim.SGD(parameters, rate, momentum, weight_decay=weight_decay, fused=fused)
-        case "rmsprop":  # rho and epsilon are those of Keras, for the paper's learning rate belongs to them
-            return torch.optim.RMSprop(parameters, rate, alpha=0.9, eps=1e-7, weight_decay=weight_decay)
-        case "adam":
-            return torch.optim.Adam(parameters, rate, weight_decay=weight_decay, fused=fused)
-        case "adamw":
-            return torch.optim.AdamW(parameters, rate, weight_decay=weight_decay, fused=fused)
-    raise ValueError(f"unknown optimizer {config['optimizer']!r}; known: sgd, rmsprop, adam, adamw")
-
-
-def learning_rate_at(config: Mapping[str, Any], step: int) -> float:
-    """The paper's schedule, Keras' inverse-time decay; `step` counts optimizer steps from 0."""
-    rate: float = config["learning_rate"] / (1 + config["decay"] * step)
-    return rate
 
 
 def seed_epoch(seed: int, epoch: int, rank: int = 0) -> torch.Generator:

@@ -3,7 +3,7 @@
     python -m benchmarks.curves.record rows --part 0 --parts 2   # one process per core, OMP_NUM_THREADS=1; resumes
     python -m benchmarks.curves.record pack                      # rows-*.jsonl -> sketch.npz, which is shipped
 
-Configurations are drawn at random from `search_spaces/baseline.py`, the same ones on both data sets. Each trains to
+Configurations are drawn at random from `curves/space.py`, the same ones on both data sets. Each trains to
 MAX_EPOCHS whatever its own number of epochs is: no schedule of the space depends on the end, so a shorter training is
 the beginning of this curve. Some are trained a second time with another seed, which tells the noise.
 """
@@ -19,12 +19,12 @@ import numpy as np
 import optuna
 import torch
 
+from benchmarks.curves.space import space
 from benchmarks.curves.table import METRICS, TABLE, pack_rows
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.data import open_data, prepare_data
 from tune_sketch.data.request import DataRequest
 from tune_sketch.data.splits import make_splits
-from tune_sketch.search_spaces import SPACES
 from tune_sketch.search_spaces.common import SpaceLimits
 from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
 from tune_sketch.trainables.networks.build import build_model
@@ -63,7 +63,7 @@ def draw_configuration(number: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """(sampled parameters, full configuration) number `number` of the random ones."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=derive_seed("curves", number)))
     trial = study.ask()
-    config = SPACES["baseline"].space(trial, SpaceLimits(max_epochs=MAX_EPOCHS, pretrained=False))
+    config = space(trial, SpaceLimits(max_epochs=MAX_EPOCHS, pretrained=False))
     return trial.params, config
 
 

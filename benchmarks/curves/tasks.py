@@ -15,12 +15,12 @@ from optuna.trial import BaseTrial
 from sklearn.ensemble import ExtraTreesRegressor
 
 from benchmarks.curves.record import MAX_EPOCHS
+from benchmarks.curves.space import paper_parameters, space
 from benchmarks.curves.table import load_table
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.config.settings import default_grace_epochs
 from tune_sketch.samplers.one_factor import FixedSampler
-from tune_sketch.search_spaces import SPACES, paper_configuration
-from tune_sketch.search_spaces.common import SpaceLimits, fewest_epochs
+from tune_sketch.search_spaces.common import PAPER_RECIPE, SpaceLimits, fewest_epochs
 
 SHARED = Path(os.environ.get("SEARCH_CURVES", Path(__file__).parents[3] / "shared" / "data" / "search-curves"))
 FULL_TRAINING_SECONDS = 600.0  # of the median configuration, where only epochs are known
@@ -225,7 +225,6 @@ class SketchTable(Task):
 
     def __init__(self, name: str) -> None:
         self.name = f"sketch-{name}"
-        self.baseline = SPACES["baseline"]
         tables = load_table()
         table = tables[name]
         first = table.repeat == 0
@@ -239,7 +238,7 @@ class SketchTable(Task):
         self.noise = read_noise(tables["sketchy"])
         points = np.array([self.place(p) for p, is_first in zip(table.params, first, strict=True) if is_first])
         self.neighbours = Neighbours(points, self.values[:, -1], self.groups)
-        self.first = (paper_configuration("baseline", self.limits),)
+        self.first = (paper_parameters(self.limits),)
 
     def place(self, params: Config) -> np.ndarray:
         """Sampled parameters in a unit cube: choices one-hot, what a condition leaves out at the middle."""
@@ -258,7 +257,7 @@ class SketchTable(Task):
         return np.array(coordinates)
 
     def space(self, trial: BaseTrial, limits: SpaceLimits) -> Config:
-        return self.baseline.space(trial, limits)
+        return space(trial, limits)
 
     def curve(self, config: Config, seed: int) -> Curve:
         rows, weights = self.neighbours.find(self.place(read_params(config)))
@@ -276,7 +275,8 @@ class SketchTable(Task):
 
 def read_params(config: Config) -> Config:
     """What was sampled for a configuration of the baseline, but its number of epochs."""
-    params = {name: value for name, value in config.items() if name not in ("epochs", "freeze", "decay")}
+    others = ("epochs", "freeze", "decay", *PAPER_RECIPE)
+    params = {name: value for name, value in config.items() if name not in others}
     if config["decay"] > 0:
         params["decay"] = config["decay"]
     return params | {"decay_kind": "inverse_time" if config["decay"] > 0 else "none"}
@@ -298,7 +298,7 @@ def describe_space() -> dict[str, Any]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(50):
         trial = study.ask()
-        SPACES["baseline"].space(trial, SpaceLimits(max_epochs=MAX_EPOCHS, pretrained=False))
+        space(trial, SpaceLimits(max_epochs=MAX_EPOCHS, pretrained=False))
         found |= trial.distributions
     found.pop("epochs")  # the length of the curve, no property of it
     return dict(sorted(found.items()))

@@ -3,18 +3,27 @@
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import FixedTrial
 
-from tune_sketch.search_spaces import SPACES, SpaceLimits, configuration_of, paper_configuration
+from tune_sketch.search_spaces import (
+    SPACES,
+    SpaceLimits,
+    configuration_of,
+    paper_configuration,
+    recipe_configuration,
+)
+from tune_sketch.search_spaces.common import PAPER_RECIPE
+from tune_sketch.trainables.networks.heads import HEADS
 
 NAMES = {
     *("optimizer", "learning_rate", "decay", "epochs", "batch_size", "weight_decay", "label_smoothing"),
     *("dropout", "freeze", "rotation_degrees", "width_shift", "height_shift", "shear_degrees", "zoom"),
-    *("flip", "pen_width"),
+    *("flip", "pen_width", "head", "layer_rate_factor", "warmup_steps", "averaging", "annealing"),
 }
 WITH_DROPOUT = {"baseline", "sketch_a_net", "squeezenet1_1"}
 
@@ -55,7 +64,7 @@ def test_every_sample_is_a_full_configuration(model: str, pretrained: bool) -> N
         # Whatever is sampled has an effect: it is in the configuration (or decides over decay).
         assert set(trial.params) - {"decay_kind"} <= set(config)
         assert (config["decay"] == 0.0) == (trial.params["decay_kind"] == "none")
-        assert ("freeze" in trial.params) == pretrained
+        assert ("freeze" in trial.params) == ("layer_rate_factor" in trial.params) == pretrained
         assert ("dropout" in trial.params) == (model in WITH_DROPOUT)
         assert 7 <= config["epochs"] <= 20
         assert 0 < config["learning_rate"] <= 0.1
@@ -63,8 +72,9 @@ def test_every_sample_is_a_full_configuration(model: str, pretrained: bool) -> N
         for name, value in config.items():
             seen.setdefault(name, set()).add(value)
     constants = {name for name, values in seen.items() if len(values) == 1}
-    expected = set() if model in WITH_DROPOUT else {"dropout"}
-    assert constants == (expected if pretrained else expected | {"freeze"})
+    expected = {"annealing"} if model in WITH_DROPOUT else {"annealing", "dropout"}
+    assert constants == (expected if pretrained else expected | {"freeze", "layer_rate_factor"})
+    assert seen["head"] == set(HEADS)
     assert seen["batch_size"] == {16, 32, 64, 128}
     assert seen["freeze"] == (set(SPACES[model].FREEZE_POINTS) if pretrained else {"none"})
 
@@ -72,9 +82,12 @@ def test_every_sample_is_a_full_configuration(model: str, pretrained: bool) -> N
 @pytest.mark.parametrize("pretrained", [False, True])
 @pytest.mark.parametrize("max_epochs", [1, 2, 3, 12, 80, 300])
 @pytest.mark.parametrize("model", SPACES)
-def test_the_study_lies_in_the_space(model: str, max_epochs: int, pretrained: bool) -> None:
+@pytest.mark.parametrize("configure", [paper_configuration, recipe_configuration])
+def test_the_first_configurations_lie_in_the_space(
+    configure: Callable[[str, SpaceLimits], dict[str, Any]], model: str, max_epochs: int, pretrained: bool
+) -> None:
     limits = SpaceLimits(max_epochs, pretrained)
-    parameters = paper_configuration(model, limits)
+    parameters = configure(model, limits)
     trial = FixedTrial(parameters)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Optuna warns when a fixed value is out of range
@@ -107,6 +120,7 @@ def test_what_the_study_reports() -> None:
         assert study[model]["freeze"] not in ("none", "head_only")
     for config in study.values():
         assert config["decay"] > 0
+        assert config.items() >= PAPER_RECIPE.items()  # one rate, no warm-up, no averaging, a plain head
         assert all(config[name] for name in ("rotation_degrees", "width_shift", "height_shift"))
         assert all(config[name] for name in ("shear_degrees", "zoom", "flip"))
 
@@ -114,3 +128,12 @@ def test_what_the_study_reports() -> None:
 def test_unknown_model_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"unknown model 'vgg'.*baseline"):
         paper_configuration("vgg", SpaceLimits(3, False))
+
+
+@pytest.mark.parametrize("model", SPACES)
+def test_the_recipe_differs_from_the_paper_in_every_part(model: str) -> None:
+    limits = SpaceLimits(max_epochs=30, pretrained=True)
+    recipe = configuration_of(model, recipe_configuration(model, limits), limits)
+    assert recipe["epochs"] == 30
+    assert recipe["annealing"] == 0.0  # a trial is compared before its end
+    assert all(recipe[name] != PAPER_RECIPE[name] for name in PAPER_RECIPE if name != "annealing")

@@ -29,6 +29,11 @@ CONFIG = {
     "zoom": 0.0,
     "flip": False,
     "pen_width": 0.0,
+    "head": "plain",
+    "layer_rate_factor": 1.0,
+    "warmup_steps": 0,
+    "averaging": False,
+    "annealing": 0.0,
 }
 AUGMENTED = CONFIG | {"rotation_degrees": 20.0, "width_shift": 0.1, "zoom": 0.2, "flip": True, "pen_width": 0.3}
 TIMES = ("epoch_seconds", "images_per_second")
@@ -50,7 +55,7 @@ def splits_of(train: SplitArrays, num_classes: int = 4) -> TrainingSplits:
 
 def build(name: str = "baseline", config: dict[str, Any] = CONFIG, num_classes: int = 4) -> nn.Module:
     torch.manual_seed(0)
-    return build_model(name, num_classes, dropout=config["dropout"], freeze=config["freeze"])
+    return build_model(name, num_classes, dropout=config["dropout"], freeze=config["freeze"], head=config["head"])
 
 
 def train(model: nn.Module, splits: TrainingSplits, config: dict[str, Any], **options: Any) -> list[dict]:

@@ -28,6 +28,7 @@ class Architecture:
     layers: "Callable[[Any], list[nn.Module]]"  # applied in turn they are the network's forward pass
     freeze_points: dict[str, tuple[str, ...]]  # ordered from "none" to "head_only": prefixes of frozen parameters
     head: str  # module that holds the classifier; it alone depends on the number of classes
+    pooling: str | None  # module that pools the last map for the classifier; None: another layer stands between
     cam_layers: tuple[str, ...]  # modules whose outputs are maps of the drawing, deepest first: for Grad-CAM
     first_layer: str  # the first convolution
     imagenet: ImageNetWeights | None

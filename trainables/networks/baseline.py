@@ -65,6 +65,7 @@ ARCHITECTURE = Architecture(
         "head_only": (*_CONVOLUTIONS, "hidden"),
     },
     head="head",
+    pooling=None,
     cam_layers=("conv4", "conv3", "conv2"),
     first_layer="conv1",
     imagenet=None,

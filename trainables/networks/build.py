@@ -3,6 +3,7 @@
 from torch import nn
 
 from tune_sketch.trainables.networks.freezing import freeze_layers
+from tune_sketch.trainables.networks.heads import change_head
 from tune_sketch.trainables.networks.registry import known_architecture
 from tune_sketch.trainables.networks.weights import load_weights
 
@@ -13,12 +14,13 @@ def build_model(
     *,
     dropout: float = 0.0,
     freeze: str = "none",
+    head: str = "plain",
     weights_path: str | None = None,
 ) -> nn.Module:
     """A network that maps float [B, 3, H, W] to logits [B, num_classes].
 
     New weights come from torch's global generator: call `torch.manual_seed` first to repeat them.
-    `freeze` names one of the architecture's freeze points; `weights_path` is a file of
+    `freeze` names one of the architecture's freeze points, `head` one of `HEADS`; `weights_path` is a file of
     `find_weights.resolve_weights`, read without running code.
     """
     architecture = known_architecture(name)
@@ -27,6 +29,7 @@ def build_model(
     if not 0.0 <= dropout < 1.0:
         raise ValueError(f"dropout must be in [0, 1), got {dropout}")
     model = architecture.build(num_classes, dropout)
+    change_head(model, architecture, head)
     # fit and predict ask it for limits and for what is fast
     model.architecture = architecture  # type: ignore[assignment]
     if weights_path is not None:

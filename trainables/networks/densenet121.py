@@ -1,6 +1,7 @@
 """DenseNet121 with a head for our classes."""
 
-from typing import TYPE_CHECKING, Any
+from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 from tune_sketch.trainables.networks.architecture import Architecture, ImageNetWeights
 
@@ -18,15 +19,15 @@ def build_densenet121(num_classes: int, dropout: float) -> "nn.Module":
     from torch import nn
     from torchvision.models import densenet121
 
-    model: nn.Module = densenet121()
-    model.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(1024, num_classes))
-    return model
-
-
-def _layers(model: Any) -> "list[nn.Module]":
-    from torch import nn
-
-    return [*model.features, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(1), *model.classifier]
+    return nn.Sequential(  # as torchvision's, whose pooling is no module that could be exchanged
+        OrderedDict(
+            features=densenet121().features,
+            relu=nn.ReLU(),
+            pool=nn.AdaptiveAvgPool2d(1),
+            flatten=nn.Flatten(1),
+            classifier=nn.Sequential(nn.Dropout(dropout), nn.Linear(1024, num_classes)),
+        )
+    )
 
 
 _STEM = ("features.conv0", "features.norm0")
@@ -37,7 +38,7 @@ _BLOCK3 = (*_BLOCK2, "features.denseblock3", "features.transition3")
 ARCHITECTURE = Architecture(
     name="densenet121",
     build=build_densenet121,
-    layers=_layers,
+    layers=lambda model: [*model.features, model.relu, model.pool, model.flatten, *model.classifier],
     freeze_points={
         "none": (),
         "stem": _STEM,
@@ -47,6 +48,7 @@ ARCHITECTURE = Architecture(
         "head_only": ("features",),
     },
     head="classifier",
+    pooling="pool",
     cam_layers=("features.norm5", "features.denseblock3", "features.denseblock2", "features.denseblock1"),
     first_layer="features.conv0",
     imagenet=ImageNetWeights(

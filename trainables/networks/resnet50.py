@@ -48,6 +48,7 @@ ARCHITECTURE = Architecture(
         "head_only": _STAGES,
     },
     head="fc",
+    pooling="avgpool",
     cam_layers=("layer4", "layer3", "layer2", "layer1"),
     first_layer="conv1",
     imagenet=ImageNetWeights(  # by the training recipe of He et al., as in the sketch paper's time

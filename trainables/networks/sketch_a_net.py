@@ -71,6 +71,7 @@ ARCHITECTURE = Architecture(
         "head_only": ("features",),
     },
     head="head",
+    pooling="global_pool",
     cam_layers=("features.relu7", "features.relu5", "features.relu2"),
     first_layer="features.conv1",
     imagenet=None,

@@ -45,6 +45,7 @@ ARCHITECTURE = Architecture(
         "head_only": ("features",),
     },
     head="classifier",
+    pooling="classifier.pool",
     cam_layers=("features.12", "features.7", "features.4"),  # fire9, fire5, fire3
     first_layer="features.0",
     imagenet=ImageNetWeights(

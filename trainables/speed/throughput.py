@@ -15,13 +15,15 @@ import torch
 
 from tune_sketch.events import Job
 from tune_sketch.trainables.augmentation import augment
+from tune_sketch.trainables.averaging import average_weights
 from tune_sketch.trainables.batches import BatchSource, shuffled_batches
 from tune_sketch.trainables.evaluation import to_unit
 from tune_sketch.trainables.job import open_job
 from tune_sketch.trainables.networks.freezing import set_training_mode
+from tune_sketch.trainables.optimizer import build_optimizer
 from tune_sketch.trainables.speed.data_parallel import end_with_parent
 from tune_sketch.trainables.speed.devices import move_to_device
-from tune_sketch.trainables.training import accumulate_gradients, build_optimizer, seed_epoch
+from tune_sketch.trainables.training import accumulate_gradients, seed_epoch
 
 FEWEST_STEPS = 3  # of each training in a measurement
 HEADROOM = 0.9  # of the device's memory: peaks differ between configurations
@@ -178,6 +180,7 @@ def train_steps(job: Job) -> Iterator[int]:
     move_to_device(model, device)
     set_training_mode(model)
     optimizer = build_optimizer(model, config, device)
+    averaged = average_weights(model) if config["averaging"] else None
     train = BatchSource(splits.train, device)
     micro_batch, epoch = config["batch_size"], 0
     while True:
@@ -190,4 +193,6 @@ def train_steps(job: Job) -> Iterator[int]:
             )
             optimizer.step()
             optimizer.zero_grad()
+            if averaged is not None:
+                averaged.update_parameters(model)
             yield len(labels)

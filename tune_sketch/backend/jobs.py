@@ -2,6 +2,7 @@
 
 from tune_sketch.backend.base import Workers
 from tune_sketch.events import Job, Trial
+from tune_sketch.search_spaces.common import PAPER_RECIPE
 from tune_sketch.storage.facts import Facts
 from tune_sketch.storage.run_directory import RunDirectory
 
@@ -12,7 +13,7 @@ def job_of(trial: Trial, run: RunDirectory, facts: Facts, workers: Workers) -> J
     return Job(
         key=trial.key,
         model=settings.model,
-        config=trial.config,
+        config=PAPER_RECIPE | trial.config,  # a trial of an earlier version has no such values
         seed=trial.seed,
         data=facts.data.published,
         splits=str(path.splits_csv),

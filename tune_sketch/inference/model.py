@@ -120,7 +120,12 @@ def load_classifier(run_path: str | Path) -> Classifier:
     from tune_sketch.trainables.networks.build import build_model
     from tune_sketch.trainables.speed.devices import default_device
 
-    network = build_model(info["architecture"], len(info["class_names"]), dropout=info["dropout"])
+    network = build_model(
+        info["architecture"],
+        len(info["class_names"]),
+        dropout=info["dropout"],
+        head=info.get("head", "plain"),  # older runs know no other
+    )
     try:
         network.load_state_dict(torch.load(weights_file, weights_only=True, map_location="cpu"))
     except (RuntimeError, EOFError, OSError) as error:
