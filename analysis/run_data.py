@@ -146,9 +146,9 @@ class RunData:
         return load_classifier(self.run.path) if has_weights else None
 
     def label(self, number: int) -> str:
-        """A trial's name on figures: that of the paper's configuration and of the chosen finalist are marked."""
-        is_chosen = self.chosen is not None and self.chosen.number == number
-        return f"trial {number}{' (paper)' * (number == 0)}{' *' * is_chosen}"
+        """A trial's name on figures: the paper's configuration, the recipe and the chosen finalist are marked."""
+        finalist = next((finalist for finalist in self.finalists if finalist.number == number), None)
+        return f"trial {number}{' (paper)' * (number == 0) if finalist is None else finalist.mark}"
 
 
 def read_run(path: Path, storage: str | None = None) -> RunData:

@@ -74,12 +74,14 @@ def test_a_finished_search_has_its_trials_retrainings_tests_and_files(straight):
     history, settings = read_history(straight), read_facts(straight).settings
     assert len(history.trials) == settings.num_samples
     assert {trial.status for trial in history.trials} == {"completed", "stopped"}
+    assert [trial.source.kind for trial in history.trials[:2]] == ["paper", "recipe"]
+    assert {trial.number for trial in history.retrainings.values()} >= {0, 1}, "both are retrained"
     assert len(history.retrainings) == settings.num_retrainings
     assert all(trial.status == "completed" and trial.test for trial in history.retrainings.values())
     (reading,) = history.notes["test_readings"]
     assert sorted(reading["networks"]) == sorted(history.retrainings)
     assert len(read_csv(straight.trials_csv)) == 5
-    assert len(read_csv(straight.retraining_csv)) == len(read_csv(straight.finalists_csv)) == 2
+    assert len(read_csv(straight.retraining_csv)) == len(read_csv(straight.finalists_csv)) == 3
     assert len(read_csv(straight.predictions_csv)) == read_facts(straight).data.num_test
     for path in (straight.report_html, straight.best / "weights.pt", straight.best / "model.json"):
         assert path.stat().st_size > 0
@@ -151,7 +153,7 @@ def test_finalists_are_confirmed_on_more_seeds(straight, tmp_path):
     assert confirm_run(run, InProcessBackend())
     history = read_history(run)
     assert history.trials == read_history(straight).trials
-    assert sorted(trial.seed_index for trial in history.retrainings.values()) == [1, 1, 2, 2]
+    assert sorted(trial.seed_index for trial in history.retrainings.values()) == [1, 1, 1, 2, 2, 2]
 
 
 def test_a_run_without_a_trained_trial_cannot_be_confirmed(tmp_path):

@@ -16,7 +16,7 @@ Config = dict[str, Value]
 Ending = Literal["completed", "stopped", "diverged", "out_of_memory", "failed"]
 Status = Literal["running", "paused"] | Ending
 ENDINGS: tuple[Ending, ...] = get_args(Ending)
-SourceKind = Literal["paper", "warm-start", "random", "mutated", "tpe", "one-factor"]
+SourceKind = Literal["paper", "recipe", "warm-start", "random", "mutated", "tpe", "one-factor"]
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,11 @@ class Trial:
     def is_baseline(self) -> bool:
         """Whether this is the paper's configuration, which every search tries first."""
         return self.number == 0
+
+    @property
+    def is_recipe(self) -> bool:
+        """Whether this is today's recipe for the network, which a search tries right after the paper's."""
+        return self.source.kind == "recipe"
 
     @property
     def is_unfinished(self) -> bool:

@@ -65,6 +65,8 @@ def source_lines(trial: Trial, trials: Sequence[Trial], known: dict[int, Known],
     counts = ", ".join(f"{len(values)} at epoch {rung}" for rung, values in known.items() if values) or "none"
     if source.kind == "paper":
         return ["why       the paper's own configuration, which is always tried first"]
+    if source.kind == "recipe":
+        return ["why       today's recipe for this network, which is always tried after the paper's configuration"]
     if source.kind == "warm-start":
         return [f"why       among the best of an earlier search: trial {source.trial} of {source.run} (--warm-start)"]
     if source.kind == "one-factor":

@@ -33,7 +33,13 @@ from tune_sketch.schedulers.asha import ASHA, NEVER_STOP
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.schedulers.stop_signal import StopSignal
-from tune_sketch.search_spaces import SpaceLimits, configuration_of, known_space, paper_configuration
+from tune_sketch.search_spaces import (
+    SpaceLimits,
+    configuration_of,
+    known_space,
+    paper_configuration,
+    recipe_configuration,
+)
 from tune_sketch.storage.database import mask_password, open_database, open_log
 from tune_sketch.storage.facts import Facts, GpuSharing, read_facts, write_facts
 from tune_sketch.storage.journal import Journal
@@ -187,9 +193,14 @@ def search_trials(work: OpenRun) -> None:
 
 
 def make_sampler(work: OpenRun) -> Sampler:
-    """The strategy of the search, which begins with the paper's configuration and what --warm-start gave."""
+    """The strategy of the search, which begins with the paper's configuration, the recipe, and what --warm-start gave.
+
+    The paper's own procedure begins with the paper's configuration alone.
+    """
     settings, limits = work.settings, work.limits
     first = [(paper_configuration(settings.model, limits), Source("paper"))]
+    if settings.strategy != "one-factor":
+        first.append((recipe_configuration(settings.model, limits), Source("recipe")))
     first += [(adapt(earlier, settings.model, limits), source_of(earlier)) for earlier in work.facts.warm_start]
     task = SearchTask(
         known_space(settings.model).space,

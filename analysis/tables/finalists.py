@@ -17,6 +17,7 @@ def tabulate_finalists(run: RunData) -> Rows:
     for finalist in run.finalists:
         row: Row = {
             "trial": finalist.number,
+            "mark": finalist.mark,
             "is_baseline": finalist.is_baseline,
             "is_chosen": finalist.is_chosen,
             "num_seeds": len(finalist.retrainings),
@@ -43,7 +44,7 @@ def show_finalists(rows: Rows) -> Rows:
     """The text of the cells."""
     return [
         {
-            "trial": f"{row['trial']}{' (paper)' * row['is_baseline']}{' *' * row['is_chosen']}",
+            "trial": f"{row['trial']}{row['mark']}",
             "seeds": row["num_seeds"],
             "validation, in search": percent_text(row["val_top1_in_search"]),
             "validation, fresh seeds": percent_text(row["val_top1"]),

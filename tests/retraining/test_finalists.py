@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tests.support.trials import add_trial, train
-from tune_sketch.events import TestResult
+from tune_sketch.events import Source, TestResult
 from tune_sketch.retraining.finalists import choose_finalists, choose_winner, chosen_finalist, find_finalists
 from tune_sketch.retraining.results import (
     FINALIST_COLUMNS,
@@ -47,6 +47,24 @@ def test_finalists_are_the_papers_configuration_and_the_best_others(journal):
     assert [trial.number for trial in choose_finalists(journal.trials, 2)] == [0, 2, 3]
     assert [trial.number for trial in choose_finalists(journal.trials, 9)] == [0, 2, 3, 1]
     assert [trial.number for trial in choose_finalists(journal.trials, 0)] == [0]
+
+
+def test_todays_recipe_is_retrained_however_it_stands_in_the_search(journal):
+    train(journal, add_trial(journal, source=Source("paper")), [0.1])
+    train(journal, add_trial(journal, source=Source("recipe")), [0.2], "stopped")
+    for value in (0.3, 0.5, 0.4):
+        train(journal, add_trial(journal), [value])
+    assert [trial.number for trial in choose_finalists(journal.trials, 2)] == [0, 1, 3, 4]
+    assert [trial.number for trial in choose_finalists(journal.trials, 0)] == [0, 1]
+    for number in (0, 1, 3):
+        train(journal, journal.add_retraining(number, 1, {"epochs": 1}, seed=1), [0.5], "completed")
+    assert [finalist.mark for finalist in find_finalists(journal)] == [" (paper)", " (recipe)", ""]
+
+
+def test_a_recipe_that_never_trained_is_no_finalist(journal):
+    train(journal, add_trial(journal, source=Source("paper")), [0.1])
+    train(journal, add_trial(journal, source=Source("recipe")), [], "diverged")
+    assert [trial.number for trial in choose_finalists(journal.trials, 2)] == [0]
 
 
 def test_the_winner_is_chosen_on_validation_means(tested):

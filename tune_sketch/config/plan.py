@@ -93,7 +93,7 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
         f"trials    {trials}",
         f"epochs    at most {settings.num_samples * settings.max_epochs}, "
         f"about {settings.num_samples * expected_epochs(settings):.0f} expected",
-        f"retrain   {settings.finalists + 1} finalists raced in at most {settings.num_retrainings} retrainings on "
+        f"retrain   {settings.num_finalists} finalists raced in at most {settings.num_retrainings} retrainings on "
         f"fresh seeds, {settings.num_retrainings * settings.max_epochs} epochs",
     ]
     if settings.warm_start:

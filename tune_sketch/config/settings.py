@@ -108,7 +108,10 @@ class Settings:
     )
     seed: int = setting("seed of everything that is drawn by chance (default: 0)", 0, on_resume="fixed")
     finalists: int = setting(
-        "retrain the K best, beside the paper's configuration", metavar="K", least=0, old_name="--confirm-top"
+        "retrain the K best, beside the paper's and the recipe",
+        metavar="K",
+        least=0,
+        old_name="--confirm-top",
     )
     retraining_seeds: int = setting(
         "fresh seeds of a finalist on average: more where it is close", least=1, old_name="--confirm-seeds"
@@ -181,8 +184,13 @@ class Settings:
 
     @property
     def num_retrainings(self) -> int:
-        """Trainings after the search: the paper's configuration and the best, on each fresh seed."""
-        return (self.finalists + 1) * self.retraining_seeds
+        """Trainings after the search, of each finalist on each fresh seed."""
+        return self.num_finalists * self.retraining_seeds
+
+    @property
+    def num_finalists(self) -> int:
+        """The first configurations and the best, as far as there are as many trials."""
+        return min(self.num_samples, self.finalists + (1 if self.strategy == "one-factor" else 2))
 
     def data_request(self) -> DataRequest:
         """What identifies the decoded data set of this search."""

@@ -12,9 +12,11 @@ from tune_sketch.storage.history import History
 
 
 def choose_finalists(trials: Sequence[Trial], num_best: int) -> list[Trial]:
-    """The paper's configuration (trial 0) and the best `num_best` others that were trained at all."""
-    others = [trial for trial in rank_trials(trials) if not trial.is_baseline]
-    return [trials[0], *others[:num_best]]
+    """The paper's configuration (trial 0), today's recipe and the best `num_best` others that were trained at all."""
+    ranked = [trial for trial in rank_trials(trials) if not trial.is_baseline]
+    recipes = [trial for trial in ranked if trial.is_recipe]
+    others = [trial for trial in ranked if not trial.is_recipe]
+    return [trials[0], *recipes, *others[:num_best]]
 
 
 def choose_winner(completed: Sequence[Trial]) -> int:
@@ -37,6 +39,16 @@ class Finalist:
     @property
     def is_baseline(self) -> bool:
         return self.number == 0
+
+    @property
+    def is_recipe(self) -> bool:
+        return any(trial.is_recipe for trial in self.retrainings)
+
+    @property
+    def mark(self) -> str:
+        """What a table puts behind its number."""
+        kind = " (paper)" if self.is_baseline else " (recipe)" if self.is_recipe else ""
+        return kind + " *" * self.is_chosen
 
     def values(self, metric: str) -> list[float]:
         """A metric on each seed that has it: "val_top1" of the last epoch, or "test_top1", ..., on the test split."""

@@ -127,6 +127,7 @@ def write_best(run: RunDirectory, facts: Facts, best: Trial) -> None:
         {
             "architecture": facts.settings.model,
             "dropout": best.config.get("dropout", 0.0),
+            "head": best.config.get("head", "plain"),
             "class_names": facts.data.class_names,
             "image_px": facts.settings.image_px,
             "invert": facts.settings.invert,
@@ -168,7 +169,7 @@ def results_lines(run: RunDirectory, history: History) -> list[str]:
 
 def finalist_line(finalist: Finalist) -> str:
     """A finalist's row of the table on the screen."""
-    name = f"{finalist.number}{' (paper)' * finalist.is_baseline}{' *' * finalist.is_chosen}"
+    name = f"{finalist.number}{finalist.mark}"
     if not finalist.retrainings:
         return f"{name:<16}{'no seed trained to its end':>32}"
     interval = finalist.interval("test_top1")

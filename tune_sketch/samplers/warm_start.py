@@ -17,6 +17,7 @@ from tune_sketch.storage.facts import EarlierTrial, read_facts
 from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.run_directory import RunDirectory
 
+FIRST_KINDS = ("paper", "recipe")  # which the new search tries anyway
 NUM_TAKEN = 4  # of all earlier searches together: few, so that a misleading one costs little
 
 
@@ -26,7 +27,7 @@ def read_earlier(paths: Sequence[str]) -> tuple[EarlierTrial, ...]:
     for path in paths:
         run = RunDirectory(Path(path))
         max_epochs = read_facts(run).settings.max_epochs
-        best = rank_trials([trial for trial in read_history(run).trials if trial.source.kind != "paper"])
+        best = rank_trials([trial for trial in read_history(run).trials if trial.source.kind not in FIRST_KINDS])
         if not best:
             raise ValueError(f"--warm-start {path}: none of its trials trained for an epoch")
         ranked.append([EarlierTrial(run.name, trial.number, trial.params, max_epochs) for trial in best[:NUM_TAKEN]])
