@@ -78,6 +78,11 @@ def source_lines(trial: Trial, trials: Sequence[Trial], known: dict[int, Known],
             "why       drawn at random, like every trial until the strategy has enough values, and some after",
             f"values    known then: {counts}",
         ]
+    if source.kind == "mutated" and source.rung is None:
+        return [
+            f"why       a mutation of trial {source.parent}, today's recipe: no rung had enough values yet",
+            f"kept      {kept_text(trial, trials)}",
+        ]
     if source.rung is None:
         return [
             "why       TPE of each trial's last value, whatever its epoch (--strategy tpe)",
@@ -85,10 +90,9 @@ def source_lines(trial: Trial, trials: Sequence[Trial], known: dict[int, Known],
         ]
     if source.parent is not None:
         parent = trials[source.parent]
-        kept = [name for name, value in trial.params.items() if parent.params.get(name) == value]
         lines = [
             f"why       a mutation of trial {parent.number}, the best at epoch {source.rung} then",
-            f"kept      {', '.join(kept) or 'nothing'}",
+            f"kept      {kept_text(trial, trials)}",
         ]
     else:
         lines = [f"why       Optuna's TPE, from the values at epoch {source.rung}"]
@@ -99,6 +103,13 @@ def source_lines(trial: Trial, trials: Sequence[Trial], known: dict[int, Known],
         )
         lines.append("best      " + ", ".join(f"trial {t.number} {percent(v)}" for v, t in values[:5]))
     return lines
+
+
+def kept_text(trial: Trial, trials: Sequence[Trial]) -> str:
+    """The parameters that a mutation left as its parent has them."""
+    assert trial.source.parent is not None
+    parent = trials[trial.source.parent]
+    return ", ".join(name for name, value in trial.params.items() if parent.params.get(name) == value) or "nothing"
 
 
 def one_factor_lines(trial: Trial, trials: Sequence[Trial]) -> list[str]:

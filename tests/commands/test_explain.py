@@ -95,6 +95,20 @@ def test_a_warm_start_names_the_earlier_trial(tmp_path):
     assert "among the best of an earlier search: trial 0 of earlier (--warm-start)" in explain(run, 1)
 
 
+def test_the_recipe_and_its_mutations_are_told(tmp_path):
+    run, journal = begin_run(tmp_path / "run")
+    add_trials(run, journal, 1)
+    like = journal.trials[0]
+    journal.add_trial(Proposal(like.config, like.params, like.distributions, Source("recipe")), seed=1)
+    changed = like.params | {"learning_rate": 2 * like.params["learning_rate"]}
+    journal.add_trial(Proposal(like.config, changed, like.distributions, Source("mutated", parent=1)), seed=1)
+    assert "today's recipe for this network" in explain(run, 1)
+    text = explain(run, 2)
+    assert "a mutation of trial 1, today's recipe: no rung had enough values yet" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("kept      ")]
+    assert set(line.removeprefix("kept      ").split(", ")) == set(changed) - {"learning_rate"}
+
+
 def test_runs_of_any_state_and_wrong_use(tmp_path, capsys):
     run, journal = begin_run(tmp_path / "run")
     with pytest.raises(ValueError, match="no trial yet, got 0"):

@@ -13,7 +13,7 @@ from tests.support.trials import make_metrics
 from tests.support.trials import train as record
 from tune_sketch.events import Epoch, Source, Trial
 from tune_sketch.samplers.incumbent import MIN_VALUES, MutationSampler, holds
-from tune_sketch.search_spaces import SPACES, SpaceLimits, configuration_of, paper_configuration
+from tune_sketch.search_spaces import SPACES, SpaceLimits, configuration_of, paper_configuration, recipe_configuration
 from tune_sketch.storage.history import History
 
 RUNGS = [1, 3, 9]
@@ -63,6 +63,25 @@ def test_it_asks_the_deepest_rung_with_enough_values(journal):
         train(journal, trial, (1, 1, 3, 1, 3, 9)[place % 6])
     assert all(trial.source.kind == "random" for trial in journal.trials[1:MIN_VALUES])
     assert {trial.source.rung for trial in journal.trials} == {None, 1, 3, 9}
+
+
+def test_until_a_rung_has_enough_values_most_proposals_mutate_the_recipe(journal):
+    first = [
+        (paper_configuration("baseline", LIMITS), Source("paper")),
+        (recipe_configuration("baseline", LIMITS), Source("recipe")),
+    ]
+    sampler = make_sampler("incumbent", first=first)
+    kept = []
+    for _ in range(200):
+        trial = suggest(sampler, journal)  # none ends: no rung ever has a value
+        if trial.source.kind == "mutated":
+            assert (trial.source.rung, trial.source.parent) == (None, 1)
+            kept += [trial.params[name] == value for name, value in first[1][0].items() if name in trial.params]
+    kinds = [trial.source.kind for trial in journal.trials]
+    assert kinds[:2] == ["paper", "recipe"]
+    assert 0.72 < kinds[2:].count("mutated") / 198 < 0.88
+    assert kinds[2:].count("mutated") + kinds[2:].count("random") == 198
+    assert 0.5 < sum(kept) / len(kept) < 0.65, "one in two, and of few choices some that are drawn again"
 
 
 def test_a_rung_holds_the_values_of_its_own_epoch_alone(journal):

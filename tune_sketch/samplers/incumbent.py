@@ -28,8 +28,9 @@ class IncumbentSampler(Sampler):
     For each rung there are the values of the trials that got there (a trial that ended by itself earlier counts with
     its final value). Proposals rest on the deepest rung with at least MIN_VALUES: three in five mutate the best
     configuration there, each parameter redrawn with probability 1/2; one in five comes from Optuna's TPE; one in five
-    is random. Relatives are the (1 + lambda) evolution strategies and the incumbent mutation of PriorBand (Mallik et
-    al. 2023, arXiv 2306.12370). Other variants: benchmarks/results/search_variants-cpu.md.
+    is random. Until a rung has as many, four in five mutate the recipe that the search began with, if there is one.
+    Relatives are the (1 + lambda) evolution strategies and the incumbent mutation of PriorBand (Mallik et al. 2023,
+    arXiv 2306.12370). Other variants: benchmarks/results/search_variants-cpu.md.
     """
 
     name = "incumbent"
@@ -48,9 +49,14 @@ class IncumbentSampler(Sampler):
         self.learn(history)
         rung = next((r for r in reversed(self.task.rungs) if len(self.known[r]) >= MIN_VALUES), None)
         chance = random.Random(derive_seed(self.task.seed, "random", number)).random()
-        if rung is None or chance < RANDOM_FRACTION:
+        recipe = next((trial for trial in history.trials[: len(self.task.first)] if trial.is_recipe), None)
+        if chance < RANDOM_FRACTION or (rung is None and recipe is None):
             return propose_at_random(self.task, number)
         seed = derive_seed(self.task.seed, "sampler", number)
+        if rung is None:
+            assert recipe is not None
+            self.study.sampler = MutationSampler(recipe.params, seed)
+            return ask(self.task, self.study, Source("mutated", parent=recipe.number))
         if chance < RANDOM_FRACTION + MUTATED_FRACTION:
             parent = self.best[rung][1]
             self.study.sampler = MutationSampler(history.trials[parent].params, seed)
