@@ -133,7 +133,7 @@ def fit(
         train_seconds = time.perf_counter() - epoch_start
         recompute_batch_norm(network, train, config, generator, splits.invert, pretrained, micro_batch)
         val_sums = rank.sum(validate(network, validation, pretrained, 4 * micro_batch))
-        raw_val_top1 = val_sums[1].item() / len(splits.validation)
+        raw_val_top1 = (val_sums[1] / len(splits.validation)).item()
         uses_averaged = False
         if averaged is not None:
             network = averaged.module if activations is None else split_frozen(averaged.module)[1]

@@ -243,6 +243,17 @@ def test_the_normalised_head_of_every_network(name: str) -> None:
     }
 
 
+def test_a_feature_that_no_training_drawing_had_does_not_outweigh_the_others() -> None:
+    norm = build_model("squeezenet1_1", 7, head="normalised").classifier.norm
+    norm.train()
+    for _ in range(100):
+        norm(torch.cat([torch.randn(64, 512), torch.zeros(64, 512)], dim=1))
+    norm.eval()
+    common, unseen = norm(torch.full((1, 1024), 3.0)).detach().abs().mean(dim=0).split(512)
+    assert common.mean() == pytest.approx(3 / math.sqrt(2), rel=0.1)
+    assert unseen.max() < 3.1, "with the usual constant it would be 950"
+
+
 def test_unknown_heads_list_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"unknown head 'deep'; known heads: plain, normalised"):
         build_model("baseline", 4, head="deep")

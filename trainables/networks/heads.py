@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from tune_sketch.trainables.networks.architecture import Architecture
 
 HEADS = ("plain", "normalised")
+# Of a feature, in batch norm: one that varies less is hardly enlarged. Some maximum is zero for all drawings that the
+# statistics come from; with the usual 1e-5 the first drawing that has it would outweigh all other features.
+LEAST_VARIANCE = 1.0
 
 
 class AverageMaxPool(nn.Module):
@@ -39,6 +42,6 @@ def change_head(model: nn.Module, architecture: Architecture, head: str) -> None
     num_features = linear.in_features if architecture.pooling is None else 2 * linear.in_features
     for name, layer in layers.items():
         if "norm" not in changed and isinstance(layer, nn.Dropout | nn.Linear):
-            changed["norm"] = nn.BatchNorm1d(num_features)
+            changed["norm"] = nn.BatchNorm1d(num_features, eps=LEAST_VARIANCE)
         changed[name] = layer if layer is not linear else nn.Linear(num_features, linear.out_features)
     model.set_submodule(architecture.head, nn.Sequential(changed))
