@@ -1,4 +1,4 @@
-"""Retrains the paper's configuration and the best found on fresh seeds: python -m tune_sketch.confirm RUN."""
+"""Retrains the first configurations and the best found on fresh seeds: python -m tune_sketch.confirm RUN."""
 
 import sys
 from pathlib import Path

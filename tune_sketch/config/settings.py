@@ -224,7 +224,7 @@ def default_choices(settings: Settings) -> dict[str, Any]:
             return {"per_class": 60, "num_samples": 16, "max_epochs": 27} | common | small
         # A large network learns from scratch within minutes only what is easily told apart.
         small |= {"classes": ("bicycle", "envelope", "fish", "ladder", "sun", "umbrella"), "per_class": 240}
-        return {"num_samples": 8, "max_epochs": 4} | common | small | {"finalists": 1}
+        return {"num_samples": 6, "max_epochs": 4} | common | small | {"finalists": 1}
     max_epochs = 80 if settings.model == "baseline" else 50
     return {"image_px": 224, "num_samples": 50, "max_epochs": max_epochs} | common
 

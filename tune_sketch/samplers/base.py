@@ -32,7 +32,7 @@ class SearchTask:
 
 
 class Sampler(ABC):
-    """A search strategy. The paper's configuration, and what --warm-start gave, come first whatever the strategy.
+    """A search strategy. The task's first configurations come first whatever the strategy.
 
     It must be a pure function of the history: its randomness comes from (seed, trial number), so that a resumed search
     proposes what an uninterrupted one would have. What it keeps between calls is a cache.
