@@ -17,6 +17,7 @@ from tune_sketch.inference.photos import read_picture
 from tune_sketch.predict import main
 from tune_sketch.storage.facts import read_facts
 
+
 @pytest.fixture(scope="module")
 def drawings(tmp_path_factory):
     return make_every_form(tmp_path_factory.mktemp("forms") / "set")
