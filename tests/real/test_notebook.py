@@ -45,7 +45,7 @@ def test_a_search_in_a_notebook_shows_its_progress_and_its_tables(tmp_path):
     for number in range(3):
         assert f"trial {number}  " in printed
     assert "are not caught" not in printed  # signals: a cell runs in the main thread of its kernel
-    assert "retraining 2 finalists" in printed
+    assert "retraining 3 finalists" in printed
     assert "\x1b" not in printed
     (table,) = outputs_of(searched, "execute_result")
     assert "is_chosen</th>" in table.data["text/html"]  # a DataFrame as a table
