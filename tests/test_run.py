@@ -73,7 +73,7 @@ def no_report(monkeypatch):
 def test_a_finished_search_has_its_trials_retrainings_tests_and_files(straight):
     history, settings = read_history(straight), read_facts(straight).settings
     assert len(history.trials) == settings.num_samples
-    assert {trial.status for trial in history.trials} == {"completed", "stopped"}
+    assert {trial.status for trial in history.trials} <= {"completed", "stopped"}
     assert [trial.source.kind for trial in history.trials[:2]] == ["paper", "recipe"]
     assert {trial.number for trial in history.retrainings.values()} >= {0, 1}, "both are retrained"
     assert len(history.retrainings) == settings.num_retrainings
