@@ -21,6 +21,23 @@ def count_classes(data: SketchData, splits: Splits) -> np.ndarray:
     return np.column_stack([sum(parts), *parts]).astype(np.int64)
 
 
+def largest_and_smallest(data: SketchData) -> tuple[tuple[str, int], tuple[str, int]]:
+    """(name, number of drawings) of the largest class, and of the smallest."""
+    counts = np.bincount(data.labels, minlength=len(data.class_names))
+    largest, smallest = counts.argmax(), counts.argmin()
+    return (data.class_names[largest], int(counts[largest])), (data.class_names[smallest], int(counts[smallest]))
+
+
+def class_sizes_text(largest: tuple[str, int], smallest: tuple[str, int]) -> str:
+    """The largest and the smallest class, and how much they differ."""
+    if largest[1] == smallest[1]:
+        return f"{largest[1]:,} drawings in each class"
+    return (
+        f"largest {largest[0]} ({largest[1]:,} drawings), smallest {smallest[0]} ({smallest[1]:,}), "
+        f"a ratio of {largest[1] / smallest[1]:.3g}"
+    )
+
+
 def describe_data(data: SketchData, splits: Splits, split_by: str, protocol: str) -> str:
     """Several lines of text about the data and its splits."""
     counts = count_classes(data, splits)
@@ -39,7 +56,7 @@ def describe_data(data: SketchData, splits: Splits, split_by: str, protocol: str
     if data.paper_by_class:
         lines.append(paper_warning(data.paper_by_class))
     per_class = counts[:, 0]
-    lines.append(f"drawings per class: min {per_class.min()}, median {np.median(per_class):g}, max {per_class.max()}")
+    lines.append(f"classes: {class_sizes_text(*largest_and_smallest(data))}; median {np.median(per_class):g}")
     if data.has_photos:
         num_photos = [len(np.unique(data.groups[data.labels == label])) for label in range(len(counts))]
         lines.append(
