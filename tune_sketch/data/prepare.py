@@ -14,14 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from tune_sketch.data.decode import DecodeSettings, read_bytes
+from tune_sketch.data.formats.base import DecodeSettings, Drawing
+from tune_sketch.data.formats.registry import read_bytes
 from tune_sketch.data.locks import hold_lock
 from tune_sketch.data.pictures import left_out_text
 from tune_sketch.data.pixels import measure_extent, measure_pen
 from tune_sketch.data.progress import Progress
 from tune_sketch.data.request import DataError, DataRequest, Problem, default_cache_dir
 from tune_sketch.data.sketch_data import FORMAT_VERSION, is_whole, open_data, photo_of
-from tune_sketch.data.sources import Drawing, Source, find_source, list_drawings
+from tune_sketch.data.sources.base import Source
+from tune_sketch.data.sources.registry import find_source, list_drawings
 from tune_sketch.data.staging import describe_files
 from tune_sketch.data.workers import decode_all
 
@@ -85,8 +87,9 @@ def _quick_key(source: Source, request: DataRequest) -> str:
     digest = hashlib.sha256(json.dumps([FORMAT_VERSION, request.to_json()]).encode())
     for class_name, files in source.files.items():
         digest.update(b"\n" + os.fsencode(class_name))
+        if source.root is None:
+            continue
         for file in files:
-            assert source.root is not None
             try:
                 stat = os.stat(source.root / file)
             except OSError:  # a dangling link: decoding will report it
@@ -94,7 +97,7 @@ def _quick_key(source: Source, request: DataRequest) -> str:
                 continue
             digest.update(b"\n%b\t%d\t%d" % (os.fsencode(file), stat.st_size, stat.st_mtime_ns))
     digest.update(os.fsencode(str(source.root)))
-    if source.kind == "doodles":
+    if source.format == "doodles":
         digest.update(read_bytes(Drawing("", "", "doodles", "", 0)))  # changes with the generator
     return digest.hexdigest()[:32]
 
@@ -177,7 +180,7 @@ def _build(building: Path, source: Source, request: DataRequest, listing: _Listi
     kept = [i for i, drawing in enumerate(drawings) if i not in unusable and drawing.class_name in label_of]
     if len(kept) < len(drawings):
         _compact(building / "images.npy", kept)
-    photos = [photo_of(drawings[index].name) for index in kept] if source.kind == "images" else [None] * len(kept)
+    photos = [photo_of(drawings[index].name) for index in kept] if source.format == "images" else [None] * len(kept)
     copies = find_copies([digests[index] for index in kept])
     np.save(building / "labels.npy", np.array([label_of[drawings[i].class_name] for i in kept], np.int64))
     np.save(building / "groups.npy", join_groups(photos, copies))
@@ -190,7 +193,7 @@ def _build(building: Path, source: Source, request: DataRequest, listing: _Listi
         "skipped": [problem.to_json() for problem in problems],
         "original_px": decoded.original_px,
         "request": request.to_json(),
-        "kind": source.kind,
+        "kind": source.format,
         "num_light_on_dark": sum(decoded.papers[index] < 128 for index in kept if index in decoded.papers),
         "paper_by_class": paper_by_class([(drawings[i].class_name, decoded.papers.get(i)) for i in kept]),
         **measure_pens(np.load(building / "images.npy", mmap_mode="r"), request.invert),

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tune_sketch.data.decode import DecodeSettings, decode_drawing
+from tune_sketch.data.formats.base import DecodeSettings, Drawing
+from tune_sketch.data.formats.registry import decode_drawing
 from tune_sketch.data.pixels import BadDrawingError
-from tune_sketch.data.sources import Drawing
 
 MAX_WORKERS = 16
 CHUNK_SIZE = 50  # drawings per task: their pickling costs little, and progress shows several times a second
