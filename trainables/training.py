@@ -208,7 +208,7 @@ def seed_epoch(seed: int, epoch: int, rank: int = 0) -> torch.Generator:
 def samples_balanced(config: Mapping[str, Any]) -> bool:
     """Whether classes are drawn equally often. Only a search over classes of unlike sizes has the choice."""
     # `get` would read a misspelt name without a word.
-    return "balanced_sampling" in config and bool(config["balanced_sampling"])  # noqa: RUF019
+    return "balanced_sampling" in config and bool(config["balanced_sampling"])
 
 
 def augment_batch(
