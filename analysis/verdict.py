@@ -27,6 +27,8 @@ def tabulate_verdict(run: RunData) -> Rows:
     note("num_test", data.num_test, "search.json")
     note("num_classes", data.num_classes, "search.json")
     note("num_skipped", len(data.skipped), "search.json")
+    note("num_near_copies", data.num_near_copies, "search.json")
+    note("num_near_copies_across", data.num_near_copies_across, "search.json")
     if data.largest_class is not None and data.smallest_class is not None:
         note("largest_class", data.largest_class.num_drawings, f"search.json: {data.largest_class.name}")
         note("smallest_class", data.smallest_class.num_drawings, f"search.json: {data.smallest_class.name}")
@@ -167,6 +169,11 @@ def warn(run: RunData) -> list[str]:
             f"Classes differ in size: {data.largest_class.name} has {data.largest_class.num_drawings:,} drawings, "
             f"{data.smallest_class.name} {data.smallest_class.num_drawings:,}. A network can reach a high top-1 by the "
             "large classes alone: read balanced accuracy and macro F1 beside it."
+        )
+    if data.num_near_copies_across:
+        warnings.append(
+            f"{data.num_near_copies_across:,} of {data.num_near_copies or 0:,} near copies lie in another "
+            "split than the drawing that they look like (listed below): the result may be too good."
         )
     if its["num_test"] < SMALL_TEST:
         warnings.append(

@@ -15,10 +15,6 @@ def tabulate_settings(run: RunData) -> Rows:
     values: dict[str, object] = asdict(run.settings)
     for name in ("num_images", "num_classes", "num_train", "num_validation", "num_test", "fingerprint"):
         values[f"data: {name.replace('_', ' ')}"] = getattr(run.facts.data, name)
-    for name in ("largest_class", "smallest_class"):
-        size = getattr(run.facts.data, name)
-        if size is not None:
-            values[f"data: {name.replace('_', ' ')}"] = f"{size.name}, {size.num_drawings} drawings"
     values["initial weights"] = run.facts.weights.description
     for number, session in enumerate(run.facts.sessions, start=1):
         values |= {

@@ -5,7 +5,14 @@ from pathlib import Path
 
 from tune_sketch.config.settings import Settings
 from tune_sketch.data import SketchData, open_data, prepare_data, publish_data
-from tune_sketch.data.describe import class_sizes_text, copies_text, largest_and_smallest, paper_warning
+from tune_sketch.data.describe import (
+    class_sizes_text,
+    copies_text,
+    largest_and_smallest,
+    near_copies_across,
+    near_copies_lines,
+    paper_warning,
+)
 from tune_sketch.data.splits import Splits, split_data
 from tune_sketch.formatting import duration_text
 from tune_sketch.samplers import SAMPLERS
@@ -58,6 +65,9 @@ def describe_data(settings: Settings, inputs: Inputs) -> DataFacts:
         leaky_split=data.has_photos and settings.split_by == "file",
         largest_class=ClassSize(*largest),
         smallest_class=ClassSize(*smallest),
+        num_copies=len(data.copies),
+        num_near_copies=None if data.near_copies is None else len(data.near_copies),
+        num_near_copies_across=None if data.near_copies is None else len(near_copies_across(data, splits)),
     )
 
 
@@ -104,6 +114,9 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
         lines.append("WARNING   --split-by file puts drawings of one photo into training and test: too good a result")
     if data.copies:
         lines.append(f"copies    {copies_text(len(data.copies))}")
+    if data.near_copies:
+        first, *others = near_copies_lines(data, splits)
+        lines += [f"WARNING   {first}", *others]
     if data.paper_by_class:
         lines.append(f"WARNING   {paper_warning(data.paper_by_class)}")
     if data.skipped:

@@ -31,6 +31,8 @@ class SketchData:
     pen_width_fraction, extent_fraction: medians of the lines' width and of the drawings' longer side, over the
         picture's side.
     copies: {index: index of the first drawing with the same content} of drawings that are exact copies.
+    near_copies: (index, index of an earlier drawing that looks alike, bits of 256 that their hashes are apart); None
+        where they were not looked for, as among tiny pictures.
     """
 
     images: np.ndarray
@@ -48,6 +50,7 @@ class SketchData:
     pen_width_fraction: float = 0.025
     extent_fraction: float = 0.8
     copies: dict[int, int] = field(default_factory=dict)
+    near_copies: tuple[tuple[int, int, int], ...] | None = ()
 
     def groups_for(self, split_by: str) -> np.ndarray:
         """int64 [N]: drawings that may not be on two sides of a split. By file only exact copies stay together."""
@@ -107,4 +110,5 @@ def _open(folder: Path) -> SketchData:
         pen_width_fraction=meta["pen_width_fraction"],
         extent_fraction=meta["extent_fraction"],
         copies=dict(meta["copies"]),
+        near_copies=None if meta["near_copies"] is None else tuple(map(tuple, meta["near_copies"])),
     )

@@ -110,7 +110,7 @@ def _check_enough_groups(
     split_by: str,
     has_photos: bool,
 ) -> None:
-    unit = "photos" if split_by == "photo" and has_photos else "different drawings"
+    unit = "photos" if split_by == "photo" and has_photos else "drawings"
     too_few = []
     for label, indices in enumerate(members):
         num_groups = len(np.unique(group_of[indices]))
@@ -119,6 +119,7 @@ def _check_enough_groups(
     if too_few or not members:
         listed = ", ".join(too_few[:50]) + (f" and {len(too_few) - 50} more" if len(too_few) > 50 else "")
         advice = "; --split-by file does not keep photos together" if unit == "photos" else ""
+        advice += "; exact copies count as one" if unit == "drawings" and has_photos else ""
         advice += "; or name the other classes with --classes, to leave these out"
         raise ValueError(
             f"train, validation and test need at least three {unit} of each class, "

@@ -50,6 +50,9 @@ class DataFacts:
     leaky_split: bool  # drawings of one photo are in training and test
     largest_class: ClassSize | None = None  # None in files of earlier versions
     smallest_class: ClassSize | None = None
+    num_copies: int | None = None  # exact copies of another drawing
+    num_near_copies: int | None = None  # None where they were not looked for
+    num_near_copies_across: int | None = None  # of them, in another split than the drawing that they look like
 
     @property
     def num_classes(self) -> int:
