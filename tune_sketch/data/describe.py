@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tune_sketch.data.request import Problem, problem_lines
 from tune_sketch.data.sketch_data import SketchData
 from tune_sketch.data.splits import SPLIT_NAMES, Splits
 
@@ -57,7 +58,9 @@ def describe_data(data: SketchData, splits: Splits, split_by: str, protocol: str
     if data.paper_by_class:
         lines.append(paper_warning(data.paper_by_class))
     per_class = counts[:, 0]
-    lines.append(f"classes: {class_sizes_text(*largest_and_smallest(data))}; median {np.median(per_class):g}")
+    lines.append(f"drawings per class: min {per_class.min()}, median {np.median(per_class):g}, max {per_class.max()}")
+    if per_class.min() < per_class.max():
+        lines.append(f"classes: {class_sizes_text(*largest_and_smallest(data))}")
     if data.has_photos:
         num_photos = [len(np.unique(data.groups[data.labels == label])) for label in range(len(counts))]
         lines.append(
@@ -76,7 +79,7 @@ def describe_data(data: SketchData, splits: Splits, split_by: str, protocol: str
     lines += ["", _tabulate([f"{name} {n}" for name, n in zip(data.class_names, per_class, strict=True)]), ""]
     if data.skipped:
         lines.append(f"{len(data.skipped)} left out:")
-        lines += [f"  {entry['name']}: {entry['reason']}" for entry in data.skipped]
+        lines += [f"  {line}" for line in problem_lines([Problem(e["name"], e["reason"]) for e in data.skipped])]
     else:
         lines.append("no bad drawings")
     return "\n".join(lines)

@@ -56,8 +56,8 @@ def find_path(request: DataRequest, cache_dir: Path, progress: bool) -> Source:
         if source is not None:
             return source
     raise ValueError(
-        f"{request.data} must hold one folder of pictures ({', '.join(SUFFIXES)}) per class, or one .ndjson "
-        "or .npy file per class; it has neither"
+        f"{request.data} must hold one folder of pictures ({', '.join(SUFFIXES)}) per class, or one .ndjson, "
+        ".npy, .npz, .csv or .bin file of Quick, Draw! per class; it has neither"
     )
 
 
@@ -85,7 +85,8 @@ def list_drawings(source: Source, request: DataRequest) -> tuple[list[Drawing], 
         for file in files:
             path = "" if source.root is None else str(source.root / file)
             try:
-                found += list(DRAWING_FORMATS[source.format].list(file, path, class_name, most))
+                for drawing in DRAWING_FORMATS[source.format].list(file, path, class_name, most):
+                    found.append(drawing)  # one by one: what comes before a damaged place is read
             except (OSError, ValueError) as error:
                 problems.append(Problem(file, f"unreadable: {error}"))
         if not found and not any(problem.name in files for problem in problems):
