@@ -7,7 +7,14 @@ import numpy as np
 
 from tune_sketch.config.settings import Settings
 from tune_sketch.data import SketchData, open_data, prepare_data, publish_data
-from tune_sketch.data.describe import copies_text, paper_warning
+from tune_sketch.data.describe import (
+    copies_text,
+    count_shared_groups,
+    find_copies_across,
+    group_text,
+    paper_warning,
+    split_warnings,
+)
 from tune_sketch.data.splits import Splits, split_data
 from tune_sketch.formatting import duration_text
 from tune_sketch.samplers import SAMPLERS
@@ -60,7 +67,11 @@ def describe_data(settings: Settings, inputs: Inputs) -> DataFacts:
         num_validation=len(splits.validation),
         num_test=len(splits.test),
         skipped=tuple(SkippedFile(**entry) for entry in data.skipped),
-        leaky_split=data.has_photos and settings.split_by == "file",
+        leaky_split=data.has_groups and count_shared_groups(data, splits) > 0,
+        split_origin=splits.origin,
+        num_copies=len(data.copies),
+        num_copies_across=len(find_copies_across(data, splits)),
+        split_warnings=tuple(split_warnings(data, splits)),
     )
 
 
@@ -76,7 +87,6 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
     counts = np.bincount(data.labels, minlength=len(data.class_names))
     rungs = settings.rungs
     synthetic = "  (synthetic drawings, to try the program with)" if data.synthetic else ""
-    split = f"by {settings.split_by}" if data.has_photos else "no photos known"
     trials = (
         f"{settings.num_samples}, compared at epochs {', '.join(map(str, rungs))}; "
         f"one in {settings.reduction_factor} goes on"
@@ -88,7 +98,7 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
         f"data      {settings.data}: {len(data.labels)} drawings, {len(data.class_names)} classes of "
         f"{counts.min()} to {counts.max()}, at {settings.image_px} px{synthetic}",
         f"splits    {len(splits.train)} train, {len(splits.validation)} validation, {len(splits.test)} test "
-        f"({settings.protocol}, {split})",
+        f"({splits.origin})",
         f"strategy  {settings.strategy}: {sampler.summary}",
         f"trials    {trials}",
         f"epochs    at most {settings.num_samples * settings.max_epochs}, "
@@ -101,10 +111,11 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
     budgets = budget_texts(settings)
     if budgets:
         lines.append(f"budget    the search ends earlier after {', or '.join(budgets)}")
-    if data.has_photos and settings.split_by == "file":
-        lines.append("WARNING   --split-by file puts drawings of one photo into training and test: too good a result")
+    if data.group_names is not None:
+        lines.append(f"groups    {group_text(data)}")
     if data.copies:
-        lines.append(f"copies    {copies_text(len(data.copies))}")
+        lines.append(f"copies    {copies_text(data, splits)}")
+    lines += [f"WARNING   {warning}" for warning in split_warnings(data, splits)]
     if data.paper_by_class:
         lines.append(f"WARNING   {paper_warning(data.paper_by_class)}")
     if data.skipped:

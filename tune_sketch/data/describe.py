@@ -10,6 +10,7 @@ from tune_sketch.data.sketch_data import SketchData
 from tune_sketch.data.splits import SPLIT_NAMES, Splits
 
 MAX_PLOTTED_CLASSES = 130
+MAX_NAMED = 20  # drawings or classes in a warning
 _MANY_CLASSES = 40
 _WIDTH_INCHES = 15.0
 
@@ -21,7 +22,7 @@ def count_classes(data: SketchData, splits: Splits) -> np.ndarray:
     return np.column_stack([sum(parts), *parts]).astype(np.int64)
 
 
-def describe_data(data: SketchData, splits: Splits, split_by: str, protocol: str) -> str:
+def describe_data(data: SketchData, splits: Splits) -> str:
     """Several lines of text about the data and its splits."""
     counts = count_classes(data, splits)
     totals = counts.sum(axis=0)
@@ -40,20 +41,24 @@ def describe_data(data: SketchData, splits: Splits, split_by: str, protocol: str
         lines.append(paper_warning(data.paper_by_class))
     per_class = counts[:, 0]
     lines.append(f"drawings per class: min {per_class.min()}, median {np.median(per_class):g}, max {per_class.max()}")
-    if data.has_photos:
+    if data.has_groups:
         num_photos = [len(np.unique(data.groups[data.labels == label])) for label in range(len(counts))]
         lines.append(
-            f"{len(np.unique(data.groups)):,} photos behind the drawings; per class: min {min(num_photos)}, "
+            f"{len(np.unique(data.groups)):,} {data.group_noun} behind the drawings; per class: min {min(num_photos)}, "
             f"median {np.median(num_photos):g}, max {max(num_photos)}"
         )
+    if data.group_names is not None:
+        lines.append(group_text(data))
     if data.copies:
-        lines.append(copies_text(len(data.copies)))
+        lines.append(copies_text(data, splits))
+    lines.append(f"split: {splits.origin}")
     lines.append(
-        f"splits by {split_by}, protocol {protocol}: "
+        "splits: "
         + ", ".join(f"{name} {n:,} ({n / totals[0]:.1%})" for name, n in zip(SPLIT_NAMES, totals[1:], strict=True))
     )
-    if data.has_photos:
-        lines.append(f"photos on both sides of a split: {count_shared_photos(data, splits):,}")
+    if data.has_groups:
+        lines.append(f"{data.group_noun} on both sides of a split: {count_shared_groups(data, splits):,}")
+    lines += [f"WARNING: {warning}" for warning in split_warnings(data, splits)]
     lines += ["", _tabulate([f"{name} {n}" for name, n in zip(data.class_names, per_class, strict=True)]), ""]
     if data.skipped:
         lines.append(f"{len(data.skipped)} left out:")
@@ -63,8 +68,8 @@ def describe_data(data: SketchData, splits: Splits, split_by: str, protocol: str
     return "\n".join(lines)
 
 
-def count_shared_photos(data: SketchData, splits: Splits) -> int:
-    """Number of photos with drawings in more than one split: a leak."""
+def count_shared_groups(data: SketchData, splits: Splits) -> int:
+    """Number of photos, or groups, with drawings in more than one split: a leak."""
     groups = [np.unique(data.groups[getattr(splits, name)]) for name in SPLIT_NAMES]
     return int((np.unique(np.concatenate(groups), return_counts=True)[1] > 1).sum())
 
@@ -115,11 +120,59 @@ def plot_samples(path: Path, data: SketchData, *, seed: int = 0) -> None:
     figure.savefig(path, dpi=100)
 
 
-def copies_text(num_copies: int) -> str:
+def copies_text(data: SketchData, splits: Splits) -> str:
     """How many drawings are exact copies, and what becomes of them."""
-    if num_copies == 1:
-        return "1 drawing is an exact copy of another one: both are in the same split"
-    return f"{num_copies:,} drawings are exact copies of others: copies are in the same split"
+    number = len(data.copies)
+    copies = "1 drawing is an exact copy of another one"
+    if number > 1:
+        copies = f"{number:,} drawings are exact copies of others"
+    across = find_copies_across(data, splits)
+    if not across:
+        return f"{copies}: {'copies are' if number > 1 else 'both are'} in the same split"
+    return f"{copies}; {len(across):,} of them in another split than the original"
+
+
+def find_copies_across(data: SketchData, splits: Splits) -> list[tuple[int, int]]:
+    """(copy, first drawing with the same content) of each copy in another split, which only a given split has."""
+    side = np.empty(len(data.labels), np.int64)
+    for which, name in enumerate(SPLIT_NAMES):
+        side[getattr(splits, name)] = which
+    return [(copy, first) for copy, first in data.copies.items() if side[copy] != side[first]]
+
+
+def group_text(data: SketchData) -> str:
+    """Where the groups come from, and how many drawings are in none."""
+    assert data.group_names is not None
+    names = [name for name in data.group_names if name]
+    alone = len(data.group_names) - len(names)
+    text = f"{len(set(names)):,} groups by {data.group_origin}"
+    return text + (f"; {alone:,} drawings are in none and stand for themselves" if alone else "")
+
+
+def split_warnings(data: SketchData, splits: Splits) -> list[str]:
+    """Reasons to mistrust the division, which only one that the data bring along or the user asks for has."""
+    warnings = []
+    across = find_copies_across(data, splits)
+    if across:
+        shown = [f"{data.names[copy]} = {data.names[first]}" for copy, first in across[:MAX_NAMED]]
+        warnings.append(
+            f"{len(across):,} exact copies are in another split than the original, so that the result is too good: "
+            + ", ".join(shown)
+            + (", ..." if len(across) > MAX_NAMED else "")
+        )
+    if data.has_groups and (num_shared := count_shared_groups(data, splits)):
+        warnings.append(
+            f"{num_shared:,} {data.group_noun} have drawings in several splits ({splits.origin}): too good a result"
+        )
+    for name in ("validation", "test"):
+        counts = np.bincount(data.labels[getattr(splits, name)], minlength=len(data.class_names))
+        lacking = [data.class_names[label] for label in np.flatnonzero(counts == 0)]
+        if lacking:
+            warnings.append(
+                f"{len(lacking):,} classes have no drawings in {name}: {', '.join(lacking[:MAX_NAMED])}"
+                + (", ..." if len(lacking) > MAX_NAMED else "")
+            )
+    return warnings
 
 
 def paper_warning(paper_by_class: dict[str, float]) -> str:

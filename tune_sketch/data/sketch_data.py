@@ -31,6 +31,8 @@ class SketchData:
     pen_width_fraction, extent_fraction: medians of the lines' width and of the drawings' longer side, over the
         picture's side.
     copies: {index: index of the first drawing with the same content} of drawings that are exact copies.
+    given_split: int8 [N], index into `SPLIT_NAMES`, where the data are divided already. split_origin: what says so.
+    group_names, group_origin: what keeps each drawing together with others, and what says so, where the user does.
     """
 
     images: np.ndarray
@@ -48,6 +50,20 @@ class SketchData:
     pen_width_fraction: float = 0.025
     extent_fraction: float = 0.8
     copies: dict[int, int] = field(default_factory=dict)
+    given_split: np.ndarray | None = None
+    split_origin: str = ""
+    group_names: list[str] | None = None
+    group_origin: str = ""
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether drawings belong together: by their photo, or as the user says."""
+        return self.has_photos or self.group_names is not None
+
+    @property
+    def group_noun(self) -> str:
+        """The name of what keeps drawings together."""
+        return "photos" if self.group_names is None else "groups"
 
     def groups_for(self, split_by: str) -> np.ndarray:
         """int64 [N]: drawings that may not be on two sides of a split. By file only exact copies stay together."""
@@ -107,4 +123,8 @@ def _open(folder: Path) -> SketchData:
         pen_width_fraction=meta["pen_width_fraction"],
         extent_fraction=meta["extent_fraction"],
         copies=dict(meta["copies"]),
+        given_split=None if meta.get("given_split") is None else np.array(meta["given_split"], np.int8),
+        split_origin=meta.get("split_origin", ""),
+        group_names=meta.get("group_names"),
+        group_origin=meta.get("group_origin", ""),
     )

@@ -38,7 +38,11 @@ class DataFacts:
     num_validation: int
     num_test: int
     skipped: tuple[SkippedFile, ...]
-    leaky_split: bool  # drawings of one photo are in training and test
+    leaky_split: bool  # drawings of one photo or group are in several splits
+    split_origin: str = ""  # empty in runs of earlier versions, as are those below
+    num_copies: int = 0  # drawings with the same content as another one
+    num_copies_across: int = 0  # of these, drawings in another split than the first
+    split_warnings: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
