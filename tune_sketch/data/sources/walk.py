@@ -36,14 +36,19 @@ def descend(root: Path) -> tuple[Path, Counter[str]]:
     while not has_class_files(root) and not find_tables(root):
         folders = list_folders(root)
         inner = [folder for folder in folders if holds_drawings(folder)]
-        if len(inner) != 1 or not (has_class_files(inner[0]) or any(map(holds_drawings, list_folders(inner[0])))):
-            break  # one folder of pictures is no data set, whatever lies above it
+        if len(inner) != 1 or not _may_hold_classes(inner[0]):
+            break
         for folder in folders:
             if folder != inner[0]:
                 passed += count_files(path for path in folder.rglob("*") if path.is_file())
         passed += count_files(list_files(root))
         root = inner[0]
     return root, passed
+
+
+def _may_hold_classes(folder: Path) -> bool:
+    """Whether there is more in a folder than pictures, which would be those of one class."""
+    return has_class_files(folder) or bool(find_tables(folder)) or any(map(holds_drawings, list_folders(folder)))
 
 
 def count_files(paths: Iterable[Path]) -> Counter[str]:
