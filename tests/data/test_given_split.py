@@ -176,14 +176,14 @@ def test_a_class_that_validation_or_test_lacks_is_named(tmp_path, capsys):
     settings = Settings("baseline", data=str(root), image_px=16)
     inputs = prepare_inputs(settings)
     plan = "\n".join(plan_lines(settings, inputs))
-    assert "WARNING   1 classes have no drawings in validation: owl" in plan
-    assert "WARNING   1 classes have no drawings in test: dog" in plan
+    assert "WARNING   1 class has no drawings in validation: owl" in plan
+    assert "WARNING   1 class has no drawings in test: dog" in plan
     assert main([str(root), "--image-px", "16", "--out", str(tmp_path / "out")]) == 0
-    assert "WARNING: 1 classes have no drawings in test: dog" in capsys.readouterr().out
+    assert "WARNING: 1 class has no drawings in test: dog" in capsys.readouterr().out
     facts = describe_facts(settings, inputs)
     assert facts.split_warnings == (
-        "1 classes have no drawings in validation: owl",
-        "1 classes have no drawings in test: dog",
+        "1 class has no drawings in validation: owl",
+        "1 class has no drawings in test: dog",
     )
 
 
@@ -196,7 +196,7 @@ def test_copies_in_train_and_test_are_counted_by_name_and_not_moved(tmp_path):
     assert "test/cat/again.png" in names_of(inputs)["test"]
     plan = "\n".join(plan_lines(settings, inputs))
     assert "2 drawings are exact copies of others; 1 of them in another split than the original" in plan
-    assert "WARNING   1 exact copies are in another split" in plan
+    assert "WARNING   1 exact copy is in another split" in plan
     assert "train/cat/0.png = test/cat/again.png" in plan
     facts = describe_facts(settings, inputs)
     assert (facts.num_copies, facts.num_copies_across) == (2, 1)
@@ -303,3 +303,18 @@ def test_a_written_split_gives_the_same_one_again(tmp_path):
     request = DataRequest(str(root), 16, splits=str(path))
     data = open_data(prepare_data(request, progress=False))
     assert (split_data(data, protocol="small", split_by=None, seed=9).test == again.splits.test).all()
+
+
+def test_an_empty_part_is_named_and_made(tmp_path, capsys):
+    root = make_split_folder(tmp_path / "set", {"train": 8, "val": 0, "test": 3})
+    inputs = prepare(root)
+    assert "no drawings in val" in capsys.readouterr().err
+    assert len(inputs.splits.validation) == 3, "a fifth of 16, rounded"
+    assert inputs.splits.origin.startswith("folders train, test; validation taken out of train")
+
+
+def test_a_class_in_another_spelling_is_named_beside_the_one_that_train_has(tmp_path):
+    root = make_split_folder(tmp_path / "set", {"train": 4, "val": 2})
+    (root / "val" / "cat").rename(root / "val" / "CAT")
+    with pytest.raises(ValueError, match=r"cannot be learned: CAT \(train has 'cat'\)"):
+        prepare(root)

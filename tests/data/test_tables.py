@@ -1,9 +1,12 @@
 """Tables and names that say class, split and group: --splits, --class-from, --group-by, and labels.csv in the data."""
 
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.support.drawings import (
     draw,
@@ -16,6 +19,7 @@ from tests.support.drawings import (
 from tune_sketch.config.plan import Inputs, plan_lines, prepare_inputs
 from tune_sketch.config.settings import Settings
 from tune_sketch.data.__main__ import main
+from tune_sketch.data.sources.tables import read_header, read_table
 from tune_sketch.data.splits import SPLIT_NAMES
 
 SIX = [f"{name}/{number}.png" for name in ("cat", "dog") for number in range(6)]
@@ -248,6 +252,50 @@ def test_tables_that_say_what_the_folders_say_change_nothing(folder):
     (folder / "labels.csv").rename(folder / "sizes.csv")
     write_table(folder / "sizes.csv", "image,width", [f"{name},40" for name in SIX])
     assert prepare(folder).data.fingerprint == before
+
+
+def test_a_table_about_something_else_is_not_used_and_named(folder, capsys):
+    before = prepare(folder).data.fingerprint
+    write_table(folder / "people.csv", "name,class", ["Ada,4b", "Kurt,4c"])
+    write_table(folder / "folds.csv", "image,split", ["cat/0.png,train"])
+    capsys.readouterr()
+    assert prepare(folder).data.fingerprint == before
+    said = capsys.readouterr().err
+    assert f"people.csv is not used: to go by its columns give --splits {folder}/people.csv" in said
+    assert f"folds.csv is not used: to go by its columns give --splits {folder}/folds.csv" in said
+    rows = [f"{name},{part}" for name, part in zip(SIX, PARTS * 2, strict=True)]
+    write_table(folder / "folds.csv", "image,split", rows)
+    assert names_of(prepare(folder, splits=str(folder / "folds.csv"))) == EXPECTED
+    assert "folds.csv is not used" not in capsys.readouterr().err
+    write_table(folder / "people.csv", "image,class", ["cat/0.png,x", "cow/1.png,y"])
+    with pytest.raises(ValueError, match=r"1 of its 2 rows name no drawing.*cow/1.png; mend it, or move it elsewhere"):
+        prepare(folder)
+
+
+def test_names_are_one_in_every_unicode_form(tmp_path):
+    """macOS writes e and its accent apart, a spreadsheet as one letter."""
+    names = [f"{label}/{n}.png" for label in ("cafe\u0301", "th\u00e9") for n in range(6)]
+    root = make_flat_folder(tmp_path / "set", names)
+    rows = [f"{unicodedata.normalize('NFC', name)},{part}" for name, part in zip(names, PARTS * 2, strict=True)]
+    inputs = prepare(root, splits=write_table(tmp_path / "folds.csv", "image,split", rows))
+    assert len(inputs.splits.test) == 4
+
+
+def problem_of(path: Path) -> str:
+    """What is wrong with a table; its path where nothing is."""
+    try:
+        return str(read_table(path).path)
+    except ValueError as error:
+        return str(error)
+
+
+@given(content=st.one_of(st.binary(max_size=200), st.text(alphabet='image,split\n";\t\r\x00train', max_size=120)))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_content_is_a_table_or_a_named_error(tmp_path, content):
+    path = tmp_path / "table.csv"
+    path.write_bytes(content if isinstance(content, bytes) else b"image,split\n" + content.encode())
+    read_header(path)
+    assert problem_of(path).startswith(str(path))
 
 
 @pytest.mark.parametrize("label", ["number", "name", "none"])

@@ -29,7 +29,7 @@ def test_the_test_folder_is_what_is_predicted(tmp_path, monkeypatch):
     answer = search_once(tmp_path, "--data", str(root))
     assert answer.returncode == 0, answer.stderr
     assert "24 train, 9 validation, 9 test (folders train, val, test)" in answer.stderr
-    assert "WARNING   1 classes have no drawings in test: owl" in answer.stderr
+    assert "WARNING   1 class has no drawings in test: owl" in answer.stderr
     run = RunDirectory(tmp_path / "small")
     in_test = sorted(path.relative_to(root).as_posix() for path in (root / "test").rglob("*.png"))
     predictions = read_csv(run.predictions_csv)
@@ -37,7 +37,7 @@ def test_the_test_folder_is_what_is_predicted(tmp_path, monkeypatch):
     report = run.report_html.read_text()
     assert "The split (folders train, val, test): 24 drawings to train, 9 to choose, 9 to test." in report
     assert "1 drawing with the same content as another one, 1 of them in another split than it." in report
-    assert "1 classes have no drawings in test: owl." in report
+    assert "1 class has no drawings in test: owl." in report
 
     answer = run_command("tune_sketch.predict", run.path, root / "test", "--csv")
     predicted = {

@@ -149,6 +149,10 @@ def group_text(data: SketchData) -> str:
     return text + (f"; {alone:,} drawings are in none and stand for themselves" if alone else "")
 
 
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
+
+
 def split_warnings(data: SketchData, splits: Splits) -> list[str]:
     """Reasons to mistrust the division, which only one that the data bring along or the user asks for has."""
     warnings = []
@@ -156,22 +160,18 @@ def split_warnings(data: SketchData, splits: Splits) -> list[str]:
     if across:
         shown = [f"{data.names[copy]} = {data.names[first]}" for copy, first in across[:MAX_NAMED]]
         warnings.append(
-            f"{len(across):,} exact copies are in another split than the original, so that the result is too good: "
-            + ", ".join(shown)
-            + (", ..." if len(across) > MAX_NAMED else "")
+            f"{_count(len(across), 'exact copy is', 'exact copies are')} in another split than the original, so that "
+            "the result is too good: " + ", ".join(shown) + (", ..." if len(across) > MAX_NAMED else "")
         )
     if data.has_groups and (num_shared := count_shared_groups(data, splits)):
-        warnings.append(
-            f"{num_shared:,} {data.group_noun} have drawings in several splits ({splits.origin}): too good a result"
-        )
+        shared = _count(num_shared, f"{data.group_noun[:-1]} has", f"{data.group_noun} have")
+        warnings.append(f"{shared} drawings in several splits ({splits.origin}): too good a result")
     for name in ("validation", "test"):
         counts = np.bincount(data.labels[getattr(splits, name)], minlength=len(data.class_names))
         lacking = [data.class_names[label] for label in np.flatnonzero(counts == 0)]
         if lacking:
-            warnings.append(
-                f"{len(lacking):,} classes have no drawings in {name}: {', '.join(lacking[:MAX_NAMED])}"
-                + (", ..." if len(lacking) > MAX_NAMED else "")
-            )
+            some = ", ".join(lacking[:MAX_NAMED]) + (", ..." if len(lacking) > MAX_NAMED else "")
+            warnings.append(f"{_count(len(lacking), 'class has', 'classes have')} no drawings in {name}: {some}")
     return warnings
 
 

@@ -91,6 +91,11 @@ def complete_split(data: SketchData, *, protocol: str, seed: int) -> Splits:
     num_train = np.bincount(data.labels[parts[0]], minlength=len(data.class_names))
     unlearned = [name for name, count in zip(data.class_names, num_train, strict=True) if not count]
     if unlearned:
+        learned = {name.casefold().strip(): name for name in data.class_names if name not in unlearned}
+        unlearned = [
+            name + (f" (train has {learned[name.casefold().strip()]!r})" if name.casefold().strip() in learned else "")
+            for name in unlearned
+        ]
         raise ValueError(
             f"{len(unlearned)} of {len(num_train)} classes have no drawings in train ({data.split_origin}), so that "
             f"they cannot be learned: {', '.join(unlearned[:20])}{', ...' if len(unlearned) > 20 else ''}. Name the "

@@ -9,7 +9,7 @@ from tune_sketch.data.request import DataRequest
 from tune_sketch.data.sources.base import Source, list_some, split_of_folder
 from tune_sketch.data.sources.lists import find_tables, name_labels, read_list, split_of_table
 from tune_sketch.data.sources.patterns import read_pattern, search_name
-from tune_sketch.data.sources.tables import Row, Table, match_rows, read_table
+from tune_sketch.data.sources.tables import Row, Table, count_matches, match_rows, read_table
 
 
 def find_by_name(request: DataRequest, root: Path) -> Source | None:
@@ -18,12 +18,14 @@ def find_by_name(request: DataRequest, root: Path) -> Source | None:
         return None
     pattern = read_pattern("--class-from", request.class_from)
     names, left_out = _list_names(root)
+    if not names:
+        raise ValueError(f"--class-from is for pictures, and {root} holds none")
     classes = {name: search_name(pattern, name) for name in names}
     unnamed = [name for name in names if not classes[name]]
     if len(unnamed) == len(names):
         raise ValueError(
-            f"--class-from {request.class_from!r} matches none of the {len(names):,} pictures of {root}"
-            + (f", such as {names[0]}" if names else "")
+            f"--class-from {request.class_from!r} matches none of the {len(names):,} pictures of {root}, "
+            f"such as {names[0]}"
         )
     notes = (f"left out: {len(unnamed):,} pictures that --class-from does not match: {list_some(unnamed)}",)
     return _make_source(
@@ -47,8 +49,13 @@ def find_labels(request: DataRequest, root: Path) -> Source | None:
     ]
     names, left_out = _list_names(root)
     rows: dict[str, Row] = {}
+    if not any(count_matches(table, names, root) for table in tables) and any("/" in name for name in names):
+        return None  # a table about something else; the registry says that it is not used
     for table, split in zip(tables, splits, strict=True):
-        found = match_rows(table, names, root)
+        try:
+            found = match_rows(table, names, root)
+        except ValueError as error:
+            raise ValueError(f"{error}; mend it, or move it elsewhere if it is not to be used") from error
         for name, row in found.items():
             if not row.split and len(tables) > 1:
                 row = Row(row.class_name, split, row.group)
@@ -58,7 +65,6 @@ def find_labels(request: DataRequest, root: Path) -> Source | None:
         rows = name_labels(rows)
     if _say_no_more_than_folders(rows, names):
         return None
-    left_out -= Counter(path.suffix.lower() for path in paths)
     return _use_tables(root, tables, rows, names, left_out)
 
 
@@ -72,6 +78,7 @@ def _use_tables(
     root: Path, tables: list[Table], rows: dict[str, Row], names: list[str], left_out: Counter[str]
 ) -> Source:
     files = ", ".join(table.text for table in tables)
+    left_out -= Counter(table.path.suffix.lower() for table in tables if table.path.is_relative_to(root))
     notes = [f"classes come from {files}"]
     notes += repeated_notes(tables)
     unnamed = [name for name in names if name not in rows]

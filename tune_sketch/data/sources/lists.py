@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tune_sketch.data.pictures import is_clutter
-from tune_sketch.data.sources.tables import SPLIT_WORDS, Row, Table, read_header
+from tune_sketch.data.sources.tables import SPLIT_WORDS, TABLE_SUFFIXES, Row, Table, read_header
 
-_TABLE_SUFFIXES = (".csv", ".tsv")
 _SPLIT_IN_NAME = re.compile(
     rf"(?:^|.*[^a-z])({'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))})(?:[^a-z].*|list|files)?", re.IGNORECASE
 )
@@ -31,14 +30,17 @@ def _is_table(path: Path) -> bool:
     suffix = path.suffix.lower()
     if not path.is_file() or "submission" in path.stem.lower():  # Kaggle's example of an answer has invented labels
         return False
-    if suffix in _TABLE_SUFFIXES:
+    if suffix in TABLE_SUFFIXES:
         return {"image", "class"} <= read_header(path).keys()
     return suffix == ".txt" and split_of_table(path) != "" and _is_list(path)
 
 
 def _is_list(path: Path) -> bool:
-    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-        lines = [line for _, line in zip(range(_NUM_TRIED), file, strict=False)]
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+            lines = [line for _, line in zip(range(_NUM_TRIED), file, strict=False)]
+    except OSError:
+        return False
     names = [_read_line(line)[0].replace("\\", "/") for line in lines if line.strip()]
     return any((above / name).is_file() for name in names if "/" in name for above in (path.parent, path.parent.parent))
 

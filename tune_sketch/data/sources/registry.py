@@ -1,9 +1,10 @@
 """Finds the drawings behind --data: its classes, their files, and the drawings that a request wants."""
 
 import os
+import shlex
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,8 +23,8 @@ from tune_sketch.data.sources.labels import find_by_name, find_by_table, find_la
 from tune_sketch.data.sources.patterns import read_pattern, search_name
 from tune_sketch.data.sources.quickdraw import find_quickdraw
 from tune_sketch.data.sources.split_folders import find_split_folders
-from tune_sketch.data.sources.tables import Table, match_rows, read_table
-from tune_sketch.data.sources.walk import descend, has_pictures
+from tune_sketch.data.sources.tables import TABLE_SUFFIXES, Table, match_rows, read_header, read_table
+from tune_sketch.data.sources.walk import descend, has_pictures, list_files
 
 DATASETS: dict[str, Callable[[DataRequest, Path, bool], Source]] = {
     "doodles": find_doodles,
@@ -80,7 +81,19 @@ def find_path(request: DataRequest, cache_dir: Path, progress: bool, table: Tabl
         source = next((found for find_layout in LAYOUTS if (found := find_layout(request, root)) is not None), None)
     if source is None:
         raise ValueError(describe_nothing(request.data, root))
-    return replace(source, left_out=dict(passed + Counter(source.left_out)))
+    notes = [*source.notes, *unused_table_notes(root, [*source.tables, *([table.path.resolve()] if table else [])])]
+    return replace(source, left_out=dict(passed + Counter(source.left_out)), notes=tuple(notes))
+
+
+def unused_table_notes(root: Path, used: Sequence[Path]) -> list[str]:
+    """Tables that lie in the data and name drawings, but are not used."""
+    paths = [path for path in list_files(root) if path.suffix.lower() in TABLE_SUFFIXES and path not in used]
+    headers = {path: read_header(path) for path in paths}
+    return [
+        f"{path.name} is not used: to go by its columns give --splits {shlex.quote(str(path))}"
+        for path, columns in headers.items()
+        if "image" in columns and columns.keys() & {"class", "split"}
+    ]
 
 
 def describe_nothing(data: str, root: Path) -> str:
@@ -114,8 +127,12 @@ def use_table(source: Source, request: DataRequest, table: Table) -> Source:
     if len(named) < len(source.files):
         unnamed = sorted(source.files.keys() - named)
         notes.append(f"left out: classes of which it names no drawing: {list_some(unnamed)}")
+    left_out = Counter(source.left_out)
+    if source.root is not None and table.path.is_relative_to(source.root):
+        left_out -= Counter([table.path.suffix.lower()])
     return replace(
         source,
+        left_out=dict(left_out),
         files={name: files for name, files in source.files.items() if name in named},
         notes=tuple(notes),
         rows=rows,

@@ -34,7 +34,10 @@ def find_split_folders(request: DataRequest, root: Path) -> Source | None:
     _refuse_unclear(root, labelled, flat, others, parts)
     if "train" not in labelled.values():
         return None
-    return _join_parts(request, root, labelled, unused=[*flat, *others])
+    order = list(dict.fromkeys(SPLIT_WORDS.values()))
+    labelled = dict(sorted(labelled.items(), key=lambda item: order.index(item[1])))
+    empty = [name for name in parts if name not in labelled and name not in flat]
+    return _join_parts(request, root, labelled, unused=[*flat, *others], empty=empty)
 
 
 def _has_classes(folder: Path) -> bool:
@@ -66,15 +69,19 @@ def _refuse_unclear(
             raise ValueError(f"{root}: {' and '.join(same)} both mean {split}: keep one of them, or join them")
 
 
-def _join_parts(request: DataRequest, root: Path, labelled: Mapping[str, str], unused: list[str]) -> Source:
+def _join_parts(
+    request: DataRequest, root: Path, labelled: Mapping[str, str], unused: list[str], empty: list[str]
+) -> Source:
     """One source of all parts that have class folders."""
     left_out, notes = Counter[str](count_files(list_files(root))), []
     if unused:
         notes.append(f"left out beside the split, as no part of it with classes: {list_some(unused)}")
+    if empty:
+        notes.append(f"no drawings in {list_some(empty)}")
     files: dict[str, list[str]] = {}
     splits: dict[str, str] = {}
     formats = set()
-    for name, split in sorted(labelled.items(), key=lambda item: item[1] != "train"):
+    for name, split in labelled.items():
         inner, passed = descend(root / name)
         part = find_class_files(request, inner) or find_class_folders(request, inner)
         assert part is not None  # it has classes
@@ -92,12 +99,7 @@ def _join_parts(request: DataRequest, root: Path, labelled: Mapping[str, str], u
     if len(formats) > 1:
         raise ValueError(f"{root}: its parts hold drawings in different forms: {', '.join(sorted(formats))}")
     files = {name: sorted(paths) for name, paths in sorted(files.items())}
-    used = [
-        name
-        for split in dict.fromkeys(SPLIT_WORDS.values())
-        for name, its in labelled.items()
-        if its == split in splits.values()
-    ]
+    used = [name for name, split in labelled.items() if split in splits.values()]
     if len(used) < 2:
         splits = {}
     origin = f"folders {', '.join(used)}" if splits else ""

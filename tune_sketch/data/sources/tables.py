@@ -24,6 +24,7 @@ SPLIT_WORDS = {
     **{word: "validation" for word in ("val", "valid", "validation", "dev")},
     **{word: "test" for word in ("test", "testing")},
 }
+TABLE_SUFFIXES = (".csv", ".tsv")
 _NUM_SHOWN = 5
 
 
@@ -78,7 +79,7 @@ def read_table(path: Path, group_by: str | None = None) -> Table:
     try:
         text = _read_text(content)
         names = _first_row(text)
-        lines = list(csv.reader(io.StringIO(text), delimiter=_delimiter(text), strict=True))
+        lines = list(csv.reader(io.StringIO(text, newline=None), delimiter=_delimiter(text), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is no table of text: {error}") from error
     columns = _find_columns(names)
@@ -128,7 +129,7 @@ def _delimiter(text: str) -> str:
 
 
 def _first_row(text: str) -> list[str]:
-    rows = csv.reader(io.StringIO(text), delimiter=_delimiter(text))
+    rows = csv.reader(io.StringIO(text, newline=None), delimiter=_delimiter(text))
     return next((row for row in rows if any(cell.strip() for cell in row)), [])
 
 
@@ -179,6 +180,12 @@ def match_rows(table: Table, names: Iterable[str], root: Path | None) -> dict[st
                 f"{shown}"
             )
     return found
+
+
+def count_matches(table: Table, names: Iterable[str], root: Path) -> int:
+    """The number of rows that name a drawing."""
+    index = _Index(names, root, table.path.stem)
+    return sum(len(index.find(written)) > 0 for written in table.rows)
 
 
 class _Index:
