@@ -24,7 +24,12 @@ def tabulate_verdict(run: RunData) -> Rows:
         if value is not None:
             rows.append({"name": name, "value": value, "source": source})
 
+    note("num_train", data.num_train, "search.json")
+    note("num_validation", data.num_validation, "search.json")
     note("num_test", data.num_test, "search.json")
+    if data.split_origin:
+        note("num_copies", data.num_copies, "search.json")
+        note("num_copies_across", data.num_copies_across, "search.json")
     note("num_classes", data.num_classes, "search.json")
     note("num_skipped", len(data.skipped), "search.json")
     note("num_near_copies", data.num_near_copies, "search.json")
@@ -108,6 +113,7 @@ def state_result(run: RunData) -> list[str]:
     if "test_top1_low" in its:
         between = interval_text(its["test_top1_low"], its["test_top1_high"])
         sentences.append(f"95 % interval of the first guess over seeds: {between} % (Student's t).")
+    sentences.append(state_split(run))
     wilson = interval_text(its["test_top1_wilson_low"], its["test_top1_wilson_high"])
     sentences.append(f"95 % interval of one network on that many drawings: {wilson} % (Wilson).")
     if "chance_of_best" in its:
@@ -128,6 +134,21 @@ def state_result(run: RunData) -> list[str]:
             + (f", then {its['retraining_num_trainings']} retrainings." if "retraining_num_trainings" in its else ".")
         )
     return sentences
+
+
+def state_split(run: RunData) -> str:
+    """Where the splits come from, their sizes, and what copies there are."""
+    its, origin = numbers_of(run), run.facts.data.split_origin or run.settings.protocol
+    sentence = (
+        f"The split ({origin}): {its['num_train']:,} drawings to train, {its['num_validation']:,} to choose, "
+        f"{its['num_test']:,} to test."
+    )
+    if its.get("num_copies"):
+        sentence += (
+            f" {count_text(its['num_copies'], 'drawing')} with the same content as another one, "
+            f"{its['num_copies_across']:,} of them in another split than it."
+        )
+    return sentence
 
 
 def state_progress(run: RunData) -> list[str]:
@@ -159,7 +180,7 @@ def warn(run: RunData) -> list[str]:
         )
     if not run.facts.weights.pretrained:
         warnings.append(f"{run.facts.weights.description}.")
-    if data.leaky_split:
+    if data.leaky_split and not data.split_warnings:  # of an earlier version
         warnings.append(
             "Drawings of the same photo are in training and test (--split-by file): the result is too good. "
             "--split-by photo is honest."
@@ -175,6 +196,7 @@ def warn(run: RunData) -> list[str]:
             f"{data.num_near_copies_across:,} of {data.num_near_copies or 0:,} near copies lie in another "
             "split than the drawing that they look like (listed below): the result may be too good."
         )
+    warnings += [f"{warning[0].upper()}{warning[1:]}." for warning in data.split_warnings]
     if its["num_test"] < SMALL_TEST:
         warnings.append(
             f"The test split has only {its['num_test']:,} drawings: chance alone moves the result by up to "

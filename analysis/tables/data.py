@@ -3,7 +3,8 @@
 from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
 from tune_sketch.analysis.tables.base import Table
-from tune_sketch.data.describe import class_sizes_text, copies_text, near_copies_text, tabulate_near_copies
+from tune_sketch.data.describe import class_sizes_text, copies_text
+from tune_sketch.data.describe_copies import near_copies_text, tabulate_near_copies
 
 
 def tabulate_data(run: RunData) -> Rows:
@@ -14,13 +15,14 @@ def tabulate_data(run: RunData) -> Rows:
         "splits": f"{data.num_train} train, {data.num_validation} validation, {data.num_test} test",
         "left out": str(len(data.skipped)),
     }
+    if data.split_origin:
+        facts["split"] = data.split_origin
     if data.largest_class is not None and data.smallest_class is not None:
         largest, smallest = data.largest_class, data.smallest_class
         facts["class sizes"] = class_sizes_text(
             (largest.name, largest.num_drawings), (smallest.name, smallest.num_drawings)
         )
-    if data.num_copies is not None:
-        facts["exact copies"] = copies_text(data.num_copies) if data.num_copies else "none"
+        facts["exact copies"] = copies_text(data.num_copies, data.num_copies_across) if data.num_copies else "none"
         facts["near copies"] = near_copies_text(data.num_near_copies, data.num_near_copies_across)
     return [{"fact": name, "value": value} for name, value in facts.items()]
 

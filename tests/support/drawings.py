@@ -57,6 +57,26 @@ def make_stroke_folder(
     return root
 
 
+def make_split_folder(root: Path, parts: dict[str, int], classes: tuple[str, ...] = ("cat", "dog")) -> Path:
+    """One folder for each part of a split, with so many drawings of each class: train/cat/0.png, ..."""
+    number = 0
+    for part, per_class in parts.items():
+        for name in classes:
+            (root / part / name).mkdir(parents=True)
+            for place in range(per_class):
+                draw(number).save(root / part / name / f"{place}.png")
+                number += 1
+    return root
+
+
+def make_flat_folder(root: Path, names: list[str]) -> Path:
+    """Pictures of the given names, folders included, without classes."""
+    for number, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        draw(number).save(root / name)
+    return root
+
+
 def make_sketchy_folder(root: Path) -> Path:
     """Two photos of each class, drawn three times each."""
     for offset, name in enumerate(("cat", "dog")):

@@ -8,11 +8,14 @@ from tune_sketch.data import SketchData, open_data, prepare_data, publish_data
 from tune_sketch.data.describe import (
     class_sizes_text,
     copies_text,
+    count_shared_groups,
+    find_copies_across,
+    group_text,
     largest_and_smallest,
-    near_copies_across,
-    near_copies_lines,
     paper_warning,
+    split_warnings,
 )
+from tune_sketch.data.describe_copies import near_copies_across, near_copies_lines
 from tune_sketch.data.splits import Splits, split_data
 from tune_sketch.formatting import duration_text
 from tune_sketch.samplers import SAMPLERS
@@ -62,12 +65,15 @@ def describe_data(settings: Settings, inputs: Inputs) -> DataFacts:
         num_validation=len(splits.validation),
         num_test=len(splits.test),
         skipped=tuple(SkippedFile(**entry) for entry in data.skipped),
-        leaky_split=data.has_photos and settings.split_by == "file",
         largest_class=ClassSize(*largest),
         smallest_class=ClassSize(*smallest),
-        num_copies=len(data.copies),
         num_near_copies=None if data.near_copies is None else len(data.near_copies),
         num_near_copies_across=None if data.near_copies is None else len(near_copies_across(data, splits)),
+        leaky_split=data.has_groups and count_shared_groups(data, splits) > 0,
+        split_origin=splits.origin,
+        num_copies=len(data.copies),
+        num_copies_across=len(find_copies_across(data, splits)),
+        split_warnings=tuple(split_warnings(data, splits)),
     )
 
 
@@ -83,7 +89,6 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
     facts = describe_data(settings, inputs)
     rungs = settings.rungs
     synthetic = "  (synthetic drawings, to try the program with)" if data.synthetic else ""
-    split = f"by {settings.split_by}" if data.has_photos else "no photos known"
     trials = (
         f"{settings.num_samples}, compared at epochs {', '.join(map(str, rungs))}; "
         f"one in {settings.reduction_factor} goes on"
@@ -97,7 +102,7 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
         f"classes   {class_sizes_text(*largest_and_smallest(data))}"
         + "; sampling them evenly is searched" * (facts.class_ratio > MAX_EVEN_RATIO),
         f"splits    {len(splits.train)} train, {len(splits.validation)} validation, {len(splits.test)} test "
-        f"({settings.protocol}, {split})",
+        f"({splits.origin})",
         f"strategy  {settings.strategy}: {sampler.summary}",
         f"trials    {trials}",
         f"epochs    at most {settings.num_samples * settings.max_epochs}, "
@@ -110,13 +115,14 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
     budgets = budget_texts(settings)
     if budgets:
         lines.append(f"budget    the search ends earlier after {', or '.join(budgets)}")
-    if data.has_photos and settings.split_by == "file":
-        lines.append("WARNING   --split-by file puts drawings of one photo into training and test: too good a result")
+    if data.group_names is not None:
+        lines.append(f"groups    {group_text(data)}")
     if data.copies:
-        lines.append(f"copies    {copies_text(len(data.copies))}")
+        lines.append(f"copies    {copies_text(len(data.copies), facts.num_copies_across)}")
     if data.near_copies:
         first, *others = near_copies_lines(data, splits)
         lines += [f"WARNING   {first}", *others]
+    lines += [f"WARNING   {warning}" for warning in split_warnings(data, splits)]
     if data.paper_by_class:
         lines.append(f"WARNING   {paper_warning(data.paper_by_class)}")
     if data.skipped:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from tune_sketch.data.describe_copies import near_copies_lines
 from tune_sketch.data.request import Problem, problem_lines
 from tune_sketch.data.sketch_data import SketchData
 from tune_sketch.data.splits import SPLIT_NAMES, Splits
 
 MAX_PLOTTED_CLASSES = 130
-MAX_NAMED_COPIES = 20
+MAX_NAMED = 20  # drawings or classes in a warning
 _MANY_CLASSES = 40
 _WIDTH_INCHES = 15.0
 
@@ -40,7 +41,7 @@ def class_sizes_text(largest: tuple[str, int], smallest: tuple[str, int]) -> str
     )
 
 
-def describe_data(data: SketchData, splits: Splits, split_by: str, protocol: str) -> str:
+def describe_data(data: SketchData, splits: Splits) -> str:
     """Several lines of text about the data and its splits."""
     counts = count_classes(data, splits)
     totals = counts.sum(axis=0)
@@ -61,21 +62,25 @@ def describe_data(data: SketchData, splits: Splits, split_by: str, protocol: str
     lines.append(f"drawings per class: min {per_class.min()}, median {np.median(per_class):g}, max {per_class.max()}")
     if per_class.min() < per_class.max():
         lines.append(f"classes: {class_sizes_text(*largest_and_smallest(data))}")
-    if data.has_photos:
+    if data.has_groups:
         num_photos = [len(np.unique(data.groups[data.labels == label])) for label in range(len(counts))]
         lines.append(
-            f"{len(np.unique(data.groups)):,} photos behind the drawings; per class: min {min(num_photos)}, "
+            f"{len(np.unique(data.groups)):,} {data.group_noun} behind the drawings; per class: min {min(num_photos)}, "
             f"median {np.median(num_photos):g}, max {max(num_photos)}"
         )
+    if data.group_names is not None:
+        lines.append(group_text(data))
     if data.copies:
-        lines.append(copies_text(len(data.copies)))
+        lines.append(copies_text(len(data.copies), len(find_copies_across(data, splits))))
     lines += near_copies_lines(data, splits)
+    lines.append(f"split: {splits.origin}")
     lines.append(
-        f"splits by {split_by}, protocol {protocol}: "
+        "splits: "
         + ", ".join(f"{name} {n:,} ({n / totals[0]:.1%})" for name, n in zip(SPLIT_NAMES, totals[1:], strict=True))
     )
-    if data.has_photos:
-        lines.append(f"photos on both sides of a split: {count_shared_photos(data, splits):,}")
+    if data.has_groups:
+        lines.append(f"{data.group_noun} on both sides of a split: {count_shared_groups(data, splits):,}")
+    lines += [f"WARNING: {warning}" for warning in split_warnings(data, splits)]
     lines += ["", _tabulate([f"{name} {n}" for name, n in zip(data.class_names, per_class, strict=True)]), ""]
     if data.skipped:
         lines.append(f"{len(data.skipped)} left out:")
@@ -85,8 +90,8 @@ def describe_data(data: SketchData, splits: Splits, split_by: str, protocol: str
     return "\n".join(lines)
 
 
-def count_shared_photos(data: SketchData, splits: Splits) -> int:
-    """Number of photos with drawings in more than one split: a leak."""
+def count_shared_groups(data: SketchData, splits: Splits) -> int:
+    """Number of photos, or groups, with drawings in more than one split: a leak."""
     groups = [np.unique(data.groups[getattr(splits, name)]) for name in SPLIT_NAMES]
     return int((np.unique(np.concatenate(groups), return_counts=True)[1] > 1).sum())
 
@@ -137,80 +142,57 @@ def plot_samples(path: Path, data: SketchData, *, seed: int = 0) -> None:
     figure.savefig(path, dpi=100)
 
 
-def copies_text(num_copies: int) -> str:
+def copies_text(number: int, num_across: int) -> str:
     """How many drawings are exact copies, and what becomes of them."""
-    if num_copies == 1:
-        return "1 drawing is an exact copy of another one: both are in the same split"
-    return f"{num_copies:,} drawings are exact copies of others: copies are in the same split"
+    copies = "1 drawing is an exact copy of another one"
+    if number > 1:
+        copies = f"{number:,} drawings are exact copies of others"
+    if not num_across:
+        return f"{copies}: {'copies are' if number > 1 else 'both are'} in the same split"
+    return f"{copies}; {num_across:,} of them in another split than the original"
 
 
-def near_copies_across(data: SketchData, splits: Splits) -> list[tuple[int, int, int]]:
-    """The near copies that lie in another split than the drawing that they look like."""
-    split_of = splits_of_drawings(data, splits)
-    return [pair for pair in data.near_copies or () if split_of[pair[0]] != split_of[pair[1]]]
+def find_copies_across(data: SketchData, splits: Splits) -> list[tuple[int, int]]:
+    """(copy, first drawing with the same content) of each copy in another split, which only a given split has."""
+    side = np.empty(len(data.labels), np.int64)
+    for which, name in enumerate(SPLIT_NAMES):
+        side[getattr(splits, name)] = which
+    return [(copy, first) for copy, first in data.copies.items() if side[copy] != side[first]]
 
 
-def splits_of_drawings(data: SketchData, splits: Splits) -> list[str]:
-    """The name of each drawing's split."""
-    names = [""] * len(data.names)
-    for name in SPLIT_NAMES:
-        for index in getattr(splits, name):
-            names[index] = name
-    return names
+def group_text(data: SketchData) -> str:
+    """Where the groups come from, and how many drawings are in none."""
+    assert data.group_names is not None
+    names = [name for name in data.group_names if name]
+    alone = len(data.group_names) - len(names)
+    text = f"{len(set(names)):,} groups by {data.group_origin}"
+    return text + (f"; {alone:,} drawings are in none and stand for themselves" if alone else "")
 
 
-def near_copies_text(num_near: int | None, num_across: int | None) -> str:
-    """How many drawings look like others, and how many of them like one in another split."""
-    if num_near is None or num_across is None:
-        return "near copies were not looked for: the drawings are synthetic, or their pictures too small"
-    if not num_near:
-        return "no near copies found"
-    noun = "drawing is a near copy" if num_near == 1 else "drawings are near copies"
-    text = f"{num_near:,} {noun} of another one (resized, moved or saved again)"
-    return f"{text}, {num_across:,} of them in another split: the result may be too good" if num_across else text
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
 
 
-def near_copies_lines(data: SketchData, splits: Splits) -> list[str]:
-    """The near copies in words: their number, and the names of the first, those in two splits before the others."""
-    across = near_copies_across(data, splits)
-    lines = [near_copies_text(None if data.near_copies is None else len(data.near_copies), len(across))]
-    ordered = [*across, *(pair for pair in data.near_copies or () if pair not in set(across))]
-    split_of = splits_of_drawings(data, splits)
-    for copy, original, _ in ordered[:MAX_NAMED_COPIES]:
-        lines.append(
-            f"  {data.names[copy]} ({split_of[copy]}) looks like {data.names[original]} ({split_of[original]})"
+def split_warnings(data: SketchData, splits: Splits) -> list[str]:
+    """Reasons to mistrust the division, which only one that the data bring along or the user asks for has."""
+    warnings = []
+    across = find_copies_across(data, splits)
+    if across:
+        shown = [f"{data.names[copy]} = {data.names[first]}" for copy, first in across[:MAX_NAMED]]
+        warnings.append(
+            f"{_count(len(across), 'exact copy is', 'exact copies are')} in another split than the original, so that "
+            "the result is too good: " + ", ".join(shown) + (", ..." if len(across) > MAX_NAMED else "")
         )
-    if len(ordered) > MAX_NAMED_COPIES:
-        lines.append(f"  ... and {len(ordered) - MAX_NAMED_COPIES:,} more")
-    return lines
-
-
-def tabulate_near_copies(data: SketchData, splits: Splits) -> list[dict[str, str | int | bool]]:
-    """One row for each near copy, those in two splits first."""
-    split_of = splits_of_drawings(data, splits)
-    rows: list[dict[str, str | int | bool]] = [
-        {
-            "image": data.names[copy],
-            "looks_like": data.names[original],
-            "class": data.class_names[data.labels[copy]],
-            "other_class": data.class_names[data.labels[original]],
-            "split": split_of[copy],
-            "other_split": split_of[original],
-            "across_splits": split_of[copy] != split_of[original],
-            "bits_apart": bits,
-        }
-        for copy, original, bits in data.near_copies or ()
-    ]
-    return sorted(rows, key=lambda row: not row["across_splits"])
-
-
-def write_near_copies(path: Path, data: SketchData, splits: Splits) -> None:
-    """The rows of `tabulate_near_copies` as CSV."""
-    rows = tabulate_near_copies(data, splits)
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else ["image", "looks_like"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    if data.has_groups and (num_shared := count_shared_groups(data, splits)):
+        shared = _count(num_shared, f"{data.group_noun[:-1]} has", f"{data.group_noun} have")
+        warnings.append(f"{shared} drawings in several splits ({splits.origin}): too good a result")
+    for name in ("validation", "test"):
+        counts = np.bincount(data.labels[getattr(splits, name)], minlength=len(data.class_names))
+        lacking = [data.class_names[label] for label in np.flatnonzero(counts == 0)]
+        if lacking:
+            some = ", ".join(lacking[:MAX_NAMED]) + (", ..." if len(lacking) > MAX_NAMED else "")
+            warnings.append(f"{_count(len(lacking), 'class has', 'classes have')} no drawings in {name}: {some}")
+    return warnings
 
 
 def paper_warning(paper_by_class: dict[str, float]) -> str:

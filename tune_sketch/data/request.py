@@ -17,8 +17,8 @@ _NUMBERED = re.compile(r"(?<=.)(:[a-z]+)?:\d+$", re.DOTALL)  # a drawing's place
 class DataRequest:
     """The choices that identify one decoded data set.
 
-    data: "doodles", "quickdraw", or a path: a folder of class folders, a folder of .ndjson or .npy files (one per
-        class), or a .zip or .tar(.gz, .bz2, .xz) of such a folder.
+    data: "doodles", "quickdraw", or a path: a folder of class folders, of .ndjson or .npy files (one per class), of
+        folders train, val and test that hold these, or of pictures and a table; or a .zip or .tar(.gz, .bz2, .xz).
     image_px: side of the square that every drawing is resampled to.
     classes: names, or the first N classes in sorted order; None is all.
     per_class: N drawings per class, chosen by `seed` ("quickdraw": the first N of each file); a class that has fewer
@@ -26,6 +26,9 @@ class DataRequest:
     invert: True makes ink 255 on 0 (the paper, Fig. 15); False makes ink 0 on 255.
     skip_bad_images: leave bad images out and record them; without it they are one error.
     download: fetch missing classes; only for "quickdraw".
+    splits: a table of the drawings that count, with their split, class or group.
+    group_by: regular expression that finds in a drawing's name what keeps it together with others, or a column.
+    class_from: regular expression that finds the class in a picture's name, instead of class folders.
     pen_width_px: pen of drawings that are strokes; None depends on `image_px`.
     seed: chooses the drawings of `per_class` and draws the doodles.
 
@@ -39,6 +42,9 @@ class DataRequest:
     invert: bool = True
     skip_bad_images: bool = False
     download: bool = False
+    splits: str | None = None
+    group_by: str | None = None
+    class_from: str | None = None
     pen_width_px: float | None = None
     seed: int = 0
 

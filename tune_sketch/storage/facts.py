@@ -47,10 +47,13 @@ class DataFacts:
     num_validation: int
     num_test: int
     skipped: tuple[SkippedFile, ...]
-    leaky_split: bool  # drawings of one photo are in training and test
-    largest_class: ClassSize | None = None  # None in files of earlier versions
+    leaky_split: bool  # drawings of one photo or group are in several splits
+    split_origin: str = ""  # empty in runs of earlier versions, as are those below
+    num_copies: int = 0  # drawings with the same content as another one
+    num_copies_across: int = 0  # of these, drawings in another split than the first
+    split_warnings: tuple[str, ...] = ()
+    largest_class: ClassSize | None = None
     smallest_class: ClassSize | None = None
-    num_copies: int | None = None  # exact copies of another drawing
     num_near_copies: int | None = None  # None where they were not looked for
     num_near_copies_across: int | None = None  # of them, in another split than the drawing that they look like
 

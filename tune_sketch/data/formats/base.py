@@ -14,6 +14,7 @@ class Drawing:
 
     format: its name in `DRAWING_FORMATS`.
     position: 0 for an image file; the byte at which the line begins; the row of a bitmap; the doodle's number.
+    split: "train", "validation" or "test" where the data say so. group: what keeps it together with others.
     """
 
     name: str
@@ -21,6 +22,8 @@ class Drawing:
     format: str
     path: str
     position: int
+    split: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,19 @@
 """The origin of drawings before any of them is read, and the choice of its classes."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tune_sketch.data.sources.tables import SPLIT_WORDS, Row
+
+# As folders are called: Train, training_set, test-images, val2017.
+_SPLIT_FOLDER = re.compile(
+    rf"({'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))})"
+    r"([ _.-]?(set|data|dataset|split|images?|imgs|pictures|sketches|drawings))?\d*",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -14,7 +24,12 @@ class Source:
     files: class -> files; a class may be empty. Sorted.
     first: drawings of a class that are taken, the first ones, where per_class is not given; None: all are, and
         per_class chooses at random.
-    left_out: suffix -> number of files that are no drawings.
+    left_out: suffix -> number of files that are no drawings. notes: sentences about what else was not used, or how
+        it was understood.
+    splits, groups: file -> "train", "validation" or "test", and what keeps it together with others, where the data
+        say so. rows: the same by drawing, of the drawings that a table names; None: all are taken.
+    split_origin, group_origin: what says so. group_column: the table's column of groups.
+    tables: the files that classes, splits and groups were read from.
     """
 
     format: str
@@ -23,6 +38,20 @@ class Source:
     synthetic: bool = False
     first: int | None = None
     left_out: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    splits: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, Row] | None = None
+    split_origin: str = ""
+    group_origin: str = ""
+    group_column: str = ""
+    tables: tuple[Path, ...] = ()
+
+
+def split_of_folder(name: str) -> str | None:
+    """The split that a folder of this name holds, None for any other name."""
+    match = _SPLIT_FOLDER.fullmatch(name.strip())
+    return SPLIT_WORDS[match[1].lower()] if match else None
 
 
 def select_classes(known: Iterable[str], wanted: tuple[str, ...] | int | None) -> list[str]:
@@ -46,3 +75,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A suggestion to append to an error message, or nothing."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def list_some(names: Iterable[str], most: int = 5) -> str:
+    """The first names, and how many more there are."""
+    known = list(names)
+    return ", ".join(known[:most]) + (f" and {len(known) - most:,} more" if len(known) > most else "")

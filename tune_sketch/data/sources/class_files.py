@@ -39,8 +39,8 @@ def find_class_files(request: DataRequest, root: Path) -> Source | None:
 
 
 def has_class_files(root: Path) -> bool:
-    """Whether a folder directly holds files of a format that has one file per class."""
-    return any(class_files(root, known) for known in DRAWING_FORMATS.values())
+    """Whether a folder directly holds a file that can be read of a format that has one file per class."""
+    return any(can_list(known, path) for known in DRAWING_FORMATS.values() for path in class_files(root, known))
 
 
 def class_files(root: Path, known: Format) -> list[Path]:
