@@ -10,6 +10,7 @@ from tune_sketch.data.describe import (
     copies_text,
     count_shared_groups,
     find_copies_across,
+    frames_text,
     group_text,
     largest_and_smallest,
     paper_warning,
@@ -123,6 +124,8 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
         first, *others = near_copies_lines(data, splits)
         lines += [f"WARNING   {first}", *others]
     lines += [f"WARNING   {warning}" for warning in split_warnings(data, splits)]
+    if data.num_first_of_many:
+        lines.append(f"WARNING   {frames_text(data.num_first_of_many)}")
     if data.paper_by_class:
         lines.append(f"WARNING   {paper_warning(data.paper_by_class)}")
     if data.skipped:

@@ -56,6 +56,8 @@ def describe_data(data: SketchData, splits: Splits) -> str:
             lines.append(f"note: --image-px {side_px} is more than the smallest original has; it is scaled up")
     if data.num_light_on_dark:
         lines.append(f"{data.num_light_on_dark:,} files show light ink on dark paper; taken as ink all the same")
+    if data.num_first_of_many:
+        lines.append(frames_text(data.num_first_of_many))
     if data.paper_by_class:
         lines.append(paper_warning(data.paper_by_class))
     per_class = counts[:, 0]
@@ -193,6 +195,12 @@ def split_warnings(data: SketchData, splits: Splits) -> list[str]:
             some = ", ".join(lacking[:MAX_NAMED]) + (", ..." if len(lacking) > MAX_NAMED else "")
             warnings.append(f"{_count(len(lacking), 'class has', 'classes have')} no drawings in {name}: {some}")
     return warnings
+
+
+def frames_text(number: int) -> str:
+    """How many files hold more than one picture."""
+    files = "1 file holds several pictures" if number == 1 else f"{number:,} files hold several pictures"
+    return f"{files} (frames or pages): only the first is used"
 
 
 def paper_warning(paper_by_class: dict[str, float]) -> str:

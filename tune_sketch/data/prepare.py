@@ -220,6 +220,7 @@ def _build(building: Path, source: Source, request: DataRequest, listing: _Listi
         "paper_by_class": paper_by_class([(drawings[i].class_name, decoded.papers.get(i)) for i in kept]),
         **measure_pens(np.load(building / "images.npy", mmap_mode="r"), request.invert),
         "copies": copies,
+        "num_first_of_many": decoded.num_first_of_many,
         "near_copies": None if decoded.hashes is None else find_near_copies(decoded.hashes[kept], copies),
         "given_split": [SPLIT_NAMES.index(drawings[index].split) for index in kept] if is_divided else None,
         "split_origin": source.split_origin or ("files of the classes" if is_divided else ""),

@@ -29,6 +29,7 @@ class DecodedChunk:
     bad: dict[int, str]  # index -> reason
     sides_px: tuple[int, ...]  # the distinct original longer sides, where there are any
     papers: dict[int, int]  # index -> grey value of the original's paper, where there is any
+    num_first_of_many: int  # pictures whose files hold other frames or pages too
     hashes: np.ndarray  # uint8 [num_drawings, NUM_BYTES] of `hash_ink`; 0 of bad ones, and where none are wanted
 
 
@@ -39,6 +40,7 @@ class DecodedSet:
     bad: dict[int, str]  # index -> reason
     original_px: tuple[int, int] | None  # smallest and largest original side
     papers: dict[int, int]  # index -> grey value of the original's paper, where there is any
+    num_first_of_many: int  # pictures whose files hold other frames or pages too
     hashes: np.ndarray | None  # uint8 [N, NUM_BYTES] of `hash_ink`; None where such hashes say nothing
 
 
@@ -66,10 +68,11 @@ def decode_all(
             os.posix_fallocate(file.fileno(), 0, os.stat(file.fileno()).st_size)
     if num_workers is None:
         num_workers = min(count_cores(), MAX_WORKERS, len(drawings) // _MIN_PER_WORKER)
-    num_done, bad, sides_px, papers = 0, dict[int, str](), set[int](), dict[int, int]()
+    num_done, num_first_of_many, bad, sides_px, papers = 0, 0, dict[int, str](), set[int](), dict[int, int]()
     hashes = np.zeros((len(drawings), NUM_BYTES), np.uint8) if is_hashed(drawings, settings) else None
     for chunk in _decode_chunks(drawings, settings, path, num_workers):
         num_done += chunk.num_drawings
+        num_first_of_many += chunk.num_first_of_many
         bad |= chunk.bad
         sides_px |= set(chunk.sides_px)
         papers |= chunk.papers
@@ -77,7 +80,8 @@ def decode_all(
             hashes[chunk.start : chunk.start + chunk.num_drawings] = chunk.hashes
         show(num_done)
     images.flush()
-    return DecodedSet(dict(sorted(bad.items())), (min(sides_px), max(sides_px)) if sides_px else None, papers, hashes)
+    original_px = (min(sides_px), max(sides_px)) if sides_px else None
+    return DecodedSet(dict(sorted(bad.items())), original_px, papers, num_first_of_many, hashes)
 
 
 def _decode_chunks(
@@ -126,6 +130,7 @@ def decode_chunk(drawings: Sequence[Drawing], start: int, settings: DecodeSettin
     bad: dict[int, str] = {}
     papers: dict[int, int] = {}
     sides_px: set[int] = set()
+    num_first_of_many = 0
     hashes, wants_hashes = np.zeros((len(drawings), NUM_BYTES), np.uint8), is_hashed(drawings, settings)
     for index, drawing in enumerate(drawings, start=start):
         try:
@@ -137,6 +142,7 @@ def decode_chunk(drawings: Sequence[Drawing], start: int, settings: DecodeSettin
             sides_px |= {decoded.side_px} - {0}
             if decoded.paper is not None:
                 papers[index] = decoded.paper
+            num_first_of_many += decoded.is_first_of_many
             if wants_hashes:
                 hashes[index - start] = hash_ink(decoded.square if settings.invert else 255 - decoded.square)
-    return DecodedChunk(start, len(drawings), bad, tuple(sides_px), papers, hashes)
+    return DecodedChunk(start, len(drawings), bad, tuple(sides_px), papers, num_first_of_many, hashes)

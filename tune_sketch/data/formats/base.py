@@ -43,6 +43,7 @@ class Decoded:
     square: np.ndarray  # uint8 [image_px, image_px]; ink 255 on 0, or 0 on 255 when not inverted
     side_px: int = 0  # the original's longer side, 0 where there is none
     paper: int | None = None  # the original's paper, 0 to 255, None where there is none
+    is_first_of_many: bool = False  # of the frames or pages in its file
 
 
 class Format(ABC):

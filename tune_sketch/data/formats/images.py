@@ -7,10 +7,11 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tune_sketch.data.formats.base import Decoded, DecodeSettings, Drawing, Format
-from tune_sketch.data.pictures import FORMATS, register_heif
+from tune_sketch.data.pictures import FORMATS, is_heif, register_heif
 from tune_sketch.data.pixels import BadDrawingError, prepare_ink
 
 MAX_IMAGE_PIXELS = 64_000_000
+MANY_FRAMES = "tune_sketch: many frames"  # in the `info` of a picture from a file that holds others too
 
 
 class Images(Format):
@@ -26,7 +27,7 @@ class Images(Format):
     def decode(self, drawing: Drawing, content: bytes, settings: DecodeSettings) -> Decoded:
         picture = open_gray(content, drawing.path)
         prepared = prepare_ink(picture, settings.image_px)
-        return Decoded(prepared.ink, max(picture.size), prepared.paper)
+        return Decoded(prepared.ink, max(picture.size), prepared.paper, picture.info.get(MANY_FRAMES, False))
 
 
 def open_gray(content: bytes, path: str) -> Image.Image:
@@ -38,11 +39,16 @@ def _open_image(content: bytes) -> Image.Image:
     try:
         heif = ("HEIF",) if content[4:8] == b"ftyp" and register_heif() else ()
         with Image.open(io.BytesIO(content), formats=(*FORMATS, *heif)) as image:
-            return convert_to_gray(image)
+            gray = convert_to_gray(image)
+            # A phone's photo may hold a preview or depths beside the picture (MPO).
+            gray.info[MANY_FRAMES] = bool(getattr(image, "is_animated", False)) and image.format != "MPO"
+            return gray
     except BadDrawingError:
         raise
     except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else f"damaged: {error}"
+        if is_heif(content) and not register_heif():
+            reason = "a HEIC picture, to read which: pip install 'tune_sketch[heic]'"
         raise BadDrawingError(reason) from error
 
 
@@ -58,10 +64,21 @@ def convert_to_gray(image: Image.Image) -> Image.Image:
     if "transparency" in upright.info or upright.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         rgba = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", rgba.size, find_paper(rgba)), rgba)
-    if upright.mode.startswith("I"):  # 16 bit grey, which convert would clip
-        grey = np.asarray(upright).astype(np.float64)
-        return Image.fromarray((grey / 257 if grey.max() > 255 else grey).clip(0, 255).astype(np.uint8))
-    return upright.convert("L")
+    if upright.mode.startswith(("I", "F")):  # deeper grey, which convert would clip
+        return Image.fromarray(scale_deep(np.asarray(upright).astype(np.float64)))
+    return upright.getchannel("L") if upright.mode == "LAB" else upright.convert("L")
+
+
+def scale_deep(grey: np.ndarray) -> np.ndarray:
+    """uint8 of grey values from 0 to 1, or of 8, 10, 12, 14 or 16 bits, whichever they need."""
+    grey = np.nan_to_num(grey, posinf=0.0, neginf=0.0)
+    highest = grey.max()
+    if highest > 255:
+        grey = grey * (255 / next((2**bits - 1 for bits in (10, 12, 14, 16) if highest < 2**bits), highest))
+    elif 0 < highest <= 1:
+        grey = grey * 255
+    whole: np.ndarray = np.rint(grey.clip(0, 255)).astype(np.uint8)
+    return whole
 
 
 def find_paper(rgba: Image.Image) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tune_sketch.data.pictures import list_pictures
 from tune_sketch.data.request import DataRequest
 from tune_sketch.data.sources.base import Source, list_some, split_of_folder
-from tune_sketch.data.sources.walk import count_files, list_files, list_folders
+from tune_sketch.data.sources.walk import count_files, list_beside, list_folders
 
 # Kinds of pictures as data sets call them; where folders have such names the classes lie below.
 _DOMAINS = (
@@ -48,7 +48,7 @@ def find_class_folders(request: DataRequest, root: Path) -> Source | None:
     below = sorted(set().union(*inner.values()))
     if below and not splits:
         notes.append(f"folders within the classes are not told apart: {list_some(below)}")
-    left_out += count_files(list_files(root))
+    left_out += count_files(list_beside(root))
     origin = f"folders {list_some(below)} within the classes" if splits else ""
     return Source(
         "images", root, files, left_out=dict(left_out), notes=tuple(notes), splits=splits, split_origin=origin

@@ -9,7 +9,7 @@ from tune_sketch.data.sources.base import Source, list_some, split_of_folder
 from tune_sketch.data.sources.class_files import find_class_files, has_class_files
 from tune_sketch.data.sources.class_folders import find_class_folders
 from tune_sketch.data.sources.tables import SPLIT_WORDS
-from tune_sketch.data.sources.walk import count_files, descend, has_pictures, holds_drawings, list_files, list_folders
+from tune_sketch.data.sources.walk import count_files, descend, has_pictures, holds_drawings, list_beside, list_folders
 
 _WAYS_ON = (
     "give the classes by a file labels.csv with the columns image and class, by --splits FILE with these columns, or "
@@ -73,7 +73,7 @@ def _join_parts(
     request: DataRequest, root: Path, labelled: Mapping[str, str], unused: list[str], empty: list[str]
 ) -> Source:
     """One source of all parts that have class folders."""
-    left_out, notes = Counter[str](count_files(list_files(root))), []
+    left_out, notes = Counter[str](count_files(list_beside(root))), []
     if unused:
         notes.append(f"left out beside the split, as no part of it with classes: {list_some(unused)}")
     if empty:

@@ -19,6 +19,11 @@ def list_files(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_file() and not is_clutter(Path(path.name)))
 
 
+def list_beside(root: Path) -> list[Path]:
+    """All that lies directly in a folder and is no folder, be it a pipe or a link that leads nowhere."""
+    return sorted(path for path in root.iterdir() if not path.is_dir() and not is_clutter(Path(path.name)))
+
+
 def has_pictures(root: Path) -> bool:
     """Whether a folder directly holds a picture."""
     return any(is_picture(path) for path in list_files(root))
@@ -41,7 +46,7 @@ def descend(root: Path) -> tuple[Path, Counter[str]]:
         for folder in folders:
             if folder != inner[0]:
                 passed += count_files(path for path in folder.rglob("*") if path.is_file())
-        passed += count_files(list_files(root))
+        passed += count_files(list_beside(root))
         root = inner[0]
     return root, passed
 
