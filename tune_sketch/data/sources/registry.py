@@ -122,10 +122,12 @@ def use_table(source: Source, request: DataRequest, table: Table) -> Source:
         )
     named = {class_of[name] for name in rows}
     notes = [*source.notes, *repeated_notes([table])]
-    if len(rows) < len(class_of):
-        notes.append(f"left out: {len(class_of) - len(rows):,} drawings that {table.path.name} does not name")
-    if len(named) < len(source.files):
-        unnamed = sorted(source.files.keys() - named)
+    wanted = set(request.classes) if isinstance(request.classes, tuple) else source.files.keys()
+    num_unnamed = sum(name not in rows for name, class_name in class_of.items() if class_name in wanted)
+    if num_unnamed:
+        notes.append(f"left out: {num_unnamed:,} drawings that {table.path.name} does not name")
+    unnamed = sorted(wanted - named)
+    if unnamed:
         notes.append(f"left out: classes of which it names no drawing: {list_some(unnamed)}")
     left_out = Counter(source.left_out)
     if source.root is not None and table.path.is_relative_to(source.root):
