@@ -43,7 +43,9 @@ LAYOUTS: tuple[Callable[[DataRequest, Path], Source | None], ...] = (
 def find_source(request: DataRequest, cache_dir: Path, progress: bool) -> Source:
     """The source of a request, with only the classes that it asks for. Raises ValueError."""
     try:
-        table = read_table(Path(request.splits).expanduser(), request.group_by) if request.splits is not None else None
+        table = None
+        if request.splits is not None:
+            table = read_table(Path(request.splits).expanduser().resolve(), request.group_by)
         if request.data in DATASETS:
             if request.class_from is not None:
                 raise ValueError(f"--class-from is for pictures, not for {request.data}, whose classes are known")
@@ -81,7 +83,7 @@ def find_path(request: DataRequest, cache_dir: Path, progress: bool, table: Tabl
         source = next((found for find_layout in LAYOUTS if (found := find_layout(request, root)) is not None), None)
     if source is None:
         raise ValueError(describe_nothing(request.data, root))
-    notes = [*source.notes, *unused_table_notes(root, [*source.tables, *([table.path.resolve()] if table else [])])]
+    notes = [*source.notes, *unused_table_notes(root, [*source.tables, *([table.path] if table else [])])]
     return replace(source, left_out=dict(passed + Counter(source.left_out)), notes=tuple(notes))
 
 
