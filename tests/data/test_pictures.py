@@ -19,8 +19,9 @@ def prepare(root, tmp_path, **choices):
 
 
 @pytest.fixture
-def mixed(tmp_path):
+def mixed(tmp_path, monkeypatch):
     """Two classes: pictures of many kinds at several depths, among other files."""
+    monkeypatch.setattr("tune_sketch.data.pictures.register_heif", lambda: False)  # whether it is installed or not
     root = make_image_folder(tmp_path / "set")
     for number, (suffix, kind) in enumerate(SUFFIX_OF.items(), start=10):
         draw(number).save(root / "cat" / f"{number}.{suffix}", format=kind)

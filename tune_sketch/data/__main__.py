@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tune_sketch.data import DATASETS, DataRequest, open_data, prepare_data
 from tune_sketch.data.describe import describe_data, plot_samples, write_class_counts
+from tune_sketch.data.describe_copies import write_near_copies
 from tune_sketch.data.prepare import source_notes
 from tune_sketch.data.request import default_cache_dir
 from tune_sketch.data.sources.registry import find_source
@@ -80,10 +81,14 @@ def show_data(given: argparse.Namespace) -> None:
     write_class_counts(out / "classes.csv", data, splits)
     write_splits(out / "splits.csv", data, splits)
     plot_samples(out / "samples.png", data, seed=given.seed)
+    written = "samples.png, classes.csv and splits.csv"
+    if data.near_copies:
+        write_near_copies(out / "near_copies.csv", data, splits)
+        written = "samples.png, classes.csv, splits.csv and near_copies.csv"
     print(describe_data(data, splits))
     notes = source_notes(find_source(request, default_cache_dir(), progress=False))
     print("\n".join(notes) if notes else "no file was left out")
-    print(f"\nwrote samples.png, classes.csv and splits.csv in {out}")
+    print(f"\nwrote {written} in {out}")
 
 
 def read_classes(names: list[str] | None) -> tuple[str, ...] | int | None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tune_sketch.data.describe_copies import near_copies_lines
+from tune_sketch.data.request import Problem, problem_lines
 from tune_sketch.data.sketch_data import SketchData
 from tune_sketch.data.splits import SPLIT_NAMES, Splits
 
@@ -20,6 +22,23 @@ def count_classes(data: SketchData, splits: Splits) -> np.ndarray:
     num_classes = len(data.class_names)
     parts = [np.bincount(data.labels[getattr(splits, name)], minlength=num_classes) for name in SPLIT_NAMES]
     return np.column_stack([sum(parts), *parts]).astype(np.int64)
+
+
+def largest_and_smallest(data: SketchData) -> tuple[tuple[str, int], tuple[str, int]]:
+    """(name, number of drawings) of the largest class, and of the smallest."""
+    counts = np.bincount(data.labels, minlength=len(data.class_names))
+    largest, smallest = counts.argmax(), counts.argmin()
+    return (data.class_names[largest], int(counts[largest])), (data.class_names[smallest], int(counts[smallest]))
+
+
+def class_sizes_text(largest: tuple[str, int], smallest: tuple[str, int]) -> str:
+    """The largest and the smallest class, and how much they differ."""
+    if largest[1] == smallest[1]:
+        return f"{largest[1]:,} drawings in each class"
+    return (
+        f"largest {largest[0]} ({largest[1]:,} drawings), smallest {smallest[0]} ({smallest[1]:,}), "
+        f"a ratio of {largest[1] / smallest[1]:.3g}"
+    )
 
 
 def describe_data(data: SketchData, splits: Splits) -> str:
@@ -41,6 +60,8 @@ def describe_data(data: SketchData, splits: Splits) -> str:
         lines.append(paper_warning(data.paper_by_class))
     per_class = counts[:, 0]
     lines.append(f"drawings per class: min {per_class.min()}, median {np.median(per_class):g}, max {per_class.max()}")
+    if per_class.min() < per_class.max():
+        lines.append(f"classes: {class_sizes_text(*largest_and_smallest(data))}")
     if data.has_groups:
         num_photos = [len(np.unique(data.groups[data.labels == label])) for label in range(len(counts))]
         lines.append(
@@ -50,7 +71,8 @@ def describe_data(data: SketchData, splits: Splits) -> str:
     if data.group_names is not None:
         lines.append(group_text(data))
     if data.copies:
-        lines.append(copies_text(data, splits))
+        lines.append(copies_text(len(data.copies), len(find_copies_across(data, splits))))
+    lines += near_copies_lines(data, splits)
     lines.append(f"split: {splits.origin}")
     lines.append(
         "splits: "
@@ -62,7 +84,7 @@ def describe_data(data: SketchData, splits: Splits) -> str:
     lines += ["", _tabulate([f"{name} {n}" for name, n in zip(data.class_names, per_class, strict=True)]), ""]
     if data.skipped:
         lines.append(f"{len(data.skipped)} left out:")
-        lines += [f"  {entry['name']}: {entry['reason']}" for entry in data.skipped]
+        lines += [f"  {line}" for line in problem_lines([Problem(e["name"], e["reason"]) for e in data.skipped])]
     else:
         lines.append("no bad drawings")
     return "\n".join(lines)
@@ -120,16 +142,14 @@ def plot_samples(path: Path, data: SketchData, *, seed: int = 0) -> None:
     figure.savefig(path, dpi=100)
 
 
-def copies_text(data: SketchData, splits: Splits) -> str:
+def copies_text(number: int, num_across: int) -> str:
     """How many drawings are exact copies, and what becomes of them."""
-    number = len(data.copies)
     copies = "1 drawing is an exact copy of another one"
     if number > 1:
         copies = f"{number:,} drawings are exact copies of others"
-    across = find_copies_across(data, splits)
-    if not across:
+    if not num_across:
         return f"{copies}: {'copies are' if number > 1 else 'both are'} in the same split"
-    return f"{copies}; {len(across):,} of them in another split than the original"
+    return f"{copies}; {num_across:,} of them in another split than the original"
 
 
 def find_copies_across(data: SketchData, splits: Splits) -> list[tuple[int, int]]:

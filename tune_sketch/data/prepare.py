@@ -18,6 +18,7 @@ from tune_sketch.data.copies import find_copies, join_groups
 from tune_sketch.data.formats.base import DecodeSettings, Drawing
 from tune_sketch.data.formats.registry import read_bytes
 from tune_sketch.data.locks import hold_lock
+from tune_sketch.data.near_copies import find_near_copies
 from tune_sketch.data.pictures import left_out_text
 from tune_sketch.data.pixels import measure_extent, measure_pen
 from tune_sketch.data.progress import Progress
@@ -219,6 +220,7 @@ def _build(building: Path, source: Source, request: DataRequest, listing: _Listi
         "paper_by_class": paper_by_class([(drawings[i].class_name, decoded.papers.get(i)) for i in kept]),
         **measure_pens(np.load(building / "images.npy", mmap_mode="r"), request.invert),
         "copies": copies,
+        "near_copies": None if decoded.hashes is None else find_near_copies(decoded.hashes[kept], copies),
         "given_split": [SPLIT_NAMES.index(drawings[index].split) for index in kept] if is_divided else None,
         "split_origin": source.split_origin or ("files of the classes" if is_divided else ""),
         "group_names": groups if has_groups else None,

@@ -3,12 +3,14 @@
 import dataclasses
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 SMALLEST_IMAGE_PX, LARGEST_IMAGE_PX = 8, 4096
 MAX_PRINTED_PROBLEMS = 50
+_NUMBERED = re.compile(r"(?<=.)(:[a-z]+)?:\d+$", re.DOTALL)  # a drawing's place in its file
 
 
 @dataclass(frozen=True)
@@ -88,17 +90,34 @@ class DataError(ValueError):
         self.problems = list(problems)
         is_path = Path(data).exists()
         lines = [f"{data}: {len(self.problems)} problem{'s' * (len(self.problems) != 1)} with the drawings"]
-        for problem in self.problems[:MAX_PRINTED_PROBLEMS]:
-            name = str(Path(data) / problem.name) if is_path else problem.name
-            lines.append(f"  {name}: {problem.reason}")
-        if len(self.problems) > MAX_PRINTED_PROBLEMS:
-            lines.append(f"  ... and {len(self.problems) - MAX_PRINTED_PROBLEMS} more")
+        lines += [f"  {Path(data) / line if is_path else line}" for line in problem_lines(self.problems)]
         if not any(problem.fatal for problem in self.problems):
             lines.append("Repair or remove them, or go on without them by --skip-bad-images.")
         super().__init__("\n".join(lines))
 
     def __reduce__(self) -> tuple[type, tuple[str, list[Problem]]]:
         return type(self), (self.data, self.problems)  # the default would rebuild it from the message alone
+
+
+def problem_lines(problems: Sequence[Problem]) -> list[str]:
+    """One line for each file that has problems, at most MAX_PRINTED_PROBLEMS: the first of its problems, and how many.
+
+    Drawings of one file are called FILE:NUMBER.
+    """
+    by_file: dict[str, list[Problem]] = {}
+    for problem in problems:
+        by_file.setdefault(_NUMBERED.sub("", problem.name), []).append(problem)
+    lines = []
+    for first, *others in list(by_file.values())[:MAX_PRINTED_PROBLEMS]:
+        num_alike = sum(problem.reason == first.reason for problem in others)
+        alike = f"the same of {num_alike:,} more" if num_alike else ""
+        unlike = f"{len(others) - num_alike:,} others in this file" if len(others) > num_alike else ""
+        more = " and ".join(filter(None, (alike, unlike)))
+        lines.append(f"{first.name}: {first.reason}" + (f" ({more})" if more else ""))
+    if len(by_file) > MAX_PRINTED_PROBLEMS:
+        num_more = sum(map(len, list(by_file.values())[MAX_PRINTED_PROBLEMS:]))
+        lines.append(f"... and {num_more:,} more")
+    return lines
 
 
 def default_cache_dir() -> Path:

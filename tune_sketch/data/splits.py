@@ -189,6 +189,8 @@ def _check_enough_groups(
     if too_few or not members:
         listed = ", ".join(too_few[:50]) + (f" and {len(too_few) - 50} more" if len(too_few) > 50 else "")
         advice = "; --split-by file does not keep photos together" if unit == "photos" else ""
+        advice += "; exact copies count as one" if unit == "drawings" and has_photos else ""
+        advice += "; or name the other classes with --classes, to leave these out"
         *others, last = [name for which, name in enumerate(SPLIT_NAMES) if which in (0, *parts)]
         raise ValueError(
             f"{', '.join(others)} and {last} need at least {('two', 'three')[len(parts) - 1]} {unit} of each class, "

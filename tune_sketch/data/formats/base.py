@@ -57,6 +57,10 @@ class Format(ABC):
         """Whether a file, by its name, holds all drawings of one class in this format."""
         return self.suffix != "" and path.suffix.lower() == self.suffix
 
+    def word_of(self, path: Path) -> str:
+        """The class that a file of one class itself names, by its first drawing; empty where it names none."""
+        return ""
+
     @abstractmethod
     def list(self, file: str, path: str, class_name: str, most: int | None) -> Iterator[Drawing]:
         """The drawings in a file, at most `most`. Raises OSError, and ValueError for a file of another kind."""

@@ -38,8 +38,13 @@ def _open_bitmaps_once(path: str) -> np.ndarray:
 
 
 def open_bitmaps(path: str) -> np.ndarray:
-    """Rows of Quick, Draw! bitmaps, uint8 [N, side * side], memory-mapped. Raises ValueError."""
-    rows: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    """Rows of Quick, Draw! bitmaps, uint8 [N, side * side], memory-mapped. Raises OSError, ValueError."""
+    try:
+        rows: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # of an empty file, and of a damaged heading, which NumPy reads as Python
+        raise ValueError(f"no array of NumPy: {error or type(error).__name__}") from error
     side = int(rows.shape[-1] ** 0.5) if rows.ndim == 2 else 0
     if rows.ndim != 2 or rows.dtype != np.uint8 or side * side != rows.shape[1]:
         raise ValueError(f"must be uint8 [N, 784] (or another square), is {rows.dtype} {list(rows.shape)}")

@@ -3,9 +3,12 @@
 from dataclasses import replace
 
 from tune_sketch.data.formats.base import Decoded, DecodeSettings, Drawing, Format
+from tune_sketch.data.formats.binary import Binary
 from tune_sketch.data.formats.bitmaps import Bitmaps
 from tune_sketch.data.formats.doodles import Doodles
 from tune_sketch.data.formats.images import Images
+from tune_sketch.data.formats.kaggle import Kaggle
+from tune_sketch.data.formats.sketch_rnn import SketchRnn
 from tune_sketch.data.formats.strokes import Strokes
 from tune_sketch.data.pixels import BadDrawingError
 
@@ -13,6 +16,9 @@ DRAWING_FORMATS: dict[str, Format] = {
     "images": Images(),
     "strokes": Strokes(),
     "bitmaps": Bitmaps(),
+    "sketch-rnn": SketchRnn(),
+    "kaggle": Kaggle(),
+    "binary": Binary(),
     "doodles": Doodles(),
 }
 

@@ -106,8 +106,8 @@ def describe_nothing(data: str, root: Path) -> str:
             "labels.csv with the columns image and class, by --splits FILE with these columns, or by --class-from REGEX"
         )
     return (
-        f"{data} must hold one folder of pictures ({', '.join(SUFFIXES)}) per class, or one .ndjson "
-        "or .npy file per class; it has neither"
+        f"{data} must hold one folder of pictures ({', '.join(SUFFIXES)}) per class, or one .ndjson, "
+        ".npy, .npz, .csv or .bin file of Quick, Draw! per class; it has neither"
     )
 
 
@@ -186,15 +186,14 @@ def _list_all(source: Source, request: DataRequest, problems: list[Problem]) -> 
         for file in files:
             path = "" if source.root is None else str(source.root / file)
             try:
-                found = list(DRAWING_FORMATS[source.format].list(file, path, class_name, most))
-            except (OSError, ValueError) as error:
+                for drawing in DRAWING_FORMATS[source.format].list(file, path, class_name, most):
+                    if file in source.splits or file in source.groups:
+                        split, group = source.splits.get(file), source.groups.get(file)
+                        yield replace(drawing, split=split or drawing.split, group=group or drawing.group)
+                    else:
+                        yield drawing
+            except (OSError, ValueError) as error:  # what comes before a damaged place is read all the same
                 problems.append(Problem(file, f"unreadable: {error}"))
-                continue
-            split, group = source.splits.get(file), source.groups.get(file)
-            if split is None and group is None:
-                yield from found
-            for drawing in found if split is not None or group is not None else []:
-                yield replace(drawing, split=split or drawing.split, group=group or drawing.group)
 
 
 def _choose(drawings: list[Drawing], num_wanted: int, seed: int) -> list[Drawing]:
