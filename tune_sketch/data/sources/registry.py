@@ -16,7 +16,7 @@ from tune_sketch.data.formats.registry import DRAWING_FORMATS
 from tune_sketch.data.pictures import SUFFIXES
 from tune_sketch.data.request import DataRequest, Problem
 from tune_sketch.data.sources.base import Source, did_you_mean, list_some, select_classes
-from tune_sketch.data.sources.class_files import find_class_files, has_class_files
+from tune_sketch.data.sources.class_files import find_class_files
 from tune_sketch.data.sources.class_folders import find_class_folders
 from tune_sketch.data.sources.doodles import find_doodles
 from tune_sketch.data.sources.labels import find_by_name, find_by_table, find_labels, repeated_notes
@@ -77,7 +77,8 @@ def find_path(request: DataRequest, cache_dir: Path, progress: bool, table: Tabl
             raise ValueError(f"data must be a folder or a .zip or .tar archive, got the file {root}")
         root = unpack_archive(root, cache_dir / "unpacked", progress)
     root, passed = descend(root.resolve())
-    if table is not None and table.has_classes and request.class_from is None and not has_class_files(root):
+    is_labelled = table is not None and table.has_classes and request.class_from is None
+    if table is not None and is_labelled and find_class_files(request, root) is None:
         source: Source | None = find_by_table(root, table)
     else:
         source = next((found for find_layout in LAYOUTS if (found := find_layout(request, root)) is not None), None)
