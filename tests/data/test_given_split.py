@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.support.drawings import draw, make_image_folder, make_split_folder, make_stroke_folder
@@ -263,6 +264,14 @@ def test_files_of_classes_are_divided_by_folders_too(tmp_path):
     assert inputs.data.class_names == ["cat", "ice cream"]
     assert {name.split(":")[0] for name in names_of(inputs)["test"]} == {"test/cat.ndjson", "test/ice cream.ndjson"}
     assert len(names_of(inputs)["test"]) == 6
+
+
+def test_a_stray_array_above_the_data_takes_nothing_over(tmp_path, capsys):
+    root = make_split_folder(tmp_path / "set" / "dataset", {"train": 4, "val": 1, "test": 2}).parent
+    np.save(root / "mean.npy", np.ones((3, 784), np.uint8))
+    np.save(root / "dataset" / "mean.npy", np.ones((3, 784), np.uint8))
+    assert prepare(root).splits.origin == "folders train, val, test"
+    assert "2 .npy" in capsys.readouterr().err
 
 
 def test_a_class_may_have_fewer_than_three_drawings_where_the_split_is_given(tmp_path):
