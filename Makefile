@@ -2,7 +2,7 @@
 .PHONY: install check format test real docs cover
 
 install: # with the pinned versions of CI
-	pip install -c constraints.txt -e '.[test,s3]'
+	pip install -c constraints.txt -e '.[test,s3,onnx,heic,svg]'
 
 check: # lint, format, spelling, types
 	ruff check .

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.support.drawings import draw, make_image_folder, make_split_folder, make_stroke_folder
@@ -83,14 +84,17 @@ def test_at_any_depth_and_in_any_archive_among_other_things(tmp_path, packing, a
 def test_what_lies_beside_a_split_is_named(tmp_path, capsys):
     root = make_split_folder(tmp_path / "set", {"train": 3, "val": 1, "test": 2})
     make_image_folder(root / "extra", per_class=2)
+    (root / "annotations").mkdir()
+    (root / "annotations" / "cat.xml").write_text("<boxes/>")
     draw(500).save(root / "cover.png")
     draw(501).save(root / "train" / "loose.png")
     (root / "train" / "cat" / "notes.txt").write_text("drawn on Monday")
     assert main([str(root), "--image-px", "16", "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
-    assert "left out beside the split, as no part of it with classes: extra" in said
+    assert "left out: the folder extra beside the split, with 4 pictures without classes" in said
     assert "2 picture beside the class folders" in said
     assert "1 .txt" in said
+    assert "1 .xml" in said
     assert "split: folders train, val, test" in said
     assert "train 6 (50.0%), validation 2 (16.7%), test 4 (33.3%)" in said
 
@@ -150,12 +154,12 @@ def test_an_unlabelled_test_folder_is_named_and_left_out(tmp_path, capsys):
     inputs = prepare(root)
     assert inputs.data.class_names == ["cat", "dog"]
     assert not any(name.startswith("test") for name in inputs.data.names)
-    assert "left out beside the split, as no part of it with classes: test" in capsys.readouterr().err
+    assert "left out: the folder test beside the split, with 7 pictures without classes" in capsys.readouterr().err
     (root / "test" / "unknown").mkdir()  # as loaders that want one folder per class make people do
     for path in (root / "test").glob("*.png"):
         path.rename(root / "test" / "unknown" / path.name)
     assert prepare(root).data.class_names == ["cat", "dog"]
-    assert "left out: the folder test without class folders, its drawings are not labelled" in capsys.readouterr().err
+    assert "left out: the folder test without class folders, with 7 pictures" in capsys.readouterr().err
 
 
 def test_a_class_without_drawings_to_learn_from_is_an_error_by_name(tmp_path):
@@ -260,6 +264,14 @@ def test_files_of_classes_are_divided_by_folders_too(tmp_path):
     assert inputs.data.class_names == ["cat", "ice cream"]
     assert {name.split(":")[0] for name in names_of(inputs)["test"]} == {"test/cat.ndjson", "test/ice cream.ndjson"}
     assert len(names_of(inputs)["test"]) == 6
+
+
+def test_a_stray_array_above_the_data_takes_nothing_over(tmp_path, capsys):
+    root = make_split_folder(tmp_path / "set" / "dataset", {"train": 4, "val": 1, "test": 2}).parent
+    np.save(root / "mean.npy", np.ones((3, 784), np.uint8))
+    np.save(root / "dataset" / "mean.npy", np.ones((3, 784), np.uint8))
+    assert prepare(root).splits.origin == "folders train, val, test"
+    assert "2 .npy" in capsys.readouterr().err
 
 
 def test_a_class_may_have_fewer_than_three_drawings_where_the_split_is_given(tmp_path):

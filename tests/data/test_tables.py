@@ -131,7 +131,10 @@ def test_drawings_that_the_table_does_not_name_are_left_out_and_counted(folder, 
             "image,split\ncat/0.png,train\ncat/1.png,holdout\n",
             r"row 3: split must be one of train, training, val.*'hold",
         ),
-        ("image,split\ncat/0.png,train\ncat/0.png,test\n", r"row 3: cat/0.png is named twice and differently"),
+        (
+            "image,split\ncat/0.png,train\ncat/0.png,test\n",
+            r"row 3: cat/0.png is named twice and differently: split train; split test",
+        ),
         ("image,split\ncat/0.png,train\n./cat/0.png,test\n", r"names cat/0.png twice and differently"),
         (
             "image,split\ncat/0.png,train\ncow/1.png,test\nowl/2.png,test\n",
@@ -184,6 +187,15 @@ def test_a_table_can_divide_files_of_strokes(tmp_path):
         ValueError, match=r"other classes than the data of 1 drawings: cat.ndjson:1 is 'cat', not 'dog'"
     ):
         prepare(root, splits=wrong)
+
+
+def test_a_table_may_name_more_classes_than_are_asked_for(tmp_path, capsys):
+    root = make_image_folder(tmp_path / "set", classes=("cat", "dog", "owl"), per_class=6)
+    names = [f"{label}/{n}.png" for label in ("cat", "dog", "owl") for n in range(5)]
+    rows = [f"{name},{part}" for name, part in zip(names, ["train", "train", "train", "val", "test"] * 3, strict=True)]
+    inputs = prepare(root, splits=write_table(tmp_path / "folds.csv", "image,split", rows), classes=("cat", "dog"))
+    assert len(inputs.data.names) == 10
+    assert "left out: 2 drawings that folds.csv does not name" in capsys.readouterr().err
 
 
 def label_by_parity(names: list[str]) -> list[str]:

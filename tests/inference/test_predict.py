@@ -154,7 +154,7 @@ def test_sections_cover_the_drawing_and_the_majority_wins():
     assert by_section.mean(axis=0).argmax() == 1
 
 
-def test_export_to_onnx_is_checked(run, capsys):
+def test_export_to_onnx_is_checked(run, ink, tmp_path, capsys):
     pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")
     onnxruntime = pytest.importorskip("onnxruntime")
     assert main([str(run.path), "--export", "onnx"]) == 0
@@ -163,6 +163,10 @@ def test_export_to_onnx_is_checked(run, capsys):
     session = onnxruntime.InferenceSession(run.best / "model.onnx", providers=["CPUExecutionProvider"])
     (computed,) = session.run(None, {"images": images})
     assert np.abs(computed - model.compute_probabilities(images)).max() < 1e-4
+    Image.fromarray(255 - ink).save(tmp_path / "drawing.png")
+    pictures = [tmp_path / "drawing.png", Image.fromarray(ink)]  # dark on light, and light on dark
+    (computed,) = session.run(None, {"images": model.prepare(pictures)})
+    assert np.abs(computed - model.predict(pictures).probabilities).max() < 1e-4
     assert session.get_modelmeta().custom_metadata_map["class_names"].split("\n") == model.class_names
 
 

@@ -12,6 +12,7 @@ from ray import tune
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
+from ray.widgets.util import in_notebook
 
 from tune_sketch.backend.allocation import has_room
 from tune_sketch.backend.base import OnReport, Workers
@@ -99,6 +100,16 @@ class ReportScheduler(FIFOScheduler):
         return next(waiting, None)
 
 
+class NoReporter(tune.ProgressReporter):
+    """Shows nothing. In a notebook Ray's own clears the cell, and with it the lines of our progress."""
+
+    def should_report(self, trials: list[RayTrial], done: bool = False) -> bool:
+        return False
+
+    def report(self, trials: list[RayTrial], done: bool, *sys_info: str) -> None:
+        """Is never called."""
+
+
 def run_jobs(jobs: Iterator[Job | None], on_report: OnReport, workers: Workers, run: RunDirectory) -> None:
     """Let Ray Tune run jobs until there are no more, one process per worker, reused."""
     errors = Errors()
@@ -115,6 +126,7 @@ def run_jobs(jobs: Iterator[Job | None], on_report: OnReport, workers: Workers, 
             name="tune",
             storage_path=str(run.ray.absolute()),
             verbose=0,
+            progress_reporter=NoReporter() if in_notebook() else None,  # elsewhere Ray warns that it ignores it
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),  # we keep our own
             failure_config=tune.FailureConfig(max_failures=0),  # the queue hands a dead trial out again
         ),

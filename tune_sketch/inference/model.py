@@ -49,10 +49,20 @@ class Classifier:
     extent_fraction: float = 0.8  # of the training drawings' longer side, over the picture's side
 
     def predict(self, images: Picture | Iterable[Picture]) -> Predictions:
-        """Classify one picture or several: paths, PIL images or uint8 arrays [H, W], [H, W, 3] or [H, W, 4].
+        """Classify one picture or several, each prepared as by `prepare`. Raises ValueError as it does."""
+        squares = self.prepare(images)
+        if not len(squares):
+            return Predictions([], np.zeros((0, len(self.class_names)), np.float32))
+        probabilities = self.compute_probabilities(squares)
+        labels = [self.class_names[label] for label in probabilities.argmax(axis=1)]
+        return Predictions(labels, probabilities)
 
-        Each is prepared as the training drawings were: photos of paper, scans, dark or light ink. Raises
-        ValueError for a picture that is unreadable, blank or of another kind, with its position and the reason.
+    def prepare(self, images: Picture | Iterable[Picture]) -> np.ndarray:
+        """uint8 [N, image_px, image_px] of one picture or several: what the network sees, and an exported one takes.
+
+        images: paths, PIL images or uint8 arrays [H, W], [H, W, 3] or [H, W, 4]. Each is prepared as the training
+        drawings were: photos of paper, scans, dark or light ink. Raises ValueError for a picture that is unreadable,
+        blank or of another kind, with its position and the reason.
         """
         squares = []
         for position, image in enumerate(_list_pictures(images)):
@@ -60,11 +70,7 @@ class Classifier:
                 squares.append(read_picture(image, self.image_px, self.invert))
             except ValueError as error:
                 raise ValueError(f"images[{position}]: {error}") from error
-        if not squares:
-            return Predictions([], np.zeros((0, len(self.class_names)), np.float32))
-        probabilities = self.compute_probabilities(np.stack(squares))
-        labels = [self.class_names[label] for label in probabilities.argmax(axis=1)]
-        return Predictions(labels, probabilities)
+        return np.array(squares, np.uint8).reshape(-1, self.image_px, self.image_px)
 
     def compute_probabilities(self, squares: np.ndarray) -> np.ndarray:
         """Float32 [N, num_classes], rows sum to 1, of prepared drawings uint8 [N, image_px, image_px]."""

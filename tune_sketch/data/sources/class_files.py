@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tune_sketch.data.formats.base import Format
@@ -17,17 +18,11 @@ _SUFFIX = re.compile(r"\.full$")  # of sketch-rnn's larger files
 
 
 def find_class_files(request: DataRequest, root: Path) -> Source | None:
-    """A folder with one file per class, all of the format that it has most files of.
-
-    None where there are more folders of pictures than files that can be read: then the files are strays among them.
-    """
+    """A folder with one file per class, all of the format that it has most files of; None for stray files."""
     found = {name: class_files(root, known) for name, known in DRAWING_FORMATS.items()}
-    name = max(found, key=lambda name: len(found[name]))
-    if not found[name]:
-        return None
-    folders = {folder: list_pictures(folder)[0] for folder in root.iterdir() if folder.is_dir() and is_shown(folder)}
-    num_folders = sum(bool(pictures) for pictures in folders.values())
-    if num_folders and sum(can_list(DRAWING_FORMATS[name], path) for path in found[name]) <= num_folders:
+    name = most_frequent(found)
+    folders = picture_folders(root) if found[name] else {}
+    if are_stray(DRAWING_FORMATS[name], found[name], folders):
         return None
     files: dict[str, list[str]] = {}
     for path in found[name]:
@@ -39,8 +34,29 @@ def find_class_files(request: DataRequest, root: Path) -> Source | None:
 
 
 def has_class_files(root: Path) -> bool:
-    """Whether a folder directly holds a file that can be read of a format that has one file per class."""
-    return any(can_list(known, path) for known in DRAWING_FORMATS.values() for path in class_files(root, known))
+    """Whether a folder directly holds files of classes that can be read, and not a stray one among pictures."""
+    found = {name: class_files(root, known) for name, known in DRAWING_FORMATS.items()}
+    name = most_frequent(found)
+    known = DRAWING_FORMATS[name]
+    if not any(can_list(known, path) for path in found[name]):
+        return False
+    return not are_stray(known, found[name], picture_folders(root))
+
+
+def most_frequent(found: Mapping[str, list[Path]]) -> str:
+    """The format of most files."""
+    return max(found, key=lambda name: len(found[name]))
+
+
+def picture_folders(root: Path) -> dict[Path, list[Path]]:
+    """The pictures in each folder of a folder, at any depth."""
+    return {folder: list_pictures(folder)[0] for folder in root.iterdir() if folder.is_dir() and is_shown(folder)}
+
+
+def are_stray(known: Format, paths: Sequence[Path], folders: Mapping[Path, list[Path]]) -> bool:
+    """Whether there are no files, or as many folders of pictures as files that can be read, which then do not count."""
+    num_folders = sum(bool(pictures) for pictures in folders.values())
+    return not paths or (num_folders > 0 and sum(can_list(known, path) for path in paths) <= num_folders)
 
 
 def class_files(root: Path, known: Format) -> list[Path]:

@@ -44,28 +44,35 @@ def find_labels(request: DataRequest, root: Path) -> Source | None:
             f"{root} holds several tables or lists of drawings ({list_some(path.name for path in paths)}), of which it "
             "is not clear which one counts: choose one by --splits FILE, or move the others elsewhere"
         )
-    tables = [
-        read_list(path) if path.suffix.lower() == ".txt" else read_table(path, request.group_by) for path in paths
-    ]
     names, left_out = _list_names(root)
-    rows: dict[str, Row] = {}
-    if not any(count_matches(table, names, root) for table in tables) and any("/" in name for name in names):
-        return None  # a table about something else; the registry says that it is not used
-    for table, split in zip(tables, splits, strict=True):
-        try:
-            found = match_rows(table, names, root)
-        except ValueError as error:
-            raise ValueError(f"{error}; mend it, or move it elsewhere if it is not to be used") from error
-        for name, row in found.items():
-            if not row.split and len(tables) > 1:
-                row = Row(row.class_name, split, row.group)
-            if rows.setdefault(name, row) != row:
-                raise ValueError(f"{root}: its tables say different things about {name}: {rows[name]} and {row}")
+    try:
+        tables, rows = _read_found(paths, names, root, request.group_by)
+    except ValueError as error:
+        raise ValueError(f"{error}; mend it, or move it elsewhere if it is not to be used") from error
+    if not rows:
+        return None  # a table about something else, and there are folders
     if any(path.suffix.lower() == ".txt" for path in paths):
         rows = name_labels(rows)
     if _say_no_more_than_folders(rows, names):
         return None
     return _use_tables(root, tables, rows, names, left_out)
+
+
+def _read_found(
+    paths: list[Path], names: list[str], root: Path, group_by: str | None
+) -> tuple[list[Table], dict[str, Row]]:
+    """The tables, and what they say about each drawing; nothing where none of them names a drawing."""
+    tables = [read_list(path) if path.suffix.lower() == ".txt" else read_table(path, group_by) for path in paths]
+    rows: dict[str, Row] = {}
+    if any("/" in name for name in names) and not any(count_matches(table, names, root) for table in tables):
+        return tables, rows
+    for table in tables:
+        for name, row in match_rows(table, names, root).items():
+            if not row.split and len(tables) > 1:
+                row = Row(row.class_name, split_of_table(table.path), row.group)
+            if rows.setdefault(name, row) != row:
+                raise ValueError(f"{root}: its tables say different things about {name}: {rows[name]}; {row}")
+    return tables, rows
 
 
 def find_by_table(root: Path, table: Table) -> Source:

@@ -16,7 +16,7 @@ from tune_sketch.data.formats.registry import DRAWING_FORMATS
 from tune_sketch.data.pictures import SUFFIXES
 from tune_sketch.data.request import DataRequest, Problem
 from tune_sketch.data.sources.base import Source, did_you_mean, list_some, select_classes
-from tune_sketch.data.sources.class_files import find_class_files, has_class_files
+from tune_sketch.data.sources.class_files import find_class_files
 from tune_sketch.data.sources.class_folders import find_class_folders
 from tune_sketch.data.sources.doodles import find_doodles
 from tune_sketch.data.sources.labels import find_by_name, find_by_table, find_labels, repeated_notes
@@ -43,7 +43,9 @@ LAYOUTS: tuple[Callable[[DataRequest, Path], Source | None], ...] = (
 def find_source(request: DataRequest, cache_dir: Path, progress: bool) -> Source:
     """The source of a request, with only the classes that it asks for. Raises ValueError."""
     try:
-        table = read_table(Path(request.splits).expanduser(), request.group_by) if request.splits is not None else None
+        table = None
+        if request.splits is not None:
+            table = read_table(Path(request.splits).expanduser().resolve(), request.group_by)
         if request.data in DATASETS:
             if request.class_from is not None:
                 raise ValueError(f"--class-from is for pictures, not for {request.data}, whose classes are known")
@@ -75,13 +77,14 @@ def find_path(request: DataRequest, cache_dir: Path, progress: bool, table: Tabl
             raise ValueError(f"data must be a folder or a .zip or .tar archive, got the file {root}")
         root = unpack_archive(root, cache_dir / "unpacked", progress)
     root, passed = descend(root.resolve())
-    if table is not None and table.has_classes and request.class_from is None and not has_class_files(root):
+    is_labelled = table is not None and table.has_classes and request.class_from is None
+    if table is not None and is_labelled and find_class_files(request, root) is None:
         source: Source | None = find_by_table(root, table)
     else:
         source = next((found for find_layout in LAYOUTS if (found := find_layout(request, root)) is not None), None)
     if source is None:
         raise ValueError(describe_nothing(request.data, root))
-    notes = [*source.notes, *unused_table_notes(root, [*source.tables, *([table.path.resolve()] if table else [])])]
+    notes = [*source.notes, *unused_table_notes(root, [*source.tables, *([table.path] if table else [])])]
     return replace(source, left_out=dict(passed + Counter(source.left_out)), notes=tuple(notes))
 
 
@@ -122,10 +125,12 @@ def use_table(source: Source, request: DataRequest, table: Table) -> Source:
         )
     named = {class_of[name] for name in rows}
     notes = [*source.notes, *repeated_notes([table])]
-    if len(rows) < len(class_of):
-        notes.append(f"left out: {len(class_of) - len(rows):,} drawings that {table.path.name} does not name")
-    if len(named) < len(source.files):
-        unnamed = sorted(source.files.keys() - named)
+    wanted = set(request.classes) if isinstance(request.classes, tuple) else source.files.keys()
+    num_unnamed = sum(name not in rows for name, class_name in class_of.items() if class_name in wanted)
+    if num_unnamed:
+        notes.append(f"left out: {num_unnamed:,} drawings that {table.path.name} does not name")
+    unnamed = sorted(wanted - named)
+    if unnamed:
         notes.append(f"left out: classes of which it names no drawing: {list_some(unnamed)}")
     left_out = Counter(source.left_out)
     if source.root is not None and table.path.is_relative_to(source.root):

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from tune_sketch.data.pictures import list_pictures
 from tune_sketch.data.request import DataRequest
 from tune_sketch.data.sources.base import Source, list_some, split_of_folder
 from tune_sketch.data.sources.class_files import find_class_files, has_class_files
@@ -37,6 +38,7 @@ def find_split_folders(request: DataRequest, root: Path) -> Source | None:
     order = list(dict.fromkeys(SPLIT_WORDS.values()))
     labelled = dict(sorted(labelled.items(), key=lambda item: order.index(item[1])))
     empty = [name for name in parts if name not in labelled and name not in flat]
+    others += [folder.name for folder, has_drawings in folders.items() if not has_drawings and folder.name not in parts]
     return _join_parts(request, root, labelled, unused=[*flat, *others], empty=empty)
 
 
@@ -74,8 +76,13 @@ def _join_parts(
 ) -> Source:
     """One source of all parts that have class folders."""
     left_out, notes = Counter[str](count_files(list_beside(root))), []
-    if unused:
-        notes.append(f"left out beside the split, as no part of it with classes: {list_some(unused)}")
+    for name in unused:
+        pictures, rest = list_pictures(root / name)
+        left_out += rest
+        if pictures:
+            notes.append(
+                f"left out: the folder {name} beside the split, with {len(pictures):,} pictures without classes"
+            )
     if empty:
         notes.append(f"no drawings in {list_some(empty)}")
     files: dict[str, list[str]] = {}
@@ -87,7 +94,8 @@ def _join_parts(
         assert part is not None  # it has classes
         assert part.root is not None
         if split != "train" and len(part.files) == 1 and not part.files.keys() & files.keys():
-            notes.append(f"left out: the folder {name} without class folders, its drawings are not labelled")
+            num_drawings = sum(map(len, part.files.values()))
+            notes.append(f"left out: the folder {name} without class folders, with {num_drawings:,} pictures")
             continue
         formats.add(part.format)
         left_out += passed + Counter(part.left_out)

@@ -36,6 +36,10 @@ class Row:
     split: str = ""
     group: str = ""
 
+    def __str__(self) -> str:
+        known = {"class": self.class_name, "split": self.split, "group": self.group}
+        return ", ".join(f"{name} {value}" for name, value in known.items() if value)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -102,7 +106,7 @@ def read_table(path: Path, group_by: str | None = None) -> Table:
             continue
         image, row = _read_row(path, number, cells, columns)
         if rows.setdefault(image, row) != row:
-            raise ValueError(f"{path}, row {number}: {image} is named twice and differently: {rows[image]} and {row}")
+            raise ValueError(f"{path}, row {number}: {image} is named twice and differently: {rows[image]}; {row}")
         num_repeated += rows[image] is not row
     if not rows:
         raise ValueError(f"{path} has column names and no row")
@@ -171,7 +175,7 @@ def match_rows(table: Table, names: Iterable[str], root: Path | None) -> dict[st
         if len(matches) != 1:
             (unclear if matches else unknown).append(written)
         elif found.setdefault(matches[0], row) != row:
-            raise ValueError(f"{table.path} names {matches[0]} twice and differently: {found[matches[0]]} and {row}")
+            raise ValueError(f"{table.path} names {matches[0]} twice and differently: {found[matches[0]]}; {row}")
     for problem, some in (("no drawing", unknown), ("several drawings", unclear)):
         if some:
             shown = ", ".join(some[:_NUM_SHOWN]) + (", ..." if len(some) > _NUM_SHOWN else "")

@@ -26,7 +26,7 @@ def list_beside(root: Path) -> list[Path]:
 
 def has_pictures(root: Path) -> bool:
     """Whether a folder directly holds a picture."""
-    return any(is_picture(path) for path in list_files(root))
+    return any(path.is_file() and is_picture(path) for path in root.iterdir() if not is_clutter(Path(path.name)))
 
 
 def holds_drawings(root: Path) -> bool:
