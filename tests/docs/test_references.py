@@ -94,3 +94,8 @@ def test_every_strategy_and_network_is_described() -> None:
         assert f"| `{name}`" in strategies
     for name in SPACES:
         assert f"`{name}`" in readme
+
+
+def test_the_citation_is_of_this_version():
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
