@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.drawings import draw, make_image_folder
 from tests.support.quickdraw_files import WRITERS, polylines, to_offsets, write_bin, write_csv, write_ndjson, write_npz
+from tune_sketch.config.plan import plan_lines, prepare_inputs
+from tune_sketch.config.settings import Settings
 from tune_sketch.data import DataError, DataRequest, open_data, prepare_data
 from tune_sketch.data.formats.base import DecodeSettings, Drawing
 from tune_sketch.data.formats.registry import DRAWING_FORMATS, decode_drawing
@@ -51,6 +53,16 @@ def test_every_format_gives_the_pixels_of_the_first(tmp_path, suffix):
 def test_the_parts_of_a_sketch_rnn_file_are_all_read(tmp_path):
     data = prepare(make_folder(tmp_path / "set", "npz", words=("cat", "dog")))
     assert data.names[3:6] == ["cat.npz:train:4", "cat.npz:valid:1", "cat.npz:test:1"]
+    settings = Settings("baseline", data=str(tmp_path / "set"), image_px=32)
+    inputs = prepare_inputs(settings)
+    assert [inputs.data.names[index] for index in inputs.splits.test] == ["cat.npz:test:1", "dog.npz:test:1"]
+    assert [inputs.data.names[index] for index in inputs.splits.validation] == ["cat.npz:valid:1", "dog.npz:valid:1"]
+    assert "splits    8 train, 2 validation, 2 test (parts of the class files)" in plan_lines(settings, inputs)
+    np.savez(tmp_path / "set" / "owl.npz", train=np.stack([to_offsets(polylines(50 + number)) for number in range(6)]))
+    said = " ".join(plan_lines(settings, prepare_inputs(settings)))
+    assert "1 class has no drawings in test: owl" in said
+    pooled = prepare_inputs(Settings("baseline", data=str(tmp_path / "set"), image_px=32, split_by="file"))
+    assert pooled.splits.origin.startswith("standard, ")
 
 
 def test_sketch_rnn_files_that_python_2_wrote_and_arrays_of_equal_lengths(tmp_path):

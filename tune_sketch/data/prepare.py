@@ -223,7 +223,7 @@ def _build(building: Path, source: Source, request: DataRequest, listing: _Listi
         "num_first_of_many": decoded.num_first_of_many,
         "near_copies": None if decoded.hashes is None else find_near_copies(decoded.hashes[kept], copies),
         "given_split": [SPLIT_NAMES.index(drawings[index].split) for index in kept] if is_divided else None,
-        "split_origin": source.split_origin or ("files of the classes" if is_divided else ""),
+        "split_origin": source.split_origin or ("parts of the class files" if is_divided else ""),
         "group_names": groups if has_groups else None,
         "group_origin": source.group_origin if has_groups else "",
         "format_version": FORMAT_VERSION,

@@ -22,15 +22,16 @@ NUMBERS = ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8")  # 
 class SketchRnn(Format):
     """Each drawing is [num_points, 3]: the pen's offset in x and y, and 1 where it is lifted after the point.
 
+    The arrays are the split that the data bring along.
     The arrays are pickled objects. They are read without running anything that a pickle could ask for.
     """
 
     suffix = ".npz"
 
     def list(self, file: str, path: str, class_name: str, most: int | None) -> Iterator[Drawing]:
-        names = (f"{part}:{row + 1}" for part, rows in read_parts(path).items() for row in range(len(rows)))
-        for position, name in islice(enumerate(names), most):
-            yield Drawing(f"{file}:{name}", class_name, "sketch-rnn", path, position)
+        places = ((part, row) for part, rows in read_parts(path).items() for row in range(len(rows)))
+        for position, (part, row) in islice(enumerate(places), most):
+            yield Drawing(f"{file}:{part}:{row + 1}", class_name, "sketch-rnn", path, position, PARTS[part])
 
     def read(self, drawing: Drawing) -> bytes:
         position = drawing.position
