@@ -4,7 +4,7 @@ from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
 from tune_sketch.analysis.tables.base import Table
 from tune_sketch.data.describe import class_sizes_text, copies_text
-from tune_sketch.data.describe_copies import near_copies_lines, near_copies_text
+from tune_sketch.data.describe_copies import NAMED_IN_FULL, near_copies_lines, near_copies_text
 
 
 def tabulate_data(run: RunData) -> Rows:
@@ -26,7 +26,7 @@ def tabulate_data(run: RunData) -> Rows:
         facts["near copies"] = near_copies_text(data.num_near_copies, data.num_near_copies_across)
     rows = [{"fact": name, "value": value} for name, value in facts.items()]
     if data.num_near_copies and run.data is not None and run.splits is not None:
-        _, *lines = near_copies_lines(run.data, run.splits)
+        _, *lines = near_copies_lines(run.data, run.splits, NAMED_IN_FULL)
         rows += [{"fact": "near copy", "value": line.strip()} for line in lines]
     return rows
 

@@ -111,7 +111,7 @@ def test_the_plan_the_data_command_and_the_report_name_them(with_near_copies, tm
     across = [pair for pair in pairs if split_of[pair[0]] != split_of[pair[1]]]
     assert across, "else this test says nothing"
     text = (
-        f"{len(pairs)} drawings are near copies of another one (resized, moved or saved again), "
+        f"{len(pairs)} drawings look like copies of others (resized, moved or saved again), "
         f"{len(across)} of them in another split: the result may be too good"
     )
     assert f"WARNING   {text}" in lines

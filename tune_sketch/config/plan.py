@@ -16,7 +16,7 @@ from tune_sketch.data.describe import (
     paper_warning,
     split_warnings,
 )
-from tune_sketch.data.describe_copies import near_copies_across, near_copies_lines
+from tune_sketch.data.describe_copies import NAMED_IN_PLAN, near_copies_across, near_copies_lines
 from tune_sketch.data.splits import Splits, split_data
 from tune_sketch.formatting import duration_text
 from tune_sketch.samplers import SAMPLERS
@@ -99,7 +99,7 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
         else f"at most {settings.num_samples}, none is stopped"
     )
     lines = [
-        f"model     {settings.model}, {inputs.weights.description}",
+        f"model     {inputs.weights.description}",
         f"data      {settings.data}: {len(data.labels)} drawings, {len(data.class_names)} classes of "
         f"{smallest[1]} to {largest[1]}, at {settings.image_px} px{synthetic}",
         *([f"classes   {class_sizes_text(largest, smallest)}{searched}"] if facts.class_ratio > 1 else []),
@@ -122,7 +122,7 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
     if data.copies:
         lines.append(f"copies    {copies_text(len(data.copies), facts.num_copies_across)}")
     if data.near_copies:
-        first, *others = near_copies_lines(data, splits)
+        first, *others = near_copies_lines(data, splits, NAMED_IN_PLAN)
         lines += [f"WARNING   {first}", *others]
     lines += [f"WARNING   {warning}" for warning in split_warnings(data, splits)]
     if data.num_first_of_many:

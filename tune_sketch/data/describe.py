@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tune_sketch.data.describe_copies import near_copies_lines
+from tune_sketch.data.describe_copies import NAMED_IN_FULL, near_copies_lines
 from tune_sketch.data.request import Problem, problem_lines
 from tune_sketch.data.sketch_data import SketchData
 from tune_sketch.data.splits import SPLIT_NAMES, Splits
@@ -74,7 +74,7 @@ def describe_data(data: SketchData, splits: Splits) -> str:
         lines.append(group_text(data))
     if data.copies:
         lines.append(copies_text(len(data.copies), len(find_copies_across(data, splits))))
-    lines += near_copies_lines(data, splits)
+    lines += near_copies_lines(data, splits, NAMED_IN_FULL)
     lines.append(f"split: {splits.origin}")
     lines.append(
         "splits: "

@@ -6,7 +6,8 @@ from pathlib import Path
 from tune_sketch.data.sketch_data import SketchData
 from tune_sketch.data.splits import SPLIT_NAMES, Splits
 
-MAX_NAMED = 20
+NAMED_IN_FULL = 20  # the data command and the report
+NAMED_IN_PLAN = 3
 
 
 def near_copies_across(data: SketchData, splits: Splits) -> list[tuple[int, int, int]]:
@@ -30,23 +31,23 @@ def near_copies_text(num_near: int | None, num_across: int | None) -> str:
         return "near copies were not looked for: the drawings are synthetic, or their pictures too small"
     if not num_near:
         return "no near copies found"
-    noun = "drawing is a near copy" if num_near == 1 else "drawings are near copies"
-    text = f"{num_near:,} {noun} of another one (resized, moved or saved again)"
+    looks = "drawing looks like a copy of another one" if num_near == 1 else "drawings look like copies of others"
+    text = f"{num_near:,} {looks} (resized, moved or saved again)"
     return f"{text}, {num_across:,} of them in another split: the result may be too good" if num_across else text
 
 
-def near_copies_lines(data: SketchData, splits: Splits) -> list[str]:
+def near_copies_lines(data: SketchData, splits: Splits, most_named: int) -> list[str]:
     """The near copies in words: their number, and the names of the first, those in two splits before the others."""
     across = near_copies_across(data, splits)
     lines = [near_copies_text(None if data.near_copies is None else len(data.near_copies), len(across))]
-    ordered = [*across, *(pair for pair in data.near_copies or () if pair not in set(across))]
     split_of = splits_of_drawings(data, splits)
-    for copy, original, _ in ordered[:MAX_NAMED]:
+    ordered = sorted(data.near_copies or (), key=lambda pair: split_of[pair[0]] == split_of[pair[1]])
+    for copy, original, _ in ordered[:most_named]:
         lines.append(
             f"  {data.names[copy]} ({split_of[copy]}) looks like {data.names[original]} ({split_of[original]})"
         )
-    if len(ordered) > MAX_NAMED:
-        lines.append(f"  ... and {len(ordered) - MAX_NAMED:,} more")
+    if len(ordered) > most_named:
+        lines.append(f"  ... and {len(ordered) - most_named:,} more")
     return lines
 
 
