@@ -1,6 +1,7 @@
 """Averages a network's weights over the latest steps of its training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,3 +35,9 @@ def move_averages(averages: Sequence[Tensor], weights: Sequence[Tensor], num_ave
     for average, weight in zip(averages, weights, strict=True):
         if average.data_ptr() != weight.data_ptr():  # else it is frozen
             average.lerp_(weight, share.to(average.dtype))
+
+
+def best_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights that the validation metrics of a training's state are of."""
+    weights: dict[str, Tensor] = state["averaged" if state.get("uses_averaged") else "model"]  # not in older states
+    return weights

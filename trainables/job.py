@@ -18,6 +18,7 @@ import tune_sketch.events as events
 from tune_sketch.data import NotStagedError, open_data, stage_data
 from tune_sketch.data.splits import read_splits
 from tune_sketch.events import Config, EndingReport, EpochReport, Job, NotWrittenReport, TestResult
+from tune_sketch.trainables.averaging import best_weights
 from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
 from tune_sketch.trainables.checkpoints import (
     CheckpointNotWrittenError,
@@ -30,7 +31,7 @@ from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.speed.data_parallel import Rank, StepReport, Worker, WorkerGroup
 from tune_sketch.trainables.speed.devices import device_of, keep_freed_memory
 from tune_sketch.trainables.speed.feature_cache import CachePolicy
-from tune_sketch.trainables.training import DivergedError, Metrics, OutOfMemoryError, State, best_weights, fit
+from tune_sketch.trainables.training import DivergedError, Metrics, OutOfMemoryError, State, fit
 
 
 def make_worker(num_processes: int, process: events.Worker) -> Worker:

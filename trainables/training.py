@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from tune_sketch.trainables.augmentation import augment
 from tune_sketch.trainables.averaging import average_weights
-from tune_sketch.trainables.batches import BatchSource, TrainingSplits, shuffled_batches
-from tune_sketch.trainables.evaluation import compute_logits, normalise, to_unit
+from tune_sketch.trainables.batches import BatchSource, TrainingSplits, epoch_batches, shuffled_batches
+from tune_sketch.trainables.evaluation import compute_logits, count_hits, normalise, summarise_hits, to_unit
 from tune_sketch.trainables.networks.architecture import check_image_px
 from tune_sketch.trainables.networks.freezing import TrainableTail, set_training_mode, split_frozen
 from tune_sketch.trainables.optimizer import build_optimizer, group_by_depth, learning_rate_at
@@ -66,12 +66,12 @@ def fit(
     `torch.load(weights_only=True)` reads.
 
     metrics: epoch; train_loss, train_top1, train_top5: means over the epoch's augmented batches while the
-    weights move; val_loss, val_top1, val_top5: after the epoch, of the weights or of their average over the latest
-    steps, whichever is better; raw_val_top1: of the weights; losses are plain cross-entropy in nats
-    (label smoothing acts on the gradient alone), top1 and top5 are fractions in [0, 1] (top5 is 1 with up
-    to five classes); learning_rate of the last step; images_per_second of training; epoch_seconds with
-    validation; micro_batch: drawings per forward pass; frozen_views: how many stored views the epoch's
-    activations of frozen layers are one of, 0: computed from the drawings.
+    weights move; val_loss, val_top1, val_top5, val_balanced_accuracy, val_f1: after the epoch, of the weights or of
+    their average over the latest steps, whichever has the better top-1; raw_val_top1: of the weights; losses are plain
+    cross-entropy in nats (label smoothing acts on the gradient alone), the others are fractions in [0, 1] (top5 is 1
+    with up to five classes), as in `evaluate`; learning_rate of the last step; images_per_second of training;
+    epoch_seconds with validation; micro_batch: drawings per forward pass; frozen_views: how many stored views the
+    epoch's activations of frozen layers are one of, 0: computed from the drawings.
 
     A batch that does not fit into memory is cut in halves until it does, and their gradients are summed:
     the same gradient, except that batch norm takes its statistics from the part. With several processes,
@@ -103,7 +103,7 @@ def fit(
         epoch += 1
         epoch_start = time.perf_counter()
         generator = seed_epoch(seed, epoch, rank.index)
-        batches = shuffled_batches(len(splits.train), config["batch_size"], generator)
+        batches = epoch_batches(drawings[0].split_labels, config["batch_size"], generator, samples_balanced(config))
         sums = torch.zeros(3, device=device)  # loss, top-1 and top-5 hits over all drawings so far
         activations = None if cache is None else cache.open_sources(epoch)
         network = model if cache is None or activations is None else cache.tail
@@ -132,18 +132,16 @@ def fit(
         train_loss, train_top1, train_top5 = (rank.sum(sums) / len(splits.train)).tolist()
         train_seconds = time.perf_counter() - epoch_start
         recompute_batch_norm(network, train, config, generator, splits.invert, pretrained, micro_batch)
-        val_sums = rank.sum(validate(network, validation, pretrained, 4 * micro_batch))
-        raw_val_top1 = (val_sums[1] / len(splits.validation)).item()
-        uses_averaged = False
+        scores = validate(network, validation, pretrained, 4 * micro_batch, rank)
+        raw_scores, uses_averaged = scores, False
         if averaged is not None:
             network = averaged.module if activations is None else split_frozen(averaged.module)[1]
             set_training_mode(averaged.module)
             recompute_batch_norm(network, train, config, generator, splits.invert, pretrained, micro_batch)
-            averaged_sums = rank.sum(validate(network, validation, pretrained, 4 * micro_batch))
-            uses_averaged = bool(averaged_sums[1] >= val_sums[1])
-            val_sums = averaged_sums if uses_averaged else val_sums
-        val_loss, val_top1, val_top5 = (val_sums / len(splits.validation)).tolist()
-        if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
+            averaged_scores = validate(network, validation, pretrained, 4 * micro_batch, rank)
+            uses_averaged = averaged_scores["val_top1"] >= scores["val_top1"]
+            scores = averaged_scores if uses_averaged else scores
+        if not (math.isfinite(train_loss) and math.isfinite(scores["val_loss"])):
             raise DivergedError(epoch)
         epoch_seconds = time.perf_counter() - epoch_start
         if cache is not None:
@@ -153,10 +151,8 @@ def fit(
             "train_loss": train_loss,
             "train_top1": train_top1,
             "train_top5": train_top5,
-            "val_loss": val_loss,
-            "val_top1": val_top1,
-            "val_top5": val_top5,
-            "raw_val_top1": raw_val_top1,
+            **scores,
+            "raw_val_top1": raw_scores["val_top1"],
             "learning_rate": learning_rate,
             "images_per_second": len(splits.train) / train_seconds,
             "epoch_seconds": epoch_seconds,
@@ -174,12 +170,6 @@ def fit(
             "optimizer": copy_to_cpu(optimizer.state_dict()),
         }
         yield metrics, state
-
-
-def best_weights(state: State) -> dict[str, Tensor]:
-    """The weights that an epoch's validation metrics are of."""
-    weights: dict[str, Tensor] = state["averaged" if state.get("uses_averaged") else "model"]  # not in older states
-    return weights
 
 
 def check_splits(model: nn.Module, splits: TrainingSplits, rank: Rank) -> None:
@@ -203,6 +193,12 @@ def seed_epoch(seed: int, epoch: int, rank: int = 0) -> torch.Generator:
     for_dropout, for_data = np.random.SeedSequence([seed, epoch]).generate_state(2)
     torch.manual_seed(int(for_dropout) + rank)
     return torch.Generator().manual_seed(int(for_data))
+
+
+def samples_balanced(config: Mapping[str, Any]) -> bool:
+    """Whether classes are drawn equally often. Only a search over classes of unlike sizes has the choice."""
+    # `get` would read a misspelt name without a word.
+    return "balanced_sampling" in config and bool(config["balanced_sampling"])
 
 
 def augment_batch(
@@ -272,14 +268,23 @@ def score(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([loss, hits[:, 0].sum(), hits.any(dim=1).sum()])
 
 
-def validate(model: nn.Module, source: BatchSource, pretrained: bool, batch_size: int) -> Tensor:
-    """[cross-entropy, top-1 hits, top-5 hits] summed over a split, without augmentation."""
+def validate(model: nn.Module, source: BatchSource, pretrained: bool, batch_size: int, rank: Rank) -> Metrics:
+    """The metrics of the validation split, of which this process has its part, without augmentation."""
     try:
         logits = compute_logits(model, source, pretrained=pretrained, batch_size=min(256, batch_size))
     except torch.OutOfMemoryError as error:
         raise OutOfMemoryError("not even one drawing of the validation split fits into memory") from error
-    rows = slice(None) if source.split.indices is None else source.split.indices
-    return score(logits, source.labels[rows].to(source.device))
+    labels = source.split_labels.to(source.device)
+    counts = rank.sum(count_hits(logits, labels))
+    loss, top1, top5 = (rank.sum(score(logits, labels)) / counts[0].sum()).tolist()
+    balanced_accuracy, f1 = summarise_hits(counts)
+    return {
+        "val_loss": loss,
+        "val_top1": top1,
+        "val_top5": top5,
+        "val_balanced_accuracy": balanced_accuracy,
+        "val_f1": f1,
+    }
 
 
 def recompute_batch_norm(

@@ -14,12 +14,13 @@ from tune_sketch.data.request import DataRequest
 from tune_sketch.data.splits import split_data
 from tune_sketch.search_spaces import SpaceLimits, configuration_of, recipe_configuration
 from tune_sketch.trainables.augmentation import STRENGTHS
+from tune_sketch.trainables.averaging import best_weights
 from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
 from tune_sketch.trainables.evaluation import IMAGENET_MEAN, IMAGENET_STD, predict_probabilities
 from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.networks.registry import ARCHITECTURES
 from tune_sketch.trainables.speed.feature_cache import CachePolicy
-from tune_sketch.trainables.training import best_weights, fit
+from tune_sketch.trainables.training import fit
 
 SKETCHY = Path(__file__).parents[3] / "shared" / "data" / "sketchy-125x25"
 pytestmark = [

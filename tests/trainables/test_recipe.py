@@ -13,14 +13,14 @@ from torch import nn
 from tests.support.small_training import AUGMENTED, CONFIG, assert_same_weights, build, drawings, splits_of, train
 from tune_sketch.search_spaces import SpaceLimits, configuration_of, paper_configuration
 from tune_sketch.trainables.augmentation import augment
-from tune_sketch.trainables.averaging import SHARPNESS, average_weights
+from tune_sketch.trainables.averaging import SHARPNESS, average_weights, best_weights
 from tune_sketch.trainables.batches import shuffled_batches
 from tune_sketch.trainables.evaluation import normalise, predict_probabilities, to_unit
 from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.networks.freezing import split_frozen
 from tune_sketch.trainables.networks.registry import ARCHITECTURES
 from tune_sketch.trainables.optimizer import group_by_depth, learning_rate_at
-from tune_sketch.trainables.training import best_weights, fit, seed_epoch
+from tune_sketch.trainables.training import fit, seed_epoch
 
 RECIPE = AUGMENTED | {"head": "normalised", "layer_rate_factor": 0.1, "warmup_steps": 3, "averaging": True}
 
