@@ -87,15 +87,12 @@ def suggest_recipe(trial: BaseTrial, limits: SpaceLimits) -> Configuration:
     head: "normalised" has batch norm, over the mean and the maximum of each map. layer_rate_factor: of the first
     layers' learning rate, over the head's (log). New weights have one rate, for they are new at every depth.
     warmup_steps: in which the rate rises. averaging: weights averaged over the latest steps are validated as well.
-    annealing: the last fraction of a training, in which its rate falls to zero. It is for the retraining, because
-    trials are compared before their end.
     """
     configuration: Configuration = {
         "head": trial.suggest_categorical("head", HEADS),
         "warmup_steps": trial.suggest_categorical("warmup_steps", WARMUP_STEPS),
         "averaging": trial.suggest_categorical("averaging", (False, True)),
         "layer_rate_factor": 1.0,
-        "annealing": 0.0,
     }
     if limits.pretrained:
         configuration["layer_rate_factor"] = trial.suggest_float("layer_rate_factor", 0.01, 1.0, log=True)
@@ -133,7 +130,6 @@ PAPER_RECIPE: Configuration = {
     "warmup_steps": 0,
     "averaging": False,
     "layer_rate_factor": 1.0,
-    "annealing": 0.0,
 }
 
 # Today's: what was best of the parts measured in benchmarks/results/recipe_parts-cpu.md.

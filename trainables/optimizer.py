@@ -48,17 +48,11 @@ def build_optimizer(model: nn.Module, config: Mapping[str, Any], device: torch.d
     raise ValueError(f"unknown optimizer {config['optimizer']!r}; known: sgd, rmsprop, adam, adamw")
 
 
-def learning_rate_at(config: Mapping[str, Any], step: int, num_steps: int) -> float:
-    """The head's rate at an optimizer step, counted from 0, of `num_steps` in all.
+def learning_rate_at(config: Mapping[str, Any], step: int) -> float:
+    """The head's rate at an optimizer step, counted from 0: the paper's schedule, Keras' inverse-time decay.
 
-    It rises over the first `warmup_steps`. Then comes the paper's schedule, Keras' inverse-time decay. Over the last
-    fraction `annealing` of the training it falls to zero. Only annealing knows the end: it is 0 in a search, whose
-    trials are compared before theirs.
+    Before that it rises over `warmup_steps`. Neither knows how long the training is, so trials are alike at a rung.
     """
     rate: float = config["learning_rate"] / (1 + config["decay"] * step)
-    if step < config["warmup_steps"]:
-        rate *= (step + 1) / config["warmup_steps"]
-    annealed_steps = config["annealing"] * num_steps
-    if annealed_steps > 0:
-        rate *= min(1.0, (num_steps - step) / annealed_steps)
-    return rate
+    warmed_up: float = min(1.0, (step + 1) / max(1, config["warmup_steps"]))
+    return rate * warmed_up

@@ -111,7 +111,7 @@ def fit(
         set_training_mode(model)
         fewest = min_micro_batch(model)
         for images, labels in train.iterate(batches):
-            learning_rate = learning_rate_at(config, step, config["epochs"] * len(batches))
+            learning_rate = learning_rate_at(config, step)
             for group, factor in zip(optimizer.param_groups, factors, strict=True):
                 group["lr"] = factor * learning_rate
             # Of the whole batch in every process, which is cheap, so that all draw the same changes.

@@ -128,8 +128,8 @@ def test_two_processes_draw_the_same_balanced_sample(group: WorkerGroup) -> None
             assert metrics[name] == pytest.approx(expected[name], rel=1e-4), name
 
 
-def test_two_processes_average_and_anneal_as_one(group: WorkerGroup) -> None:
-    recipe = {"averaging": True, "layer_rate_factor": 0.1, "warmup_steps": 2, "annealing": 0.5}
+def test_two_processes_average_as_one(group: WorkerGroup) -> None:
+    recipe = {"averaging": True, "layer_rate_factor": 0.1, "warmup_steps": 2}
     together = train_together(group, 3, model="baseline", num_train=19, config=recipe)
     alone = fit(build_exact("baseline")[0], make_splits(19), SMOOTH | recipe, seed=5)
     for metrics, (expected, _) in zip(together, alone, strict=True):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.support.trials import make_trial, train
-from tune_sketch.retraining.racing import ANNEALING, Race, plan_race, values_on_seeds
+from tune_sketch.retraining.racing import Race, plan_race, values_on_seeds
 from tune_sketch.storage.journal import Journal, retraining_key
 
 
@@ -114,10 +114,3 @@ def test_a_running_retraining_is_not_asked_for_twice_and_a_paused_one_goes_on():
     again = Race(journal, trials, mean_seeds=2, seed=1)
     assert [trial.key for trial in again.unfinished()] == [trial.key for trial in asked[1:]]
     assert again.missing() == []
-
-
-def test_retrainings_anneal_but_for_the_papers():
-    journal, trials = Journal(), [make_trial(number) for number in (0, 3)]
-    race = Race(journal, trials, mean_seeds=1, seed=1)
-    configs = {trial.number: trial.config for trial in iter(race.propose, None)}
-    assert configs == {0: {"epochs": 9}, 3: {"epochs": 9, "annealing": ANNEALING}}

@@ -23,7 +23,7 @@ from tune_sketch.trainables.networks.heads import HEADS
 NAMES = {
     *("optimizer", "learning_rate", "decay", "epochs", "batch_size", "weight_decay", "label_smoothing"),
     *("dropout", "freeze", "rotation_degrees", "width_shift", "height_shift", "shear_degrees", "zoom"),
-    *("flip", "pen_width", "head", "layer_rate_factor", "warmup_steps", "averaging", "annealing"),
+    *("flip", "pen_width", "head", "layer_rate_factor", "warmup_steps", "averaging"),
 }
 WITH_DROPOUT = {"baseline", "sketch_a_net", "squeezenet1_1"}
 
@@ -72,7 +72,7 @@ def test_every_sample_is_a_full_configuration(model: str, pretrained: bool) -> N
         for name, value in config.items():
             seen.setdefault(name, set()).add(value)
     constants = {name for name, values in seen.items() if len(values) == 1}
-    expected = {"annealing"} if model in WITH_DROPOUT else {"annealing", "dropout"}
+    expected = set() if model in WITH_DROPOUT else {"dropout"}
     assert constants == (expected if pretrained else expected | {"freeze", "layer_rate_factor"})
     assert seen["head"] == set(HEADS)
     assert seen["batch_size"] == {16, 32, 64, 128}
@@ -145,5 +145,4 @@ def test_the_recipe_differs_from_the_paper_in_every_part(model: str) -> None:
     limits = SpaceLimits(max_epochs=30, pretrained=True)
     recipe = configuration_of(model, recipe_configuration(model, limits), limits)
     assert recipe["epochs"] == 30
-    assert recipe["annealing"] == 0.0  # a trial is compared before its end
-    assert all(recipe[name] != PAPER_RECIPE[name] for name in PAPER_RECIPE if name != "annealing")
+    assert all(recipe[name] != PAPER_RECIPE[name] for name in PAPER_RECIPE)

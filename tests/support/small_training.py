@@ -33,7 +33,6 @@ CONFIG = {
     "layer_rate_factor": 1.0,
     "warmup_steps": 0,
     "averaging": False,
-    "annealing": 0.0,
 }
 AUGMENTED = CONFIG | {"rotation_degrees": 20.0, "width_shift": 0.1, "zoom": 0.2, "flip": True, "pen_width": 0.3}
 TIMES = ("epoch_seconds", "images_per_second")

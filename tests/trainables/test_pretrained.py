@@ -117,7 +117,7 @@ def test_stored_activations_give_the_same_network(
 
 
 def test_it_resumes_bit_for_bit_and_predicts_what_it_validated(splits: TrainingSplits, real_squeezenet: Path) -> None:
-    config = configure(annealing=0.5)
+    config = configure()
     whole = list(fit(build(config, real_squeezenet), splits, config, seed=1, pretrained=True))
     model = build(config, None)
     resumed = list(fit(model, splits, config, seed=1, pretrained=True, state=whole[0][1]))

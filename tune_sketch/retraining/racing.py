@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from tune_sketch.config.seeds import derive_seed
-from tune_sketch.events import Config, Trial
+from tune_sketch.events import Trial
 from tune_sketch.statistics import chances_of_best
 from tune_sketch.storage.journal import Journal, retraining_key
 
 FIRST_SEEDS = 2  # of every finalist, before any is left behind
-ANNEALING = 0.5  # fraction of a retraining over which the learning rate falls to zero
 LEAST_CHANCE = 0.05  # of being the best, under which a finalist gets no more seeds
 
 
@@ -54,17 +53,12 @@ def values_on_seeds(
     return values
 
 
-def retraining_config(trial: Trial) -> Config:
-    """A finalist's configuration; but for the paper's, its rate falls to zero at the end, which is known now."""
-    return trial.config if trial.is_baseline else trial.config | {"annealing": ANNEALING}
-
-
 class Race:
     """The retrainings of finalists, as the race asks for them."""
 
     def __init__(self, journal: Journal, finalists: Sequence[Trial], *, mean_seeds: int, seed: int) -> None:
         self.journal, self.mean_seeds, self.seed = journal, mean_seeds, seed
-        self.configs = {trial.number: retraining_config(trial) for trial in finalists}
+        self.configs = {trial.number: trial.config for trial in finalists}
 
     def unfinished(self) -> list[Trial]:
         """Retrainings of these finalists that were begun."""
