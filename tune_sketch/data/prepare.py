@@ -9,17 +9,18 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from tune_sketch.data.decode import DecodeSettings, read_bytes
 from tune_sketch.data.locks import hold_lock
+from tune_sketch.data.names import written_name
 from tune_sketch.data.pictures import left_out_text
 from tune_sketch.data.pixels import measure_extent, measure_pen
 from tune_sketch.data.progress import Progress
-from tune_sketch.data.request import DataError, DataRequest, Problem, default_cache_dir
+from tune_sketch.data.request import DataError, DataRequest, Problem, default_cache_dir, make_cache_dir
 from tune_sketch.data.sketch_data import FORMAT_VERSION, is_whole, open_data, photo_of
 from tune_sketch.data.sources import Drawing, Source, find_source, list_drawings
 from tune_sketch.data.staging import describe_files
@@ -50,7 +51,8 @@ def prepare_data(request: DataRequest, *, cache_dir: Path | None = None, progres
     """
     cache = Path(cache_dir or default_cache_dir()).expanduser().resolve()
     decoded = cache / "decoded"
-    decoded.mkdir(parents=True, exist_ok=True)
+    if not decoded.is_dir():  # of one that cannot be written, what is in it is still used
+        make_cache_dir(decoded)
     source = find_source(request, cache, progress)
     if source.left_out and progress:
         print(f"{request.data}: {left_out_text(source.left_out)}", file=sys.stderr)
@@ -64,6 +66,7 @@ def prepare_data(request: DataRequest, *, cache_dir: Path | None = None, progres
     _check_svg(source)
     listing = _list_and_hash(source, request, progress)
     folder = decoded / listing.fingerprint[:32]
+    make_cache_dir(decoded)
     with hold_lock(decoded / f"{folder.name}.lock"):
         if not is_whole(folder):
             shutil.rmtree(folder, ignore_errors=True)
@@ -121,6 +124,7 @@ def _check_svg(source: Source) -> None:
 
 def _list_and_hash(source: Source, request: DataRequest, progress: bool) -> _Listing:
     drawings, problems = list_drawings(source, request)
+    drawings = name_drawings(drawings, problems)
     digests = _hash_contents(drawings, progress)
     settings = [FORMAT_VERSION, request.image_px, request.invert, request.pen_width_px]
     settings += [request.seed] if request.data == "doodles" else []
@@ -145,6 +149,19 @@ def _hash_contents(drawings: Sequence[Drawing], progress: bool) -> list[bytes | 
             bar.show(done)
     bar.close()
     return digests
+
+
+def name_drawings(drawings: Sequence[Drawing], problems: list[Problem]) -> list[Drawing]:
+    """The drawings by their written names; of two that are written alike the second is a problem."""
+    known: dict[str, str] = {}
+    named = []
+    for drawing in drawings:
+        name = written_name(drawing.name)
+        if known.setdefault(name, drawing.name) == drawing.name:
+            named.append(drawing if name == drawing.name else replace(drawing, name=name))
+        else:
+            problems.append(Problem(ascii(drawing.name), f"has the same name as {known[name]!a}: rename one"))
+    return named
 
 
 def _build(building: Path, source: Source, request: DataRequest, listing: _Listing, progress: bool) -> None:

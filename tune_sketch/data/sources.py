@@ -16,6 +16,7 @@ import numpy as np
 from tune_sketch.data.archives import is_archive, unpack_archive
 from tune_sketch.data.doodles import CATEGORIES
 from tune_sketch.data.download import DEFAULT_PER_CLASS, find_quickdraw_files
+from tune_sketch.data.names import written_names
 from tune_sketch.data.pictures import SUFFIXES, is_clutter, is_picture, list_pictures
 from tune_sketch.data.request import DataRequest, Problem
 
@@ -161,8 +162,8 @@ def find_source(request: DataRequest, cache_dir: Path, progress: bool) -> Source
         source = DATASETS.get(request.data, find_path)(request, cache_dir, progress)
     except OSError as error:
         raise ValueError(f"{request.data} cannot be read: {error}") from error
-    names = select_classes(source.files, request.classes)
-    return replace(source, files={name: source.files[name] for name in names})
+    files = written_names(source.files)
+    return replace(source, files={name: files[name] for name in select_classes(files, request.classes)})
 
 
 def select_classes(known: Iterable[str], wanted: tuple[str, ...] | int | None) -> list[str]:
