@@ -40,6 +40,7 @@ def warn_comparison(runs: Sequence[RunData]) -> list[str]:
     """Why the runs may not be comparable."""
     if len({run.facts.data.fingerprint for run in runs}) > 1:
         return ["The runs do not share one decoded data set: their results are not on the same drawings."]
-    if len({(run.settings.seed, run.settings.split_by, run.settings.protocol) for run in runs}) > 1:
+    given = [(run.settings.seed, run.settings.split_by, run.settings.protocol) for run in runs]
+    if len(set(given)) > 1 or len({run.facts.data.split_origin for run in runs}) > 1:
         return ["The runs do not share one split into training and test."]
     return []

@@ -7,7 +7,7 @@ import numpy as np
 
 CONFIG_ORDER = (
     *("optimizer", "learning_rate", "momentum", "decay", "batch_size", "epochs"),
-    *("weight_decay", "dropout", "label_smoothing", "freeze"),
+    *("weight_decay", "dropout", "label_smoothing", "freeze", "balanced_sampling"),
 )
 
 

@@ -9,6 +9,7 @@ from tune_sketch.analysis.tables.selection_bias import tabulate_selection_bias
 from tune_sketch.analysis.text import interval_text, percent_text, points_text
 from tune_sketch.commands import command_text
 from tune_sketch.formatting import count_text, duration_text
+from tune_sketch.search_spaces import MAX_EVEN_RATIO
 from tune_sketch.statistics import wilson_interval
 
 SMALL_TEST = 1000
@@ -24,9 +25,20 @@ def tabulate_verdict(run: RunData) -> Rows:
         if value is not None:
             rows.append({"name": name, "value": value, "source": source})
 
+    note("num_train", data.num_train, "search.json")
+    note("num_validation", data.num_validation, "search.json")
     note("num_test", data.num_test, "search.json")
+    if data.split_origin:
+        note("num_copies", data.num_copies, "search.json")
+        note("num_copies_across", data.num_copies_across, "search.json")
     note("num_classes", data.num_classes, "search.json")
     note("num_skipped", len(data.skipped), "search.json")
+    note("num_near_copies", data.num_near_copies, "search.json")
+    note("num_near_copies_across", data.num_near_copies_across, "search.json")
+    if data.largest_class is not None and data.smallest_class is not None:
+        note("largest_class", data.largest_class.num_drawings, f"search.json: {data.largest_class.name}")
+        note("smallest_class", data.smallest_class.num_drawings, f"search.json: {data.smallest_class.name}")
+        note("class_ratio", data.class_ratio, "largest_class / smallest_class")
     note("chance_of_drawings", half_width(wilson_interval(0.5, data.num_test)), "search.json: Wilson, num_test")
     note("num_samples", run.settings.num_samples, "search.json")
     note("num_trials", len(run.trials), "trials.csv")
@@ -49,7 +61,7 @@ def tabulate_verdict(run: RunData) -> Rows:
     if chosen is None or top1 is None:
         return rows
     note("num_seeds", len(chosen.retrainings), "retraining.csv")
-    for metric in ("test_top1", "test_top5", "val_top1"):
+    for metric in ("test_top1", "test_top5", "test_balanced_accuracy", "test_f1", "val_top1"):
         note(metric, chosen.mean(metric), "finalists.csv: mean of the chosen finalist")
     for end, bound in zip(("low", "high"), chosen.interval("test_top1") or (), strict=False):
         note(f"test_top1_{end}", bound, "finalists.csv: t over seeds")
@@ -94,9 +106,15 @@ def state_result(run: RunData) -> list[str]:
         f"drawings in {its['num_classes']} classes at the first guess and {percent_text(its['test_top5'])} % within "
         f"five (mean over {count_text(its['num_seeds'], 'seed')})."
     ]
+    if "test_balanced_accuracy" in its:
+        sentences.append(
+            "Balanced accuracy, to which every class counts alike, is "
+            f"{percent_text(its['test_balanced_accuracy'])} %; macro F1 is {percent_text(its['test_f1'])} %."
+        )
     if "test_top1_low" in its:
         between = interval_text(its["test_top1_low"], its["test_top1_high"])
         sentences.append(f"95 % interval of the first guess over seeds: {between} % (Student's t).")
+    sentences.append(state_split(run))
     wilson = interval_text(its["test_top1_wilson_low"], its["test_top1_wilson_high"])
     sentences.append(f"95 % interval of one network on that many drawings: {wilson} % (Wilson).")
     if "chance_of_best" in its:
@@ -117,6 +135,21 @@ def state_result(run: RunData) -> list[str]:
             + (f", then {its['retraining_num_trainings']} retrainings." if "retraining_num_trainings" in its else ".")
         )
     return sentences
+
+
+def state_split(run: RunData) -> str:
+    """Where the splits come from, their sizes, and what copies there are."""
+    its, origin = numbers_of(run), run.facts.data.split_origin or run.settings.protocol
+    sentence = (
+        f"The split ({origin}): {its['num_train']:,} drawings to train, {its['num_validation']:,} to choose, "
+        f"{its['num_test']:,} to test."
+    )
+    if its.get("num_copies"):
+        sentence += (
+            f" {count_text(its['num_copies'], 'drawing')} with the same content as another one, "
+            f"{its['num_copies_across']:,} of them in another split than it."
+        )
+    return sentence
 
 
 def state_progress(run: RunData) -> list[str]:
@@ -148,11 +181,23 @@ def warn(run: RunData) -> list[str]:
         )
     if not run.facts.weights.pretrained:
         warnings.append(f"{run.facts.weights.description}.")
-    if data.leaky_split:
+    if data.leaky_split and not data.split_warnings:  # of an earlier version
         warnings.append(
             "Drawings of the same photo are in training and test (--split-by file): the result is too good. "
             "--split-by photo is honest."
         )
+    if data.class_ratio > MAX_EVEN_RATIO and data.largest_class and data.smallest_class:
+        warnings.append(
+            f"Classes differ in size: {data.largest_class.name} has {data.largest_class.num_drawings:,} drawings, "
+            f"{data.smallest_class.name} {data.smallest_class.num_drawings:,}. A network can reach a high top-1 by the "
+            "large classes alone: read balanced accuracy and macro F1 beside it."
+        )
+    if data.num_near_copies_across:
+        warnings.append(
+            f"{data.num_near_copies_across:,} of {data.num_near_copies or 0:,} near copies lie in another "
+            "split than the drawing that they look like (listed below): the result may be too good."
+        )
+    warnings += [f"{warning[0].upper()}{warning[1:]}." for warning in data.split_warnings]
     if its["num_test"] < SMALL_TEST:
         warnings.append(
             f"The test split has only {its['num_test']:,} drawings: chance alone moves the result by up to "

@@ -18,7 +18,7 @@ from tune_sketch.config.flags import make_settings
 from tune_sketch.config.plan import prepare_inputs
 from tune_sketch.data.splits import write_splits
 from tune_sketch.events import Job
-from tune_sketch.search_spaces import configuration_of, largest_configuration, paper_configuration
+from tune_sketch.search_spaces import SpaceLimits, configuration_of, largest_configuration, paper_configuration
 from tune_sketch.trainables.speed.throughput import JobTrainings, choose_trials_per_device, measure_packing
 
 MODELS, IMAGE_PX = ("baseline", "resnet50"), (32, 64)
@@ -30,7 +30,7 @@ def make_job(model: str, image_px: int, num_threads: int, *, largest: bool = Fal
     """The paper's configuration of a model in batches of 32 (or what takes most memory) on generated doodles."""
     settings = make_settings(model, {"image_px": image_px, "weights": "none", "max_epochs": 1})
     inputs = prepare_inputs(settings)
-    limits = inputs.limits(settings)
+    limits = SpaceLimits(settings.max_epochs, inputs.weights.pretrained)
     config = configuration_of(model, paper_configuration(model, limits), limits) | {"batch_size": 32}
     splits = Path(SCRATCH.name) / f"splits-{image_px}.csv"
     write_splits(splits, inputs.data, inputs.splits)

@@ -6,7 +6,7 @@ from types import ModuleType
 from optuna.trial import BaseTrial, FixedTrial
 
 from tune_sketch.search_spaces import baseline, densenet121, resnet50, sketch_a_net, squeezenet1_1
-from tune_sketch.search_spaces.common import Configuration, SpaceLimits, Value, fewest_epochs
+from tune_sketch.search_spaces.common import MAX_EVEN_RATIO, Configuration, SpaceLimits, Value, fewest_epochs
 
 # Each module has `space(trial, limits) -> configuration` and `PAPER`, the paper's own values.
 SPACES: dict[str, ModuleType] = {
@@ -56,6 +56,7 @@ def largest_configuration(model: str, limits: SpaceLimits) -> Configuration:
 
 
 __all__ = [
+    "MAX_EVEN_RATIO",
     "SPACES",
     "SpaceLimits",
     "configuration_of",

@@ -7,6 +7,7 @@ from optuna.trial import BaseTrial
 
 BATCH_SIZES = (16, 32, 64, 128)
 OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
+MAX_EVEN_RATIO = 3  # largest class over smallest, up to which classes are sampled as they are
 
 
 Value = bool | int | float | str  # of one hyperparameter
@@ -18,6 +19,7 @@ class SpaceLimits(NamedTuple):
 
     max_epochs: int  # no trial is longer
     pretrained: bool  # weights are loaded: freezing layers makes sense
+    class_ratio: float = 1.0  # drawings of the largest class over those of the smallest
 
 
 def suggest_optimizer(trial: BaseTrial, *, lowest_rate: float, highest_rate: float) -> Configuration:
@@ -70,6 +72,13 @@ def suggest_freeze(trial: BaseTrial, limits: SpaceLimits, freeze_points: tuple[s
     return {"freeze": trial.suggest_categorical("freeze", freeze_points)}
 
 
+def suggest_sampling(trial: BaseTrial, limits: SpaceLimits) -> Configuration:
+    """balanced_sampling: every class is drawn equally often in an epoch. Only where class sizes differ much."""
+    if limits.class_ratio <= MAX_EVEN_RATIO:
+        return {}
+    return {"balanced_sampling": trial.suggest_categorical("balanced_sampling", (False, True))}
+
+
 def suggest_augmentation(trial: BaseTrial) -> Configuration:
     """Strengths of the paper's six kinds of augmentation and of the pen's width; 0 is none."""
     return {
@@ -95,12 +104,13 @@ PAPER_AUGMENTATION: Configuration = {
     "pen_width": 0.0,
 }
 
-# The paper used inverse-time decay and reports no value; weight decay and label smoothing are not
-# mentioned, so they are as good as off (weight decay is searched on a log scale, which has no zero).
+# The paper used inverse-time decay and reports no value; weight decay, label smoothing and class-balanced sampling are
+# not mentioned, so they are as good as off (weight decay is searched on a log scale, which has no zero).
 PAPER_DEFAULTS: Configuration = {
     **PAPER_AUGMENTATION,
     "decay_kind": "inverse_time",
     "decay": 1e-4,
     "weight_decay": 1e-6,
     "label_smoothing": 0.0,
+    "balanced_sampling": False,
 }

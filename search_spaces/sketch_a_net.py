@@ -15,6 +15,7 @@ def space(trial: BaseTrial, limits: common.SpaceLimits) -> common.Configuration:
         **common.suggest_regularisation(trial, highest_dropout=0.7),
         **common.suggest_freeze(trial, limits, FREEZE_POINTS),
         **common.suggest_augmentation(trial),
+        **common.suggest_sampling(trial, limits),
     }
 
 

@@ -63,7 +63,7 @@ class BatchSource:
     def __init__(self, split: SplitArrays, device: torch.device) -> None:
         self.split = split
         self.device = device
-        self.labels = torch.as_tensor(np.asarray(split.labels), dtype=torch.int64)
+        self.labels = torch.as_tensor(np.asarray(split.labels), dtype=torch.int64)  # of `images`, not of the split
         num_bytes = len(split) * int(np.prod(split.images.shape[1:])) * split.images.dtype.itemsize
         self.memory_map = find_map(split.images)
         if self.memory_map is not None:
@@ -74,6 +74,11 @@ class BatchSource:
         self.prefetches = self.resident is None and (
             device.type != "cpu" or getattr(split.images, "filename", None) is not None
         )
+
+    @property
+    def split_labels(self) -> Tensor:
+        """int64 [len(split)]: the labels of the split's drawings, on the CPU."""
+        return self.labels if self.split.indices is None else self.labels[torch.as_tensor(self.split.indices)]
 
     def iterate(self, batches: Sequence[np.ndarray]) -> Generator[tuple[Tensor, Tensor], None, None]:
         """Yield (images uint8 [B, H, W], labels int64 [B]) on the device for each batch of positions."""
@@ -141,14 +146,33 @@ def resident_limit_bytes(device: torch.device) -> int:
     return RESIDENT_BYTES
 
 
+def epoch_batches(
+    labels: Tensor, batch_size: int, generator: torch.Generator, balanced_sampling: bool
+) -> list[np.ndarray]:
+    """The positions of an epoch in random order, in batches; labels: int64 [N] of the split's drawings.
+
+    Each position once; with balanced sampling as many positions, drawn with replacement, each class equally often in
+    expectation.
+    """
+    if not balanced_sampling:
+        return shuffled_batches(len(labels), batch_size, generator)
+    weights = 1 / labels.bincount()[labels].double()
+    return cut_batches(torch.multinomial(weights, len(labels), replacement=True, generator=generator), batch_size)
+
+
 def shuffled_batches(num_images: int, batch_size: int, generator: torch.Generator) -> list[np.ndarray]:
-    """Every position once, in random order, in batches.
+    """Every position once, in random order, in batches."""
+    return cut_batches(torch.randperm(num_images, generator=generator), batch_size)
+
+
+def cut_batches(positions: Tensor, batch_size: int) -> list[np.ndarray]:
+    """Batches of positions in their order.
 
     The last batch may be smaller. A last batch of one joins the batch before it: batch norm cannot
     normalise a single drawing (its variance is zero).
     """
-    order = torch.randperm(num_images, generator=generator).numpy()
-    batches = ordered_batches(num_images, batch_size)
+    order = positions.numpy()
+    batches = ordered_batches(len(order), batch_size)
     if len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [np.concatenate(batches[-2:])]
     return [order[positions] for positions in batches]

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tune_sketch.trainables.augmentation import augment
-from tune_sketch.trainables.batches import BatchSource, TrainingSplits, shuffled_batches
-from tune_sketch.trainables.evaluation import compute_logits, normalise, to_unit
+from tune_sketch.trainables.batches import BatchSource, TrainingSplits, epoch_batches, shuffled_batches
+from tune_sketch.trainables.evaluation import compute_logits, count_hits, normalise, summarise_hits, to_unit
 from tune_sketch.trainables.networks.architecture import check_image_px
 from tune_sketch.trainables.networks.freezing import TrainableTail, set_training_mode
 from tune_sketch.trainables.speed.data_parallel import Rank
@@ -64,11 +64,11 @@ def fit(
     `torch.load(weights_only=True)` reads.
 
     metrics: epoch; train_loss, train_top1, train_top5: means over the epoch's augmented batches while the
-    weights move; val_loss, val_top1, val_top5: after the epoch; losses are plain cross-entropy in nats
-    (label smoothing acts on the gradient alone), top1 and top5 are fractions in [0, 1] (top5 is 1 with up
-    to five classes); learning_rate of the last step; images_per_second of training; epoch_seconds with
-    validation; micro_batch: drawings per forward pass; frozen_views: how many stored views the epoch's
-    activations of frozen layers are one of, 0: computed from the drawings.
+    weights move; val_loss, val_top1, val_top5, val_balanced_accuracy, val_f1: after the epoch; losses are plain
+    cross-entropy in nats (label smoothing acts on the gradient alone), the others are fractions in [0, 1] (top5 is 1
+    with up to five classes), as in `evaluate`; learning_rate of the last step; images_per_second of training;
+    epoch_seconds with validation; micro_batch: drawings per forward pass; frozen_views: how many stored views the
+    epoch's activations of frozen layers are one of, 0: computed from the drawings.
 
     A batch that does not fit into memory is cut in halves until it does, and their gradients are summed:
     the same gradient, except that batch norm takes its statistics from the part. With several processes,
@@ -96,7 +96,7 @@ def fit(
         epoch += 1
         epoch_start = time.perf_counter()
         generator = seed_epoch(seed, epoch, rank.index)
-        batches = shuffled_batches(len(splits.train), config["batch_size"], generator)
+        batches = epoch_batches(drawings[0].split_labels, config["batch_size"], generator, samples_balanced(config))
         sums = torch.zeros(3, device=device)  # loss, top-1 and top-5 hits over all drawings so far
         activations = None if cache is None else cache.open_sources(epoch)
         network = model if cache is None or activations is None else cache.tail
@@ -123,8 +123,9 @@ def fit(
         train_loss, train_top1, train_top5 = (rank.sum(sums) / len(splits.train)).tolist()
         train_seconds = time.perf_counter() - epoch_start
         recompute_batch_norm(network, train, config, generator, splits.invert, pretrained, micro_batch)
-        val_sums = validate(network, validation, pretrained, 4 * micro_batch)
+        val_sums, val_counts = validate(network, validation, pretrained, 4 * micro_batch)
         val_loss, val_top1, val_top5 = (rank.sum(val_sums) / len(splits.validation)).tolist()
+        val_balanced_accuracy, val_f1 = summarise_hits(rank.sum(val_counts))
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
             raise DivergedError(epoch)
         epoch_seconds = time.perf_counter() - epoch_start
@@ -138,6 +139,8 @@ def fit(
             "val_loss": val_loss,
             "val_top1": val_top1,
             "val_top5": val_top5,
+            "val_balanced_accuracy": val_balanced_accuracy,
+            "val_f1": val_f1,
             "learning_rate": learning_rate,
             "images_per_second": len(splits.train) / train_seconds,
             "epoch_seconds": epoch_seconds,
@@ -200,6 +203,12 @@ def seed_epoch(seed: int, epoch: int, rank: int = 0) -> torch.Generator:
     for_dropout, for_data = np.random.SeedSequence([seed, epoch]).generate_state(2)
     torch.manual_seed(int(for_dropout) + rank)
     return torch.Generator().manual_seed(int(for_data))
+
+
+def samples_balanced(config: Mapping[str, Any]) -> bool:
+    """Whether classes are drawn equally often. Only a search over classes of unlike sizes has the choice."""
+    # `get` would read a misspelt name without a word.
+    return "balanced_sampling" in config and bool(config["balanced_sampling"])
 
 
 def augment_batch(
@@ -269,14 +278,14 @@ def score(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([loss, hits[:, 0].sum(), hits.any(dim=1).sum()])
 
 
-def validate(model: nn.Module, source: BatchSource, pretrained: bool, batch_size: int) -> Tensor:
-    """[cross-entropy, top-1 hits, top-5 hits] summed over a split, without augmentation."""
+def validate(model: nn.Module, source: BatchSource, pretrained: bool, batch_size: int) -> tuple[Tensor, Tensor]:
+    """A split without augmentation: [cross-entropy, top-1 hits, top-5 hits] summed over it, and `count_hits`."""
     try:
         logits = compute_logits(model, source, pretrained=pretrained, batch_size=min(256, batch_size))
     except torch.OutOfMemoryError as error:
         raise OutOfMemoryError("not even one drawing of the validation split fits into memory") from error
-    rows = slice(None) if source.split.indices is None else source.split.indices
-    return score(logits, source.labels[rows].to(source.device))
+    labels = source.split_labels.to(source.device)
+    return score(logits, labels), count_hits(logits, labels)
 
 
 def recompute_batch_norm(

@@ -32,7 +32,7 @@ from tune_sketch.schedulers.asha import ASHA, NEVER_STOP
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.schedulers.stop_signal import StopSignal
-from tune_sketch.search_spaces import SpaceLimits, configuration_of, known_space, paper_configuration
+from tune_sketch.search_spaces import configuration_of, known_space, paper_configuration
 from tune_sketch.storage.facts import Facts, GpuSharing, read_facts, write_facts
 from tune_sketch.storage.journal import Journal
 from tune_sketch.storage.lock import lock
@@ -60,10 +60,6 @@ class OpenRun:
     @property
     def rungs(self) -> list[int]:
         return self.settings.rungs
-
-    @property
-    def limits(self) -> SpaceLimits:
-        return SpaceLimits(max_epochs=self.settings.max_epochs, pretrained=self.facts.weights.pretrained)
 
     @property
     def sharing(self) -> GpuSharing:
@@ -155,7 +151,7 @@ def search_trials(work: OpenRun) -> None:
 
 def make_sampler(work: OpenRun) -> Sampler:
     """The strategy of the search, which begins with the paper's configuration and what --warm-start gave."""
-    settings, limits = work.settings, work.limits
+    settings, limits = work.settings, work.facts.limits
     first = [(paper_configuration(settings.model, limits), Source("paper"))]
     first += [(adapt(earlier, settings.model, limits), source_of(earlier)) for earlier in work.facts.warm_start]
     task = SearchTask(
@@ -253,13 +249,12 @@ def report_together(runs: Sequence[RunDirectory], storage: str | None = None) ->
 
 def estimate_lines(settings: Settings, inputs: Inputs, backend: RayBackend) -> list[str]:
     """Time one epoch of the paper's configuration and say what the plan costs."""
-    limits = inputs.limits(settings)
-    config = configuration_of(settings.model, paper_configuration(settings.model, limits), limits)
+    facts = Facts("timing", None, settings, describe_data(settings, inputs), inputs.weights)
+    config = configuration_of(settings.model, paper_configuration(settings.model, facts.limits), facts.limits)
     backend.start()
     workers = backend.allocate(settings, settings.num_samples, GpuSharing(1))
     with tempfile.TemporaryDirectory(prefix="tune_sketch-") as folder:
         run = RunDirectory(Path(folder))
         write_splits(run.splits_csv, inputs.data, inputs.splits)
-        facts = Facts("timing", None, settings, describe_data(settings, inputs), inputs.weights)
         seconds = backend.time_epoch(job_of(Trial("timing", 0, config, settings.seed), run, facts, workers), workers)
     return expected_hours_lines(settings, seconds, workers.num_workers)

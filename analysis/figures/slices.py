@@ -48,7 +48,7 @@ def plot_slices(rows: Rows, run: RunData) -> Drawing:
             words = sorted(set(values), key=lambda v: (isinstance(v, str), v))
             axis.scatter([words.index(v) for v in values], tops, s=10, color=COLORS[0], alpha=0.7)
             axis.set_xticks(range(len(words)), [str(w) for w in words], rotation=25 if len(words) > 3 else 0)
-            axis.set_xlim(-0.5, max(1, len(words)) - 0.5)
+            axis.set_xlim(-0.5, max(1, len(words)) - 0.5)  # none where no trial with that value got to the rung
         axis.tick_params(labelsize=6.5)
         axis.set_title(name.replace("_", " "), fontsize=8, pad=2)
     figure.supylabel(f"validation top-1 at epoch {run.rungs[0]} (%)", fontsize=8)

@@ -24,7 +24,7 @@ def tabulate_finalists(run: RunData) -> Rows:
             "val_top1": finalist.mean("val_top1"),
             "chance_of_best": finalist.chance_of_best,
         }
-        row |= {f"test_{metric}": finalist.mean(f"test_{metric}") for metric in METRICS}
+        row |= {f"test_{metric}": finalist.mean(f"test_{metric}") for metric in (*METRICS, "balanced_accuracy")}
         row["test_top1_low"], row["test_top1_high"], row["interval"] = interval_of_top1(finalist)
         seconds = [trial.train_seconds for trial in finalist.retrainings]
         rows.append(row | {"train_seconds": sum(seconds) / len(seconds)})
@@ -51,9 +51,10 @@ def show_finalists(rows: Rows) -> Rows:
             "test top-1": percent_text(row["test_top1"]),
             "95 % interval": interval_text(row["test_top1_low"], row["test_top1_high"]),
             "top-5": percent_text(row["test_top5"]),
+            "balanced accuracy": percent_text(row["test_balanced_accuracy"]),
+            "macro F1": percent_text(row["test_f1"]),
             "precision": percent_text(row["test_precision"]),
             "recall": percent_text(row["test_recall"]),
-            "F1": percent_text(row["test_f1"]),
             "training": seconds_text(row["train_seconds"]),
         }
         for row in rows
@@ -67,7 +68,8 @@ FINALISTS = Table(
     "Means over seeds in percent; the test split is read once per retrained network. * chosen on validation. Chance of "
     "being the best: that no other finalist has a higher mean over all possible seeds on these validation drawings "
     "(a hierarchical normal model with one spread between seeds: Gelman et al. 2013, section 5.4). Finalists without a "
-    "chance get fewer seeds. Sources: retraining.csv and finalists.csv.",
+    "chance get fewer seeds. Balanced accuracy is the mean recall of the classes that the test split has; precision, "
+    "recall and F1 are macro means, as in the paper. Sources: retraining.csv and finalists.csv.",
     tabulate_finalists,
     show_finalists,
 )

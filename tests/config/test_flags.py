@@ -14,10 +14,10 @@ from tune_sketch.config.settings import FLAGS as SETTINGS_FLAGS
 from tune_sketch.config.settings import Settings, default_grace_epochs, resolve_choices
 from tune_sketch.search import main
 
-FLAGS = """address checkpoint-epochs classes cpus-per-trial data download dry-run finalists frozen-views gpu-hours
-gpus-per-trial grace-epochs help image-px max-concurrent max-epochs max-failures min-gain model name no-invert
-num-samples passes per-class protocol reduction-factor resume retraining-seeds runs-dir seed skip-bad-images split-by
-storage strategy time-budget warm-start weights"""
+FLAGS = """address checkpoint-epochs class-from classes cpus-per-trial data download dry-run finalists frozen-views
+gpu-hours gpus-per-trial grace-epochs group-by help image-px max-concurrent max-epochs max-failures min-gain
+model name no-invert num-samples passes per-class protocol reduction-factor resume retraining-seeds runs-dir
+seed skip-bad-images split-by splits storage strategy time-budget warm-start weights"""
 OLD_FLAGS = "confirm-seeds confirm-top"  # of version 0.1: they work, and --help does not show them
 
 
@@ -93,6 +93,8 @@ def test_defaults_suit_the_data(tmp_path):
         ("--model baseline --strategy one-factor --passes 0", "--passes must be at least 1, got 0"),
         ("--model baseline --protocol mine", "--protocol must be one of standard, paper, small"),
         ("--model baseline --split-by day", "--split-by must be one of photo, file"),
+        ("--model baseline --splits nonesuch.csv", "--splits must be a file with the columns image and split or class"),
+        ("--model baseline --group-by cat --split-by file", "--group-by keeps drawings together, and --split-by file"),
         ("--model baseline --weights nonesuch.pt", "--weights must be a weights file or one of auto, imagenet, none"),
         ("--model baseline --download", "--download is only for --data quickdraw"),
         ("--model baseline --name ../elsewhere", "--name must be one folder name"),

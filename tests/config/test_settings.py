@@ -9,7 +9,10 @@ from tune_sketch.config.settings import FLAGS, Settings, change_settings
 OTHER = {  # a different value for each setting that cannot change
     "classes": 5,
     "per_class": 13,
+    "splits": "folds/1.csv",
     "split_by": "file",
+    "group_by": "(.+)_",
+    "class_from": "(.+)_",
     "protocol": "paper",
     "image_px": 48,
     "invert": False,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.support.drawings import draw
 from tune_sketch.data import DataRequest, open_data, prepare_data
 
 
@@ -115,11 +116,23 @@ def test_links_and_devices_are_refused(tmp_path):
     check_nothing_unpacked(tmp_path)
 
 
-def test_an_archive_bomb_is_refused(tmp_path):
+def test_an_archive_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("tune_sketch.data.archives.PLAIN_BYTES", 2**20)
     path = write_zip(tmp_path / "set.zip", make_pictures() | {"cat/evil.png": bytes(50_000_000)})
     with pytest.raises(ValueError, match=r"bytes unpacked are more than .*200 times its own size"):
         prepare(path)
     check_nothing_unpacked(tmp_path)
+
+
+def test_line_drawings_in_bmp_are_no_bomb(tmp_path):
+    files = {}
+    for number in range(24):
+        content = io.BytesIO()
+        draw(number, size=(800, 800)).convert("RGB").save(content, "BMP")
+        files[f"{('cat', 'dog')[number % 2]}/{number}.bmp"] = content.getvalue()
+    path = write_zip(tmp_path / "set.zip", files)
+    assert sum(map(len, files.values())) > 250 * path.stat().st_size
+    assert len(prepare(path).names) == 24
 
 
 def test_damaged_archives_are_refused(tmp_path):

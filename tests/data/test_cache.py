@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.drawings import draw, make_image_folder
 from tune_sketch.data import DataRequest, open_data, prepare_data
-from tune_sketch.data.sources import list_drawings
+from tune_sketch.data.sources.registry import list_drawings
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from tune_sketch.config.plan import plan_lines, prepare_inputs
 from tune_sketch.config.settings import Settings
 from tune_sketch.data import DataRequest, open_data, prepare_data
 from tune_sketch.data.__main__ import main
-from tune_sketch.data.prepare import find_copies, join_groups
+from tune_sketch.data.copies import find_copies, join_groups
 from tune_sketch.data.splits import make_splits
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from tests.support.drawings import PATH_SOURCES
 from tune_sketch.data import DataRequest, open_data, prepare_data
-from tune_sketch.data.decode import DecodeSettings, decode_drawing, read_bytes
+from tune_sketch.data.formats.base import DecodeSettings, Drawing
+from tune_sketch.data.formats.registry import decode_drawing, read_bytes
 from tune_sketch.data.pixels import BadDrawingError
-from tune_sketch.data.sources import Drawing, find_source, list_drawings
+from tune_sketch.data.sources.registry import find_source, list_drawings
 
 IMAGE_PX = 28
 KINDS = (*PATH_SOURCES, "doodles")

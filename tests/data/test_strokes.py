@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tune_sketch.data.decode import parse_strokes
+from tune_sketch.data.formats.strokes import parse_strokes
 from tune_sketch.data.pixels import BadDrawingError
 from tune_sketch.data.strokes import default_pen_width_px, render_strokes
 

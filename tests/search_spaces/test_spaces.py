@@ -94,6 +94,16 @@ def test_the_study_can_be_enqueued(model: str) -> None:
     assert config == configuration_of(model, paper_configuration(model, limits), limits)
 
 
+@pytest.mark.parametrize("model", SPACES)
+def test_balanced_sampling_is_searched_where_class_sizes_differ_much(model: str) -> None:
+    for ratio, choices in ((1.0, set()), (3.0, set()), (3.01, {False, True}), (500.0, {False, True})):
+        limits = SpaceLimits(max_epochs=9, pretrained=True, class_ratio=ratio)
+        samples = sample(model, limits)
+        assert {config["balanced_sampling"] for _, config in samples if "balanced_sampling" in config} == choices
+        paper = configuration_of(model, paper_configuration(model, limits), limits)
+        assert paper.get("balanced_sampling", False) is False
+
+
 def test_what_the_study_reports() -> None:
     limits = SpaceLimits(max_epochs=80, pretrained=True)
     study = {model: configuration_of(model, paper_configuration(model, limits), limits) for model in SPACES}

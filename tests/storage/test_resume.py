@@ -67,6 +67,26 @@ def test_a_lost_cache_is_made_again(run, cache):
     assert read_facts(run) == before
 
 
+def test_a_split_from_a_file_survives_a_lost_cache(tmp_path, cache, drawings):
+    table = tmp_path / "folds.csv"
+    parts = ["train", "train", "val", "test"] * 2
+    names = [f"{name}/{number}.png" for name in ("cat", "dog") for number in range(4)]
+    table.write_text("image,split\n" + "".join(f"{n},{part}\n" for n, part in zip(names, parts, strict=True)))
+    choices = {"data": str(drawings), "splits": str(table), "group_by": r"(\d)\.", "image_px": 32, "weights": "none"}
+    settings = Settings("baseline", num_samples=12, max_epochs=9, **choices)
+    run = create_run(tmp_path / "run", settings, prepare_inputs(settings), None)
+    before = read_facts(run)
+    assert before.data.split_origin.startswith("splits file folds.csv (sha256 ")
+    assert (before.data.num_train, before.data.num_validation, before.data.num_test) == (4, 2, 2)
+    shutil.rmtree(cache)
+    prepare_resume(run, {})
+    assert read_facts(run) == before
+    shutil.rmtree(cache)
+    table.write_text(table.read_text().replace("cat/3.png,test", "cat/3.png,train"))
+    with pytest.raises(ValueError, match="they have changed since the search began"):
+        prepare_resume(run, {})
+
+
 def test_a_cache_at_another_place_is_noted(run, tmp_path, cache, monkeypatch):
     shutil.rmtree(cache)
     monkeypatch.setenv("TUNE_SKETCH_CACHE", str(tmp_path / "elsewhere"))

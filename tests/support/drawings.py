@@ -57,6 +57,26 @@ def make_stroke_folder(
     return root
 
 
+def make_split_folder(root: Path, parts: dict[str, int], classes: tuple[str, ...] = ("cat", "dog")) -> Path:
+    """One folder for each part of a split, with so many drawings of each class: train/cat/0.png, ..."""
+    number = 0
+    for part, per_class in parts.items():
+        for name in classes:
+            (root / part / name).mkdir(parents=True)
+            for place in range(per_class):
+                draw(number).save(root / part / name / f"{place}.png")
+                number += 1
+    return root
+
+
+def make_flat_folder(root: Path, names: list[str]) -> Path:
+    """Pictures of the given names, folders included, without classes."""
+    for number, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        draw(number).save(root / name)
+    return root
+
+
 def make_sketchy_folder(root: Path) -> Path:
     """Two photos of each class, drawn three times each."""
     for offset, name in enumerate(("cat", "dog")):
@@ -95,6 +115,19 @@ def pack(make: Callable[[Path], Path], archive_format: str) -> Callable[[Path], 
     return make_archive
 
 
+def make_divided(root: Path) -> Path:
+    return make_split_folder(root, {"train": 3, "val": 1, "test": 2})
+
+
+def make_labelled(root: Path) -> Path:
+    """Pictures in one folder, and a table of their classes."""
+    names = [f"{number:02}.png" for number in range(12)]
+    make_flat_folder(root / "images", names)
+    rows = [f"{name},{'cat' if name < '06.png' else 'dog'}\n" for name in names]
+    (root / "labels.csv").write_text("image,class\n" + "".join(rows))
+    return root
+
+
 def make_six_each(root: Path) -> Path:
     return make_image_folder(root, per_class=6)
 
@@ -106,6 +139,8 @@ def make_strokes(root: Path) -> Path:
 # Every kind of data that is a path: name -> builder; two classes, cat and dog, of six drawings each.
 PATH_SOURCES: dict[str, Callable[[Path], Path]] = {
     "images": make_six_each,
+    "divided": make_divided,
+    "labelled": make_labelled,
     "sketchy": make_sketchy_folder,
     "tu-berlin": make_tu_berlin_folder,
     "strokes": make_strokes,

@@ -20,7 +20,14 @@ from tests.support.small_training import (
     train,
     without_times,
 )
-from tune_sketch.trainables.batches import BatchSource, SplitArrays, ask_for_rows, find_map, shuffled_batches
+from tune_sketch.trainables.batches import (
+    BatchSource,
+    SplitArrays,
+    ask_for_rows,
+    epoch_batches,
+    find_map,
+    shuffled_batches,
+)
 from tune_sketch.trainables.training import OutOfMemoryError, fit
 
 
@@ -29,6 +36,46 @@ def test_shuffled_batches_hold_every_drawing_once() -> None:
         batches = shuffled_batches(num_images, batch_size, torch.Generator().manual_seed(0))
         assert [len(batch) for batch in batches] == sizes
         assert sorted(np.concatenate(batches)) == list(range(num_images))
+
+
+def test_balanced_sampling_draws_every_class_alike() -> None:
+    labels = torch.tensor([0] * 900 + [1] * 90 + [3] * 10)  # class 2 is in no drawing
+    batches = epoch_batches(labels, 64, torch.Generator().manual_seed(5), balanced_sampling=True)
+    assert [len(batch) for batch in batches] == [64] * 15 + [40], "an epoch has its ordinary length"
+    counts = np.bincount(labels[np.concatenate(batches)])
+    assert counts[2] == 0
+    assert np.abs(counts[[0, 1, 3]] - 1000 / 3).max() < 60  # four standard deviations
+    again = epoch_batches(labels, 64, torch.Generator().manual_seed(5), balanced_sampling=True)
+    assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
+    plain = np.concatenate(epoch_batches(labels, 64, torch.Generator().manual_seed(5), balanced_sampling=False))
+    assert sorted(plain) == list(range(1000))
+
+
+def test_balanced_sampling_takes_the_labels_of_the_split_and_not_of_the_whole_set() -> None:
+    data = drawings(64, num_classes=2)
+    rows = np.array([*range(0, 60, 2), 1, 3])  # thirty drawings of class 0 and two of class 1
+    split = SplitArrays(data.images, data.labels, indices=rows)
+    copy = SplitArrays(data.images[rows], data.labels[rows])
+    config = AUGMENTED | {"balanced_sampling": True, "epochs": 2}
+    states = [list(fit(build(num_classes=2), splits_of(part, 2), config, seed=3))[-1][1] for part in (split, copy)]
+    assert_same_weights(states[0]["model"], states[1]["model"])
+    source = BatchSource(split, torch.device("cpu"))
+    batches = epoch_batches(source.split_labels, 8, torch.Generator().manual_seed(0), balanced_sampling=True)
+    seen = torch.cat([labels for _, labels in source.iterate(batches)])
+    assert len(seen) == 32
+    assert 8 <= seen.sum() <= 24, "half of an epoch is of class 1, not a sixteenth"
+
+
+def test_balanced_sampling_resumes_bit_for_bit() -> None:
+    data = drawings(40)
+    splits = splits_of(data.take(np.flatnonzero((data.labels < 3) | (np.arange(40) < 4))))
+    config = AUGMENTED | {"balanced_sampling": True, "epochs": 3}
+    straight = list(fit(build(), splits, config, seed=7))
+    (resumed,) = fit(build(), splits, config, seed=7, state=straight[1][1])
+    assert without_times(resumed[0]) == without_times(straight[2][0])
+    assert_same_weights(resumed[1]["model"], straight[2][1]["model"])
+    plain = list(fit(build(), splits, config | {"balanced_sampling": False}, seed=7))
+    assert plain[2][0]["train_loss"] != straight[2][0]["train_loss"]
 
 
 def test_rows_are_asked_for_by_whole_pages_that_hold_them(tmp_path: Path) -> None:

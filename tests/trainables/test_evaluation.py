@@ -12,7 +12,14 @@ from tests.support.small_training import (
     build,
     drawings,
 )
-from tune_sketch.trainables.evaluation import evaluate, normalise, predict_probabilities, to_unit
+from tune_sketch.trainables.evaluation import (
+    count_hits,
+    evaluate,
+    normalise,
+    predict_probabilities,
+    summarise_hits,
+    to_unit,
+)
 
 
 def test_predictions_do_not_depend_on_the_batch() -> None:
@@ -58,6 +65,24 @@ def test_metrics_by_hand() -> None:
     assert result["precision"] == pytest.approx((1 / 3 + 1 + 0) / 3)
     assert result["recall"] == pytest.approx((1 + 0.5 + 0) / 3)
     assert result["f1"] == pytest.approx((0.5 + 2 / 3 + 0) / 3)
+
+
+def test_balanced_accuracy_counts_the_classes_of_the_labels_alike() -> None:
+    result = evaluate(np.eye(4)[[0, 0, 0, 0, 0, 3]], np.array([0, 0, 0, 0, 1, 1]))
+    assert result["top1"] == pytest.approx(4 / 6)
+    assert result["balanced_accuracy"] == pytest.approx((1 + 0) / 2), "of two classes, though three were guessed"
+    assert result["recall"] == pytest.approx((1 + 0 + 0) / 3), "the paper's, over all that occur"
+
+
+def test_the_epochs_metrics_equal_those_of_the_test_split() -> None:
+    random = np.random.default_rng(0)
+    logits = torch.from_numpy(random.normal(size=(60, 7)))
+    labels = torch.from_numpy(random.choice([0, 1, 2, 4], 60, p=[0.7, 0.1, 0.1, 0.1]))
+    logits[:, 6] = -99.0  # neither a label nor a prediction
+    logits[torch.arange(60), labels] += 1.0
+    expected = evaluate(logits.softmax(dim=1).numpy(), labels.numpy())
+    halves = count_hits(logits[:25], labels[:25]) + count_hits(logits[25:], labels[25:])
+    assert summarise_hits(halves) == pytest.approx((expected["balanced_accuracy"], expected["f1"]))
 
 
 def test_metrics_of_certain_errors_and_of_few_classes_are_finite() -> None:

@@ -52,6 +52,16 @@ def test_without_augmentation_it_is_ordinary_training(tmp_path: Path) -> None:
     assert len(list(tmp_path.rglob("view_*.npy"))) == 1
 
 
+def test_the_store_is_read_in_the_order_of_balanced_sampling(tmp_path: Path) -> None:
+    uneven = TrainingSplits(drawings(32).take(np.r_[0:32:4, 1]), drawings(12), 4, True, "boxes")
+    config = CONFIG | FROZEN | {"balanced_sampling": True, "epochs": 4}
+    ordinary = train(build(config=config), uneven, config)
+    reusing = train(build(config=config), uneven, config, cache_policy=policy(tmp_path))
+    assert [metrics["frozen_views"] for metrics in reusing] == [0, 1, 1, 1]
+    for ours, expected in zip(reusing, ordinary, strict=True):
+        assert ours["train_loss"] == pytest.approx(expected["train_loss"], rel=0.05)
+
+
 def test_in_bfloat16_the_store_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("devices", "feature_cache"):
         monkeypatch.setattr(f"tune_sketch.trainables.speed.{module}.uses_bfloat16", lambda model, device: True)

@@ -51,7 +51,7 @@ def test_every_sampled_name_is_read_and_every_read_name_exists(name: str, optimi
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     study.enqueue_trial({"optimizer": optimizer, "epochs": 1, "batch_size": 16, "flip": True})
-    config = ReadRecord(SPACES[name].space(study.ask(), SpaceLimits(max_epochs=1, pretrained=True)))
+    config = ReadRecord(SPACES[name].space(study.ask(), SpaceLimits(max_epochs=1, pretrained=True, class_ratio=9.0)))
     model = build(name, config)
     train(model, splits_of(drawings(16)), config)
     assert config.read == set(config)

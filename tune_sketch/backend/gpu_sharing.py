@@ -9,7 +9,7 @@ from tune_sketch.backend.jobs import job_of
 from tune_sketch.config.settings import Settings
 from tune_sketch.events import Job, Trial
 from tune_sketch.schedulers.rungs import expected_epochs_per_trial
-from tune_sketch.search_spaces import SpaceLimits, largest_configuration
+from tune_sketch.search_spaces import largest_configuration
 from tune_sketch.storage.facts import Facts, GpuSharing
 from tune_sketch.storage.run_directory import RunDirectory
 
@@ -32,8 +32,7 @@ def measure_gpu_sharing(run: RunDirectory, facts: Facts) -> GpuSharing:
         known = session.gpu_sharing
         if known is not None and known.images_per_second and (known.machines, known.most) == (kinds, most):
             return known
-    limits = SpaceLimits(max_epochs=settings.max_epochs, pretrained=facts.weights.pretrained)
-    largest = Trial("gpu-sharing", -1, largest_configuration(settings.model, limits), settings.seed)
+    largest = Trial("gpu-sharing", -1, largest_configuration(settings.model, facts.limits), settings.seed)
     cores_per_gpu = cores_of_a_gpu(machines)
     alone = Workers(1, 1, 1.0, 1.0, max(1, cores_per_gpu // most))
     return replace(measure(job_of(largest, run, facts, alone), most, cores_per_gpu), machines=kinds, most=most)

@@ -20,6 +20,8 @@ SCALARS = {
     "validation/top1": "val_top1",
     "validation/top5": "val_top5",
     "validation/loss": "val_loss",
+    "validation/balanced_accuracy": "val_balanced_accuracy",
+    "validation/f1": "val_f1",
     "train/top1": "train_top1",
     "train/top5": "train_top5",
     "train/loss": "train_loss",

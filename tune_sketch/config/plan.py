@@ -3,17 +3,26 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from tune_sketch.config.settings import Settings
 from tune_sketch.data import SketchData, open_data, prepare_data, publish_data
-from tune_sketch.data.describe import copies_text, paper_warning
+from tune_sketch.data.describe import (
+    class_sizes_text,
+    copies_text,
+    count_shared_groups,
+    find_copies_across,
+    frames_text,
+    group_text,
+    largest_and_smallest,
+    paper_warning,
+    split_warnings,
+)
+from tune_sketch.data.describe_copies import near_copies_across, near_copies_lines
 from tune_sketch.data.splits import Splits, split_data
 from tune_sketch.data.staging import hash_file
 from tune_sketch.formatting import duration_text
 from tune_sketch.samplers import SAMPLERS
-from tune_sketch.search_spaces import SpaceLimits
-from tune_sketch.storage.facts import DataFacts, SkippedFile, WeightsFacts
+from tune_sketch.search_spaces import MAX_EVEN_RATIO
+from tune_sketch.storage.facts import ClassSize, DataFacts, SkippedFile, WeightsFacts
 from tune_sketch.trainables.networks.find_weights import resolve_weights
 from tune_sketch.trainables.networks.registry import known_architecture
 
@@ -27,10 +36,6 @@ class Inputs:
     data: SketchData
     splits: Splits
     weights: WeightsFacts
-
-    def limits(self, settings: Settings) -> SpaceLimits:
-        """What bounds the search space."""
-        return SpaceLimits(max_epochs=settings.max_epochs, pretrained=self.weights.pretrained)
 
 
 def prepare_inputs(settings: Settings) -> Inputs:
@@ -50,6 +55,7 @@ def prepare_inputs(settings: Settings) -> Inputs:
 def describe_data(settings: Settings, inputs: Inputs) -> DataFacts:
     """The facts about the data that search.json keeps."""
     data, splits = inputs.data, inputs.splits
+    largest, smallest = largest_and_smallest(data)
     return DataFacts(
         fingerprint=data.fingerprint,
         cache=str(inputs.cache),
@@ -62,7 +68,15 @@ def describe_data(settings: Settings, inputs: Inputs) -> DataFacts:
         num_validation=len(splits.validation),
         num_test=len(splits.test),
         skipped=tuple(SkippedFile(**entry) for entry in data.skipped),
-        leaky_split=data.has_photos and settings.split_by == "file",
+        largest_class=ClassSize(*largest),
+        smallest_class=ClassSize(*smallest),
+        num_near_copies=None if data.near_copies is None else len(data.near_copies),
+        num_near_copies_across=None if data.near_copies is None else len(near_copies_across(data, splits)),
+        leaky_split=data.has_groups and count_shared_groups(data, splits) > 0,
+        split_origin=splits.origin,
+        num_copies=len(data.copies),
+        num_copies_across=len(find_copies_across(data, splits)),
+        split_warnings=tuple(split_warnings(data, splits)),
     )
 
 
@@ -75,10 +89,9 @@ def expected_epochs(settings: Settings) -> float:
 def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
     """The plan in words: data, splits, weights, trials, rungs, the most and the expected epochs."""
     data, splits, sampler = inputs.data, inputs.splits, SAMPLERS[settings.strategy]
-    counts = np.bincount(data.labels, minlength=len(data.class_names))
+    facts = describe_data(settings, inputs)
     rungs = settings.rungs
     synthetic = "  (synthetic drawings, to try the program with)" if data.synthetic else ""
-    split = f"by {settings.split_by}" if data.has_photos else "no photos known"
     trials = (
         f"{settings.num_samples}, compared at epochs {', '.join(map(str, rungs))}; "
         f"one in {settings.reduction_factor} goes on"
@@ -87,10 +100,12 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
     )
     lines = [
         f"model     {settings.model}, {inputs.weights.description}",
-        f"data      {settings.data}: {len(data.labels)} drawings, {len(data.class_names)} classes of "
-        f"{counts.min()} to {counts.max()}, at {settings.image_px} px{synthetic}",
+        f"data      {settings.data}: {len(data.labels)} drawings, {len(data.class_names)} classes, "
+        f"at {settings.image_px} px{synthetic}",
+        f"classes   {class_sizes_text(*largest_and_smallest(data))}"
+        + "; sampling them evenly is searched" * (facts.class_ratio > MAX_EVEN_RATIO),
         f"splits    {len(splits.train)} train, {len(splits.validation)} validation, {len(splits.test)} test "
-        f"({settings.protocol}, {split})",
+        f"({splits.origin})",
         f"strategy  {settings.strategy}: {sampler.summary}",
         f"trials    {trials}",
         f"epochs    at most {settings.num_samples * settings.max_epochs}, "
@@ -103,10 +118,16 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
     budgets = budget_texts(settings)
     if budgets:
         lines.append(f"budget    the search ends earlier after {', or '.join(budgets)}")
-    if data.has_photos and settings.split_by == "file":
-        lines.append("WARNING   --split-by file puts drawings of one photo into training and test: too good a result")
+    if data.group_names is not None:
+        lines.append(f"groups    {group_text(data)}")
     if data.copies:
-        lines.append(f"copies    {copies_text(len(data.copies))}")
+        lines.append(f"copies    {copies_text(len(data.copies), facts.num_copies_across)}")
+    if data.near_copies:
+        first, *others = near_copies_lines(data, splits)
+        lines += [f"WARNING   {first}", *others]
+    lines += [f"WARNING   {warning}" for warning in split_warnings(data, splits)]
+    if data.num_first_of_many:
+        lines.append(f"WARNING   {frames_text(data.num_first_of_many)}")
     if data.paper_by_class:
         lines.append(f"WARNING   {paper_warning(data.paper_by_class)}")
     if data.skipped:

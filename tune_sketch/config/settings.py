@@ -11,7 +11,7 @@ from tune_sketch.config.checks import check_at_least, check_known, did_you_mean,
 from tune_sketch.data import DATASETS
 from tune_sketch.data.paths import read_path
 from tune_sketch.data.request import DataRequest
-from tune_sketch.data.splits import PROTOCOLS, SPLIT_BY
+from tune_sketch.data.splits import OWN_SPLIT, PROTOCOLS, SPLIT_BY
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.schedulers.rungs import rung_epochs
 from tune_sketch.search_spaces import SPACES
@@ -59,12 +59,27 @@ class Settings:
         "class names, or one number N: the first N classes", metavar="C", on_resume="fixed"
     )
     per_class: int | None = setting("at most N drawings of each class", least=1, on_resume="fixed")
-    split_by: str = setting(
-        f"{' or '.join(SPLIT_BY)}: drawings of a photo stay together, or not (leaky)",
-        "photo",
-        metavar="HOW",
-        known=SPLIT_BY,
+    splits: str | None = setting(
+        "a table of the drawings to use: image, and split or class or both",
+        metavar="FILE",
+        path_or=(),
         on_resume="fixed",
+    )
+    split_by: str | None = setting(
+        f"{OWN_SPLIT}: as the data are divided; photo: drawings of a photo stay together; file: they do not (leaky) "
+        "(default: own where there is one, else photo)",
+        None,
+        metavar="HOW",
+        known=(*SPLIT_BY, OWN_SPLIT),
+        on_resume="fixed",
+    )
+    group_by: str | None = setting(
+        "drawings stay together whose names give REGEX's group the same text, or by a column of --splits",
+        metavar="REGEX|COLUMN",
+        on_resume="fixed",
+    )
+    class_from: str | None = setting(
+        "find the class in each picture's name, instead of class folders", metavar="REGEX", on_resume="fixed"
     )
     protocol: str = setting(
         f"sizes of the splits: {', '.join(PROTOCOLS)}", metavar="P", known=PROTOCOLS, on_resume="fixed"
@@ -156,6 +171,8 @@ class Settings:
             )
         if self.download and self.data != "quickdraw":
             raise ValueError(f"--download is only for --data quickdraw, got --data {self.data}")
+        if self.group_by is not None and self.split_by == "file":
+            raise ValueError("--group-by keeps drawings together, and --split-by file does not: give one of them")
         if isinstance(self.classes, int):
             check_at_least("--classes", self.classes, 2)
         elif self.classes is not None and len(self.classes) < 2:
@@ -202,6 +219,9 @@ class Settings:
             invert=self.invert,
             skip_bad_images=self.skip_bad_images,
             download=self.download,
+            splits=self.splits,
+            group_by=self.group_by,
+            class_from=self.class_from,
         )
 
 
@@ -246,6 +266,8 @@ def resolve_paths(settings: Settings) -> Settings:
             f"--data must be an existing path or one of {', '.join(DATASETS)}, got {given['data']!r}"
             + did_you_mean(given["data"], DATASETS)
         )
+    if settings.splits is not None and not Path(settings.splits).is_file():
+        raise ValueError(f"--splits must be a file with the columns image and split or class, got {given['splits']!r}")
     for run in settings.warm_start:
         if not (Path(run) / "search.json").is_file():
             raise ValueError(f"--warm-start must name run directories, and {run} has no search.json")

@@ -3,7 +3,7 @@
 from tune_sketch.data.prepare import prepare_data
 from tune_sketch.data.request import DataError, DataRequest
 from tune_sketch.data.sketch_data import SketchData, open_data
-from tune_sketch.data.sources import DATASETS
+from tune_sketch.data.sources.registry import DATASETS
 from tune_sketch.data.staging import NotStagedError, publish_data, stage_data
 
 __all__ = [

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tune_sketch.data.describe_copies import near_copies_lines
 from tune_sketch.data.figure_text import figure_fonts, figure_text
 from tune_sketch.data.names import to_cell
+from tune_sketch.data.request import Problem, problem_lines
 from tune_sketch.data.sketch_data import SketchData
 from tune_sketch.data.splits import SPLIT_NAMES, Splits
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_PLOTTED_CLASSES = 130
+MAX_NAMED = 20  # drawings or classes in a warning
 _MANY_CLASSES = 40
 _WIDTH_INCHES = 15.0
 
@@ -27,7 +30,24 @@ def count_classes(data: SketchData, splits: Splits) -> np.ndarray:
     return np.column_stack([sum(parts), *parts]).astype(np.int64)
 
 
-def describe_data(data: SketchData, splits: Splits, split_by: str, protocol: str) -> str:
+def largest_and_smallest(data: SketchData) -> tuple[tuple[str, int], tuple[str, int]]:
+    """(name, number of drawings) of the largest class, and of the smallest."""
+    counts = np.bincount(data.labels, minlength=len(data.class_names))
+    largest, smallest = counts.argmax(), counts.argmin()
+    return (data.class_names[largest], int(counts[largest])), (data.class_names[smallest], int(counts[smallest]))
+
+
+def class_sizes_text(largest: tuple[str, int], smallest: tuple[str, int]) -> str:
+    """The largest and the smallest class, and how much they differ."""
+    if largest[1] == smallest[1]:
+        return f"{largest[1]:,} drawings in each class"
+    return (
+        f"largest {largest[0]} ({largest[1]:,} drawings), smallest {smallest[0]} ({smallest[1]:,}), "
+        f"a ratio of {largest[1] / smallest[1]:.3g}"
+    )
+
+
+def describe_data(data: SketchData, splits: Splits) -> str:
     """Several lines of text about the data and its splits."""
     counts = count_classes(data, splits)
     totals = counts.sum(axis=0)
@@ -42,35 +62,44 @@ def describe_data(data: SketchData, splits: Splits, split_by: str, protocol: str
             lines.append(f"note: --image-px {side_px} is more than the smallest original has; it is scaled up")
     if data.num_light_on_dark:
         lines.append(f"{data.num_light_on_dark:,} files show light ink on dark paper; taken as ink all the same")
+    if data.num_first_of_many:
+        lines.append(frames_text(data.num_first_of_many))
     if data.paper_by_class:
         lines.append(paper_warning(data.paper_by_class))
     per_class = counts[:, 0]
     lines.append(f"drawings per class: min {per_class.min()}, median {np.median(per_class):g}, max {per_class.max()}")
-    if data.has_photos:
+    if per_class.min() < per_class.max():
+        lines.append(f"classes: {class_sizes_text(*largest_and_smallest(data))}")
+    if data.has_groups:
         num_photos = [len(np.unique(data.groups[data.labels == label])) for label in range(len(counts))]
         lines.append(
-            f"{len(np.unique(data.groups)):,} photos behind the drawings; per class: min {min(num_photos)}, "
+            f"{len(np.unique(data.groups)):,} {data.group_noun} behind the drawings; per class: min {min(num_photos)}, "
             f"median {np.median(num_photos):g}, max {max(num_photos)}"
         )
+    if data.group_names is not None:
+        lines.append(group_text(data))
     if data.copies:
-        lines.append(copies_text(len(data.copies)))
+        lines.append(copies_text(len(data.copies), len(find_copies_across(data, splits))))
+    lines += near_copies_lines(data, splits)
+    lines.append(f"split: {splits.origin}")
     lines.append(
-        f"splits by {split_by}, protocol {protocol}: "
+        "splits: "
         + ", ".join(f"{name} {n:,} ({n / totals[0]:.1%})" for name, n in zip(SPLIT_NAMES, totals[1:], strict=True))
     )
-    if data.has_photos:
-        lines.append(f"photos on both sides of a split: {count_shared_photos(data, splits):,}")
+    if data.has_groups:
+        lines.append(f"{data.group_noun} on both sides of a split: {count_shared_groups(data, splits):,}")
+    lines += [f"WARNING: {warning}" for warning in split_warnings(data, splits)]
     lines += ["", _tabulate([f"{name} {n}" for name, n in zip(data.class_names, per_class, strict=True)]), ""]
     if data.skipped:
         lines.append(f"{len(data.skipped)} left out:")
-        lines += [f"  {entry['name']}: {entry['reason']}" for entry in data.skipped]
+        lines += [f"  {line}" for line in problem_lines([Problem(e["name"], e["reason"]) for e in data.skipped])]
     else:
         lines.append("no bad drawings")
     return "\n".join(lines)
 
 
-def count_shared_photos(data: SketchData, splits: Splits) -> int:
-    """Number of photos with drawings in more than one split: a leak."""
+def count_shared_groups(data: SketchData, splits: Splits) -> int:
+    """Number of photos, or groups, with drawings in more than one split: a leak."""
     groups = [np.unique(data.groups[getattr(splits, name)]) for name in SPLIT_NAMES]
     return int((np.unique(np.concatenate(groups), return_counts=True)[1] > 1).sum())
 
@@ -126,11 +155,63 @@ def _draw_samples(data: SketchData, seed: int) -> "Figure":
     return figure
 
 
-def copies_text(num_copies: int) -> str:
+def copies_text(number: int, num_across: int) -> str:
     """How many drawings are exact copies, and what becomes of them."""
-    if num_copies == 1:
-        return "1 drawing is an exact copy of another one: both are in the same split"
-    return f"{num_copies:,} drawings are exact copies of others: copies are in the same split"
+    copies = "1 drawing is an exact copy of another one"
+    if number > 1:
+        copies = f"{number:,} drawings are exact copies of others"
+    if not num_across:
+        return f"{copies}: {'copies are' if number > 1 else 'both are'} in the same split"
+    return f"{copies}; {num_across:,} of them in another split than the original"
+
+
+def find_copies_across(data: SketchData, splits: Splits) -> list[tuple[int, int]]:
+    """(copy, first drawing with the same content) of each copy in another split, which only a given split has."""
+    side = np.empty(len(data.labels), np.int64)
+    for which, name in enumerate(SPLIT_NAMES):
+        side[getattr(splits, name)] = which
+    return [(copy, first) for copy, first in data.copies.items() if side[copy] != side[first]]
+
+
+def group_text(data: SketchData) -> str:
+    """Where the groups come from, and how many drawings are in none."""
+    assert data.group_names is not None
+    names = [name for name in data.group_names if name]
+    alone = len(data.group_names) - len(names)
+    text = f"{len(set(names)):,} groups by {data.group_origin}"
+    return text + (f"; {alone:,} drawings are in none and stand for themselves" if alone else "")
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
+
+
+def split_warnings(data: SketchData, splits: Splits) -> list[str]:
+    """Reasons to mistrust the division, which only one that the data bring along or the user asks for has."""
+    warnings = []
+    across = find_copies_across(data, splits)
+    if across:
+        shown = [f"{data.names[copy]} = {data.names[first]}" for copy, first in across[:MAX_NAMED]]
+        warnings.append(
+            f"{_count(len(across), 'exact copy is', 'exact copies are')} in another split than the original, so that "
+            "the result is too good: " + ", ".join(shown) + (", ..." if len(across) > MAX_NAMED else "")
+        )
+    if data.has_groups and (num_shared := count_shared_groups(data, splits)):
+        shared = _count(num_shared, f"{data.group_noun[:-1]} has", f"{data.group_noun} have")
+        warnings.append(f"{shared} drawings in several splits ({splits.origin}): too good a result")
+    for name in ("validation", "test"):
+        counts = np.bincount(data.labels[getattr(splits, name)], minlength=len(data.class_names))
+        lacking = [data.class_names[label] for label in np.flatnonzero(counts == 0)]
+        if lacking:
+            some = ", ".join(lacking[:MAX_NAMED]) + (", ..." if len(lacking) > MAX_NAMED else "")
+            warnings.append(f"{_count(len(lacking), 'class has', 'classes have')} no drawings in {name}: {some}")
+    return warnings
+
+
+def frames_text(number: int) -> str:
+    """How many files hold more than one picture."""
+    files = "1 file holds several pictures" if number == 1 else f"{number:,} files hold several pictures"
+    return f"{files} (frames or pages): only the first is used"
 
 
 def paper_warning(paper_by_class: dict[str, float]) -> str:

@@ -1,8 +1,9 @@
 """Finds the picture files of a folder, by content where the name does not tell, and counts what is left out."""
 
+import os
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,17 +23,32 @@ CLUTTER = ("thumbs.db", "desktop.ini", "__macosx")  # made by systems, not by pe
 def list_pictures(folder: Path) -> tuple[list[Path], Counter[str]]:
     """The pictures at any depth below a folder, sorted, and the number of other files by suffix.
 
-    Hidden files and what systems leave behind count as nothing.
+    Links are followed, to each folder once. Hidden files and what systems leave behind count as nothing.
     """
     pictures, left_out = [], Counter[str]()
-    for path in sorted(folder.rglob("*")):
-        if is_clutter(path.relative_to(folder)) or path.is_dir():
-            continue
+    for path in sorted(walk_files(folder, left_out)):
         if is_picture(path):
             pictures.append(path)
         else:
             left_out[path.suffix.lower() or "without suffix"] += 1
     return pictures, left_out
+
+
+def walk_files(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
+    """What is no folder at any depth below a folder, clutter left out; folders that cannot be read are counted."""
+    seen = set()
+
+    def count_unreadable(error: OSError) -> None:
+        left_out["unreadable folder"] += 1
+
+    for above, folders, files in os.walk(folder, followlinks=True, onerror=count_unreadable):
+        seen.add(os.path.realpath(above))
+        shown = [name for name in folders if not is_clutter(Path(name))]
+        new = {os.path.realpath(os.path.join(above, name)): name for name in shown}
+        folders[:] = [name for real, name in new.items() if real not in seen]
+        left_out["link to a folder that is there already"] += len(shown) - len(folders)
+        yield from (Path(above, name) for name in files if not is_clutter(Path(name)))
+    left_out += Counter()  # without what was not found
 
 
 def is_clutter(path: Path) -> bool:
@@ -43,11 +59,13 @@ def is_clutter(path: Path) -> bool:
 def is_picture(path: Path) -> bool:
     """Whether a file is to be read as a picture: by its name, else by its first bytes."""
     suffix = path.suffix.lower()
+    if path.exists() and not path.is_file():  # a pipe or a device, which could be waited for for ever
+        return False
     if suffix in HEIF_SUFFIXES:
         return register_heif()
-    if suffix in SUFFIXES:
+    if suffix in SUFFIXES:  # a link that leads nowhere is a picture that cannot be read
         return True
-    if not path.is_file():  # a pipe or a device could be waited for for ever
+    if not path.is_file():
         return False
     try:
         with warnings.catch_warnings(), Image.open(path, formats=FORMATS):
@@ -65,6 +83,11 @@ def register_heif() -> bool:
         return False
     pillow_heif.register_heif_opener()
     return True
+
+
+def is_heif(content: bytes) -> bool:
+    """Whether the first bytes of a file are those of a phone's photo, whatever its name says."""
+    return content[4:8] == b"ftyp" and content[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
 def left_out_text(left_out: Mapping[str, int]) -> str:

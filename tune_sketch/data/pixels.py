@@ -223,8 +223,14 @@ def measure_pen(ink: np.ndarray) -> float:
 
 def measure_extent(ink: np.ndarray) -> float:
     """The longer side of the drawing over that of the picture; 0 for an empty one."""
-    rows, columns = np.flatnonzero((ink > 64).any(axis=1)), np.flatnonzero((ink > 64).any(axis=0))
+    extent = find_extent(ink)
+    return 0.0 if extent is None else float(max(ink[extent].shape) / max(ink.shape))
+
+
+def find_extent(ink: np.ndarray) -> tuple[slice, slice] | None:
+    """The rows and columns of the smallest frame that holds the drawing; None for an empty picture."""
+    is_ink = ink > 64
+    rows, columns = np.flatnonzero(is_ink.any(axis=1)), np.flatnonzero(is_ink.any(axis=0))
     if not len(rows):
-        return 0.0
-    longer = max(int(rows[-1] - rows[0]), int(columns[-1] - columns[0])) + 1
-    return float(longer / max(ink.shape))
+        return None
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)

@@ -9,24 +9,34 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tune_sketch.data.decode import DecodeSettings, read_bytes
+from tune_sketch.data.copies import find_copies, join_groups
+from tune_sketch.data.formats.base import DecodeSettings, Drawing
+from tune_sketch.data.formats.registry import read_bytes
 from tune_sketch.data.locks import hold_lock
-from tune_sketch.data.names import written_name
+from tune_sketch.data.names import written_lines
+from tune_sketch.data.near_copies import find_near_copies
 from tune_sketch.data.pictures import left_out_text
 from tune_sketch.data.pixels import measure_extent, measure_pen
 from tune_sketch.data.progress import Progress
 from tune_sketch.data.request import DataError, DataRequest, Problem, default_cache_dir, make_cache_dir
 from tune_sketch.data.sketch_data import FORMAT_VERSION, is_whole, open_data, photo_of
-from tune_sketch.data.sources import Drawing, Source, find_source, list_drawings
+from tune_sketch.data.sources.base import Source
+from tune_sketch.data.sources.naming import name_drawings
+from tune_sketch.data.sources.registry import find_source, list_drawings
+from tune_sketch.data.splits import SPLIT_NAMES
 from tune_sketch.data.staging import describe_files
 from tune_sketch.data.workers import decode_all
 
 MIN_PER_CLASS = 3  # one for each of train, validation and test
+ONE_CLASS = (
+    "one class only, nothing to tell apart; the classes of pictures in one folder are given by a table (--splits FILE "
+    "with the columns image and class) or by --class-from REGEX"
+)
 _VISIBLE_SHADES = 16  # of paper, in grey values: a smaller standard deviation says nothing
 _NUM_SAMPLED = 256  # drawings from which the width of lines is measured
 
@@ -54,8 +64,8 @@ def prepare_data(request: DataRequest, *, cache_dir: Path | None = None, progres
     if not decoded.is_dir():  # of one that cannot be written, what is in it is still used
         make_cache_dir(decoded)
     source = find_source(request, cache, progress)
-    if source.left_out and progress:
-        print(f"{request.data}: {left_out_text(source.left_out)}", file=sys.stderr)
+    for note in source_notes(source) if progress else []:
+        print(written_lines(f"{request.data}: {note}"), file=sys.stderr)
     # File names, sizes and times represent the content here, so that a second call need not read the files.
     quick_key = _quick_key(source, request)
     remembered = cache / "seen" / f"{quick_key}.txt"
@@ -84,12 +94,18 @@ def prepare_data(request: DataRequest, *, cache_dir: Path | None = None, progres
     return _check_skipped(folder, request)
 
 
+def source_notes(source: Source) -> list[str]:
+    """Sentences about what of the data is not used, and how the rest was understood."""
+    return [*([left_out_text(source.left_out)] if source.left_out else []), *source.notes]
+
+
 def _quick_key(source: Source, request: DataRequest) -> str:
     digest = hashlib.sha256(json.dumps([FORMAT_VERSION, request.to_json()]).encode())
     for class_name, files in source.files.items():
         digest.update(b"\n" + os.fsencode(class_name))
+        if source.root is None:
+            continue
         for file in files:
-            assert source.root is not None
             try:
                 stat = os.stat(source.root / file)
             except OSError:  # a dangling link: decoding will report it
@@ -97,7 +113,9 @@ def _quick_key(source: Source, request: DataRequest) -> str:
                 continue
             digest.update(b"\n%b\t%d\t%d" % (os.fsencode(file), stat.st_size, stat.st_mtime_ns))
     digest.update(os.fsencode(str(source.root)))
-    if source.kind == "doodles":
+    for table in source.tables:
+        digest.update(table.read_bytes())
+    if source.format == "doodles":
         digest.update(read_bytes(Drawing("", "", "doodles", "", 0)))  # changes with the generator
     return digest.hexdigest()[:32]
 
@@ -130,7 +148,11 @@ def _list_and_hash(source: Source, request: DataRequest, progress: bool) -> _Lis
     settings += [request.seed] if request.data == "doodles" else []
     whole = hashlib.sha256(json.dumps([settings, [problem.to_json() for problem in problems]]).encode())
     for drawing, digest in zip(drawings, digests, strict=True):
-        whole.update(json.dumps([drawing.class_name, drawing.name]).encode() + (digest or b"unreadable"))
+        facts = [drawing.class_name, drawing.name]
+        facts += [drawing.split, drawing.group] if drawing.split or drawing.group else []
+        whole.update(json.dumps(facts).encode() + (digest or b"unreadable"))
+    if source.split_origin or source.group_origin:
+        whole.update(json.dumps([source.split_origin, source.group_origin]).encode())
     return _Listing(drawings, digests, problems, whole.hexdigest())
 
 
@@ -149,19 +171,6 @@ def _hash_contents(drawings: Sequence[Drawing], progress: bool) -> list[bytes | 
             bar.show(done)
     bar.close()
     return digests
-
-
-def name_drawings(drawings: Sequence[Drawing], problems: list[Problem]) -> list[Drawing]:
-    """The drawings by their written names; of two that are written alike the second is a problem."""
-    known: dict[str, str] = {}
-    named = []
-    for drawing in drawings:
-        name = written_name(drawing.name)
-        if known.setdefault(name, drawing.name) == drawing.name:
-            named.append(drawing if name == drawing.name else replace(drawing, name=name))
-        else:
-            problems.append(Problem(ascii(drawing.name), f"has the same name as {known[name]!a}: rename one"))
-    return named
 
 
 def _build(building: Path, source: Source, request: DataRequest, listing: _Listing, progress: bool) -> None:
@@ -183,8 +192,10 @@ def _build(building: Path, source: Source, request: DataRequest, listing: _Listi
     unusable = bad | doubles
     problems = listing.problems + [Problem(drawings[index].name, reason) for index, reason in unusable.items()]
     counts = Counter(drawing.class_name for index, drawing in enumerate(drawings) if index not in unusable)
-    class_names = sorted(name for name in counts if counts[name] >= MIN_PER_CLASS)
-    problems += _check_classes(source, counts, problems)
+    is_divided = any(drawing.split for drawing in drawings)
+    min_per_class = 1 if is_divided else MIN_PER_CLASS
+    class_names = sorted(name for name in counts if counts[name] >= min_per_class)
+    problems += _check_classes(source, counts, problems, min_per_class)
     if len(source.files) >= 2 and request.skip_bad_images and len(class_names) < 2:
         problems.append(Problem("", "fewer than two classes are left without the bad drawings", fatal=True))
     if problems and (not request.skip_bad_images or any(problem.fatal for problem in problems)):
@@ -194,10 +205,12 @@ def _build(building: Path, source: Source, request: DataRequest, listing: _Listi
     kept = [i for i, drawing in enumerate(drawings) if i not in unusable and drawing.class_name in label_of]
     if len(kept) < len(drawings):
         _compact(building / "images.npy", kept)
-    photos = [photo_of(drawings[index].name) for index in kept] if source.kind == "images" else [None] * len(kept)
+    groups = [drawings[index].group for index in kept]
+    has_groups = any(groups)
+    photos = [photo_of(drawings[i].name) if source.format == "images" and not has_groups else None for i in kept]
     copies = find_copies([digests[index] for index in kept])
     np.save(building / "labels.npy", np.array([label_of[drawings[i].class_name] for i in kept], np.int64))
-    np.save(building / "groups.npy", join_groups(photos, copies))
+    np.save(building / "groups.npy", join_groups([group or None for group in groups] if has_groups else photos, copies))
     meta = {
         "class_names": class_names,
         "names": [drawings[index].name for index in kept],
@@ -207,11 +220,17 @@ def _build(building: Path, source: Source, request: DataRequest, listing: _Listi
         "skipped": [problem.to_json() for problem in problems],
         "original_px": decoded.original_px,
         "request": request.to_json(),
-        "kind": source.kind,
+        "kind": source.format,
         "num_light_on_dark": sum(decoded.papers[index] < 128 for index in kept if index in decoded.papers),
         "paper_by_class": paper_by_class([(drawings[i].class_name, decoded.papers.get(i)) for i in kept]),
         **measure_pens(np.load(building / "images.npy", mmap_mode="r"), request.invert),
         "copies": copies,
+        "num_first_of_many": decoded.num_first_of_many,
+        "near_copies": None if decoded.hashes is None else find_near_copies(decoded.hashes[kept], copies),
+        "given_split": [SPLIT_NAMES.index(drawings[index].split) for index in kept] if is_divided else None,
+        "split_origin": source.split_origin or ("parts of the class files" if is_divided else ""),
+        "group_names": groups if has_groups else None,
+        "group_origin": source.group_origin if has_groups else "",
         "format_version": FORMAT_VERSION,
         "files": describe_files(building),
         "decoding_seconds": round(time.monotonic() - started_seconds, 3),
@@ -221,16 +240,16 @@ def _build(building: Path, source: Source, request: DataRequest, listing: _Listi
         print(f"left out {len(problems):,} bad drawings or classes, as --skip-bad-images says", file=sys.stderr)
 
 
-def _check_classes(source: Source, counts: Counter[str], problems: Sequence[Problem]) -> list[Problem]:
+def _check_classes(source: Source, counts: Counter[str], problems: Sequence[Problem], least: int) -> list[Problem]:
     """Problems of classes that have too few usable drawings, if nothing was said about them and their files yet."""
     named = {problem.name for problem in problems}
     found = []
     for class_name, files in source.files.items():
-        if counts[class_name] < MIN_PER_CLASS and not named & {class_name, *files}:
+        if counts[class_name] < least and not named & {class_name, *files}:
             reason = f"{counts[class_name]} usable drawings, but train, validation and test need one each"
             found.append(Problem(class_name, reason))
     if len(source.files) < 2:
-        found.append(Problem(", ".join(source.files), "one class only, nothing to tell apart", fatal=True))
+        found.append(Problem(", ".join(source.files), ONE_CLASS, fatal=True))
     return found
 
 
@@ -261,31 +280,6 @@ def measure_pens(images: np.ndarray, invert: bool) -> dict[str, float]:
         "pen_width_fraction": round(float(np.median([measure_pen(ink) for ink in inks])) / side, 5),
         "extent_fraction": round(float(np.median([measure_extent(ink) for ink in inks])), 4),
     }
-
-
-def find_copies(digests: Sequence[bytes | None]) -> list[list[int]]:
-    """[index, index of the first drawing with the same content] of every drawing that is a copy."""
-    first: dict[bytes, int] = {}
-    firsts = [index if digest is None else first.setdefault(digest, index) for index, digest in enumerate(digests)]
-    return [[index, same] for index, same in enumerate(firsts) if same != index]
-
-
-def join_groups(photos: Sequence[str | None], copies: Sequence[Sequence[int]]) -> np.ndarray:
-    """int64 [N]: drawings of one photo share a group, and so do copies with all that their original shares one with."""
-    first: dict[str, int] = {}
-    parents = [index if photo is None else first.setdefault(photo, index) for index, photo in enumerate(photos)]
-
-    def find(index: int) -> int:
-        while parents[index] != index:
-            index = parents[index]
-        return index
-
-    for copy, original in copies:
-        a, b = find(copy), find(original)
-        parents[max(a, b)] = min(a, b)
-    roots = [find(index) for index in range(len(parents))]
-    keys = [photos[root] or f"/{root}" for root in roots] if any(photos) else roots
-    return np.unique(keys, return_inverse=True)[1].astype(np.int64)
 
 
 def _find_doubles(drawings: Sequence[Drawing], digests: Sequence[bytes | None]) -> dict[int, str]:

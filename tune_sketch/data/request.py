@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +13,15 @@ from tune_sketch.data.names import written_lines, written_name
 
 SMALLEST_IMAGE_PX, LARGEST_IMAGE_PX = 8, 4096
 MAX_PRINTED_PROBLEMS = 50
+_NUMBERED = re.compile(r"(?<=.)(:[a-z]+)?:\d+$", re.DOTALL)  # a drawing's place in its file
 
 
 @dataclass(frozen=True)
 class DataRequest:
     """The choices that identify one decoded data set.
 
-    data: "doodles", "quickdraw", or a path: a folder of class folders, a folder of .ndjson or .npy files (one per
-        class), or a .zip or .tar(.gz, .bz2, .xz) of such a folder.
+    data: "doodles", "quickdraw", or a path: a folder of class folders, of .ndjson or .npy files (one per class), of
+        folders train, val and test that hold these, or of pictures and a table; or a .zip or .tar(.gz, .bz2, .xz).
     image_px: side of the square that every drawing is resampled to.
     classes: names, or the first N classes in sorted order; None is all.
     per_class: N drawings per class, chosen by `seed` ("quickdraw": the first N of each file); a class that has fewer
@@ -27,6 +29,9 @@ class DataRequest:
     invert: True makes ink 255 on 0 (the paper, Fig. 15); False makes ink 0 on 255.
     skip_bad_images: leave bad images out and record them; without it they are one error.
     download: fetch missing classes; only for "quickdraw".
+    splits: a table of the drawings that count, with their split, class or group.
+    group_by: regular expression that finds in a drawing's name what keeps it together with others, or a column.
+    class_from: regular expression that finds the class in a picture's name, instead of class folders.
     pen_width_px: pen of drawings that are strokes; None depends on `image_px`.
     seed: chooses the drawings of `per_class` and draws the doodles.
 
@@ -40,6 +45,9 @@ class DataRequest:
     invert: bool = True
     skip_bad_images: bool = False
     download: bool = False
+    splits: str | None = None
+    group_by: str | None = None
+    class_from: str | None = None
     pen_width_px: float | None = None
     seed: int = 0
 
@@ -87,17 +95,34 @@ class DataError(ValueError):
         self.problems = list(problems)
         is_path = Path(data).exists()
         lines = [f"{data}: {len(self.problems)} problem{'s' * (len(self.problems) != 1)} with the drawings"]
-        for problem in self.problems[:MAX_PRINTED_PROBLEMS]:
-            name = str(Path(data) / problem.name) if is_path else problem.name
-            lines.append(f"  {name}: {problem.reason}")
-        if len(self.problems) > MAX_PRINTED_PROBLEMS:
-            lines.append(f"  ... and {len(self.problems) - MAX_PRINTED_PROBLEMS} more")
+        lines += [f"  {Path(data) / line if is_path else line}" for line in problem_lines(self.problems)]
         if not any(problem.fatal for problem in self.problems):
             lines.append("Repair or remove them, or go on without them by --skip-bad-images.")
         super().__init__(written_lines("\n".join(lines)))
 
     def __reduce__(self) -> tuple[type, tuple[str, list[Problem]]]:
         return type(self), (self.data, self.problems)  # the default would rebuild it from the message alone
+
+
+def problem_lines(problems: Sequence[Problem]) -> list[str]:
+    """One line for each file that has problems, at most MAX_PRINTED_PROBLEMS: the first of its problems, and how many.
+
+    Drawings of one file are called FILE:NUMBER.
+    """
+    by_file: dict[str, list[Problem]] = {}
+    for problem in problems:
+        by_file.setdefault(_NUMBERED.sub("", problem.name), []).append(problem)
+    lines = []
+    for first, *others in list(by_file.values())[:MAX_PRINTED_PROBLEMS]:
+        num_alike = sum(problem.reason == first.reason for problem in others)
+        alike = f"the same of {num_alike:,} more" if num_alike else ""
+        unlike = f"{len(others) - num_alike:,} others in this file" if len(others) > num_alike else ""
+        more = " and ".join(filter(None, (alike, unlike)))
+        lines.append(f"{first.name}: {first.reason}" + (f" ({more})" if more else ""))
+    if len(by_file) > MAX_PRINTED_PROBLEMS:
+        num_more = sum(map(len, list(by_file.values())[MAX_PRINTED_PROBLEMS:]))
+        lines.append(f"... and {num_more:,} more")
+    return lines
 
 
 def default_cache_dir() -> Path:

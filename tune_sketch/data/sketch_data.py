@@ -31,6 +31,11 @@ class SketchData:
     pen_width_fraction, extent_fraction: medians of the lines' width and of the drawings' longer side, over the
         picture's side.
     copies: {index: index of the first drawing with the same content} of drawings that are exact copies.
+    num_first_of_many: pictures whose files hold other frames or pages too, which are not used.
+    near_copies: (index, index of an earlier drawing that looks alike, bits of 256 that their hashes are apart); None
+        where they were not looked for, as among tiny pictures.
+    given_split: int8 [N], index into `SPLIT_NAMES`, where the data are divided already. split_origin: what says so.
+    group_names, group_origin: what keeps each drawing together with others, and what says so, where the user does.
     """
 
     images: np.ndarray
@@ -48,6 +53,22 @@ class SketchData:
     pen_width_fraction: float = 0.025
     extent_fraction: float = 0.8
     copies: dict[int, int] = field(default_factory=dict)
+    num_first_of_many: int = 0
+    near_copies: tuple[tuple[int, int, int], ...] | None = ()
+    given_split: np.ndarray | None = None
+    split_origin: str = ""
+    group_names: list[str] | None = None
+    group_origin: str = ""
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether drawings belong together: by their photo, or as the user says."""
+        return self.has_photos or self.group_names is not None
+
+    @property
+    def group_noun(self) -> str:
+        """The name of what keeps drawings together."""
+        return "photos" if self.group_names is None else "groups"
 
     def groups_for(self, split_by: str) -> np.ndarray:
         """int64 [N]: drawings that may not be on two sides of a split. By file only exact copies stay together."""
@@ -107,4 +128,10 @@ def _open(folder: Path) -> SketchData:
         pen_width_fraction=meta["pen_width_fraction"],
         extent_fraction=meta["extent_fraction"],
         copies=dict(meta["copies"]),
+        num_first_of_many=meta["num_first_of_many"],
+        near_copies=None if meta["near_copies"] is None else tuple(map(tuple, meta["near_copies"])),
+        given_split=None if meta.get("given_split") is None else np.array(meta["given_split"], np.int8),
+        split_origin=meta.get("split_origin", ""),
+        group_names=meta.get("group_names"),
+        group_origin=meta.get("group_origin", ""),
     )

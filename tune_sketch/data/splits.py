@@ -3,7 +3,7 @@
 import csv
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -36,23 +36,89 @@ PROTOCOLS: dict[str, Callable[[int], tuple[float, float]]] = {
     "small": _count_small,  # 0.6 / 0.2 / 0.2, for sets of which 5 % is a handful
 }
 SPLIT_BY = ("photo", "file")
+OWN_SPLIT = "own"  # the division that the data bring along, or a file gives
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Indices of the drawings, int64 and sorted; every drawing is in exactly one of the three."""
+    """Indices of the drawings, int64 and sorted; every drawing is in exactly one of the three.
+
+    origin: where the division comes from, in words.
+    """
 
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
+    origin: str = field(default="", kw_only=True)
 
 
-def split_data(data: SketchData, *, protocol: str, split_by: str, seed: int) -> Splits:
-    """The division of a data set, its groups those that split_by asks for. Raises ValueError as `make_splits` does."""
-    groups = data.groups_for(split_by)
-    return make_splits(
-        data.labels, groups, protocol=protocol, split_by=split_by, seed=seed, class_names=data.class_names
+def split_data(data: SketchData, *, protocol: str, split_by: str | None, seed: int) -> Splits:
+    """The division of a data set: its own, or by photo or file. split_by: None is its own where it has one, else photo.
+
+    Raises ValueError as `make_splits` does, where its own is asked for and there is none, and for a class that cannot
+    be learned.
+    """
+    if split_by is None:
+        split_by = "photo" if data.given_split is None else OWN_SPLIT
+    if split_by == OWN_SPLIT:
+        return complete_split(data, protocol=protocol, seed=seed)
+    splits = make_splits(
+        data.labels,
+        data.groups_for(split_by),
+        protocol=protocol,
+        split_by=split_by,
+        seed=seed,
+        class_names=data.class_names,
     )
+    return replace(splits, origin=f"{protocol}, {origin_text(data, split_by)}, seed {seed}")
+
+
+def origin_text(data: SketchData, split_by: str) -> str:
+    """What stays together in a division that is made here."""
+    if split_by == "photo" and data.group_names is not None:
+        return f"by group ({data.group_origin})"
+    return f"by {split_by}" if data.has_groups else "no photos known"
+
+
+def complete_split(data: SketchData, *, protocol: str, seed: int) -> Splits:
+    """The data's own division; a validation or test part that it lacks is taken out of train. Raises ValueError."""
+    if data.given_split is None:
+        raise ValueError(
+            f"--split-by {OWN_SPLIT} needs data that are divided already: by folders train, val and test, or by a "
+            "column split of --splits FILE"
+        )
+    parts = [np.flatnonzero(data.given_split == which).astype(np.int64) for which in range(3)]
+    missing = tuple(which for which in (2, 1) if not len(parts[which]))
+    num_train = np.bincount(data.labels[parts[0]], minlength=len(data.class_names))
+    unlearned = [name for name, count in zip(data.class_names, num_train, strict=True) if not count]
+    if unlearned:
+        learned = {name.casefold().strip(): name for name in data.class_names if name not in unlearned}
+        unlearned = [
+            name + (f" (train has {learned[name.casefold().strip()]!r})" if name.casefold().strip() in learned else "")
+            for name in unlearned
+        ]
+        raise ValueError(
+            f"{len(unlearned)} of {len(num_train)} classes have no drawings in train ({data.split_origin}), so that "
+            f"they cannot be learned: {', '.join(unlearned[:20])}{', ...' if len(unlearned) > 20 else ''}. Name the "
+            f"others with --classes, or divide all drawings anew with --split-by photo"
+        )
+    origin = data.split_origin
+    if missing:
+        train = parts[0]
+        made = make_splits(
+            data.labels[train],
+            data.groups[train],
+            protocol=protocol,
+            split_by="photo",
+            seed=seed,
+            class_names=data.class_names,
+            parts=missing,
+        )
+        for which in (0, *missing):
+            parts[which] = train[getattr(made, SPLIT_NAMES[which])]
+        taken = " and ".join(SPLIT_NAMES[which] for which in sorted(missing))
+        origin += f"; {taken} taken out of train ({protocol}, {origin_text(data, 'photo')}, seed {seed})"
+    return Splits(*parts, origin=origin)
 
 
 def make_splits(
@@ -63,14 +129,16 @@ def make_splits(
     split_by: str,
     seed: int,
     class_names: Sequence[str] | None = None,
+    parts: Sequence[int] = (2, 1),
 ) -> Splits:
     """Divide drawings; stratified, the same for the same seed.
 
     labels, groups: int64 [N]; drawings of one group stay together. split_by says what the groups are, for messages:
     photos, or files as in the paper, which puts drawings of one photo on both sides (`SketchData.groups_for`).
+    parts: those of `SPLIT_NAMES` that are taken out of the first, in this order; any other stays empty.
     Every class gets at least one group in each split. Beyond that, each class gets its share of the wanted number,
     and what rounding leaves over is carried to the next class, so that the totals come out.
-    Raises ValueError that names the classes with fewer than three groups.
+    Raises ValueError that names the classes with fewer groups than there are splits.
     """
     for name, value, known in (("protocol", protocol, PROTOCOLS), ("split_by", split_by, SPLIT_BY)):
         if value not in known:
@@ -78,7 +146,8 @@ def make_splits(
     group_of = np.unique(groups, return_inverse=True)[1]  # int64 [N], 0 .. number of groups - 1
     num_classes = int(labels.max()) + 1 if len(labels) else 0
     members = [np.flatnonzero(labels == label) for label in range(num_classes)]
-    _check_enough_groups(members, group_of, class_names, split_by, has_photos=len(set(groups)) < len(groups))
+    has_photos = len(set(groups)) < len(groups)
+    _check_enough_groups(members, group_of, class_names, split_by, has_photos=has_photos, parts=parts)
     wanted = PROTOCOLS[protocol](len(labels))
     rng = np.random.default_rng(seed)
     split_of = np.full(int(group_of.max()) + 1, -1)  # per group: index into SPLIT_NAMES, -1 for not yet
@@ -87,12 +156,12 @@ def make_splits(
         ids, sizes = np.unique(group_of[members[label]], return_counts=True)
         order = rng.permutation(len(ids))
         ids, sizes = ids[order], sizes[order]
-        for which in (2, 1):  # test first, then validation
+        for num_done, which in enumerate(parts):  # test first, then validation
             target = wanted[which - 1] * len(members[label]) / len(labels) + carry[which - 1]
             free = split_of[ids] == -1
             # A photo that stands behind two classes was already given away with the first of them.
             num_taken = sizes[split_of[ids] == which].sum()
-            most = int(free.sum()) - which  # leaves a group for each split still to come
+            most = int(free.sum()) - (len(parts) - num_done)  # leaves a group for each split still to come
             chosen = _choose_groups(sizes[free], target - num_taken, most, least=int(num_taken == 0 and most > 0))
             split_of[ids[free][chosen]] = which
             missed = target - num_taken - sizes[free][chosen].sum()
@@ -110,18 +179,22 @@ def _check_enough_groups(
     class_names: Sequence[str] | None,
     split_by: str,
     has_photos: bool,
+    parts: Sequence[int],
 ) -> None:
     unit = "photos" if split_by == "photo" and has_photos else "drawings"
     too_few = []
     for label, indices in enumerate(members):
         num_groups = len(np.unique(group_of[indices]))
-        if num_groups < len(SPLIT_NAMES):
+        if num_groups <= len(parts):
             too_few.append(f"{class_names[label] if class_names else f'class {label}'} ({num_groups})")
     if too_few or not members:
         listed = ", ".join(too_few[:50]) + (f" and {len(too_few) - 50} more" if len(too_few) > 50 else "")
         advice = "; --split-by file does not keep photos together" if unit == "photos" else ""
+        advice += "; exact copies count as one" if unit == "drawings" and has_photos else ""
+        advice += "; or name the other classes with --classes, to leave these out"
+        *others, last = [name for which, name in enumerate(SPLIT_NAMES) if which in (0, *parts)]
         raise ValueError(
-            f"train, validation and test need at least three {unit} of each class, "
+            f"{', '.join(others)} and {last} need at least {('two', 'three')[len(parts) - 1]} {unit} of each class, "
             f"too few in: {listed or 'all'}{advice}"
         )
 
@@ -145,10 +218,11 @@ def write_splits(path: str | Path, data: SketchData, splits: Splits) -> None:
     temporary = Path(f"{path}.{os.getpid()}.tmp")
     with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image", "class", "split"] + ["photo"] * data.has_photos)
+        writer.writerow(["image", "class", "split"] + ([data.group_noun[:-1]] if data.has_groups else []))
         for index, (image, label) in enumerate(zip(data.names, data.labels, strict=True)):
-            photo = [photo_of(image) or ""] * data.has_photos
-            writer.writerow(to_cells([image, data.class_names[label], split_of[index], *photo]))
+            group = data.group_names[index] if data.group_names is not None else photo_of(image) or ""
+            cells = [image, data.class_names[label], split_of[index], *([group] if data.has_groups else [])]
+            writer.writerow(to_cells(cells))
         _flush_to_disk(file)
     temporary.replace(path)
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tune_sketch.data.decode import DecodeSettings, decode_drawing
+from tune_sketch.data.formats.base import DecodeSettings, Drawing
+from tune_sketch.data.formats.registry import decode_drawing
+from tune_sketch.data.near_copies import LEAST_IMAGE_PX, NUM_BYTES, hash_ink
 from tune_sketch.data.pixels import BadDrawingError
-from tune_sketch.data.sources import Drawing
 
 MAX_WORKERS = 16
 CHUNK_SIZE = 50  # drawings per task: their pickling costs little, and progress shows several times a second
@@ -23,10 +24,13 @@ _IDLE_SECONDS = 10  # after this time an idle worker gives its memory back
 class DecodedChunk:
     """The findings about a chunk besides its pixels."""
 
+    start: int  # index of its first drawing
     num_drawings: int
     bad: dict[int, str]  # index -> reason
     sides_px: tuple[int, ...]  # the distinct original longer sides, where there are any
     papers: dict[int, int]  # index -> grey value of the original's paper, where there is any
+    num_first_of_many: int  # pictures whose files hold other frames or pages too
+    hashes: np.ndarray  # uint8 [num_drawings, NUM_BYTES] of `hash_ink`; 0 of bad ones, and where none are wanted
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class DecodedSet:
     bad: dict[int, str]  # index -> reason
     original_px: tuple[int, int] | None  # smallest and largest original side
     papers: dict[int, int]  # index -> grey value of the original's paper, where there is any
+    num_first_of_many: int  # pictures whose files hold other frames or pages too
+    hashes: np.ndarray | None  # uint8 [N, NUM_BYTES] of `hash_ink`; None where such hashes say nothing
 
 
 def count_cores() -> int:
@@ -65,15 +71,20 @@ def decode_all(
             os.posix_fallocate(file.fileno(), 0, os.stat(file.fileno()).st_size)
     if num_workers is None:
         num_workers = min(count_cores(), MAX_WORKERS, len(drawings) // _MIN_PER_WORKER)
-    num_done, bad, sides_px, papers = 0, dict[int, str](), set[int](), dict[int, int]()
+    num_done, num_first_of_many, bad, sides_px, papers = 0, 0, dict[int, str](), set[int](), dict[int, int]()
+    hashes = np.zeros((len(drawings), NUM_BYTES), np.uint8) if is_hashed(drawings, settings) else None
     for chunk in _decode_chunks(drawings, settings, path, num_workers):
         num_done += chunk.num_drawings
+        num_first_of_many += chunk.num_first_of_many
         bad |= chunk.bad
         sides_px |= set(chunk.sides_px)
         papers |= chunk.papers
+        if hashes is not None:
+            hashes[chunk.start : chunk.start + chunk.num_drawings] = chunk.hashes
         show(num_done)
     images.flush()
-    return DecodedSet(dict(sorted(bad.items())), (min(sides_px), max(sides_px)) if sides_px else None, papers)
+    original_px = (min(sides_px), max(sides_px)) if sides_px else None
+    return DecodedSet(dict(sorted(bad.items())), original_px, papers, num_first_of_many, hashes)
 
 
 def _decode_chunks(
@@ -100,6 +111,11 @@ def _decode_chunks(
     return chunks
 
 
+def is_hashed(drawings: Sequence[Drawing], settings: DecodeSettings) -> bool:
+    """Whether near copies can be looked for: the doodles are all alike, and tiny pictures look so."""
+    return settings.image_px >= LEAST_IMAGE_PX and any(drawing.format != "doodles" for drawing in drawings)
+
+
 def _end_with_parent(parent: int) -> None:
     """In a worker: end when the parent is gone. loky's own way takes minutes, or for ever where it died in a lock."""
 
@@ -117,6 +133,8 @@ def decode_chunk(drawings: Sequence[Drawing], start: int, settings: DecodeSettin
     bad: dict[int, str] = {}
     papers: dict[int, int] = {}
     sides_px: set[int] = set()
+    num_first_of_many = 0
+    hashes, wants_hashes = np.zeros((len(drawings), NUM_BYTES), np.uint8), is_hashed(drawings, settings)
     for index, drawing in enumerate(drawings, start=start):
         try:
             decoded = decode_drawing(drawing, settings)
@@ -127,4 +145,7 @@ def decode_chunk(drawings: Sequence[Drawing], start: int, settings: DecodeSettin
             sides_px |= {decoded.side_px} - {0}
             if decoded.paper is not None:
                 papers[index] = decoded.paper
-    return DecodedChunk(len(drawings), bad, tuple(sides_px), papers)
+            num_first_of_many += decoded.is_first_of_many
+            if wants_hashes:
+                hashes[index - start] = hash_ink(decoded.square if settings.invert else 255 - decoded.square)
+    return DecodedChunk(start, len(drawings), bad, tuple(sides_px), papers, num_first_of_many, hashes)

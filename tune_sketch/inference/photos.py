@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tune_sketch.data.decode import convert_to_gray, open_gray
+from tune_sketch.data.formats.base import Drawing
+from tune_sketch.data.formats.images import convert_to_gray, open_gray
+from tune_sketch.data.formats.registry import read_content
 from tune_sketch.data.names import written_name
 from tune_sketch.data.pictures import SUFFIXES, left_out_text, list_pictures
 from tune_sketch.data.pixels import BadDrawingError, prepare_ink
-from tune_sketch.data.sources import Drawing
 
 Picture = str | Path | Image.Image | np.ndarray
 
@@ -41,7 +42,8 @@ def read_picture(picture: Picture, image_px: int, invert: bool) -> np.ndarray:
     name = f"{picture}: " if isinstance(picture, str | Path) else ""
     try:
         if isinstance(picture, str | Path):
-            gray = open_gray(Drawing(str(picture), "", "images", str(picture), 0))
+            drawing = Drawing(str(picture), "", "images", str(picture), 0)
+            gray = open_gray(read_content(drawing), drawing.path)
         else:
             gray = gray_of(picture if isinstance(picture, Image.Image) else image_of(picture))
         ink = prepare_ink(gray, image_px).ink

@@ -39,11 +39,16 @@ class Finalist:
         return self.number == 0
 
     def values(self, metric: str) -> list[float]:
-        """A metric on each seed that has it: "val_top1" of the last epoch, or "test_top1", ..., on the test split."""
+        """A metric on each seed that has it: "val_top1" of the last epoch, or "test_top1", ..., on the test split.
+
+        Runs of earlier versions lack some.
+        """
         if metric.startswith("test_"):
-            name = metric.removeprefix("test_")
-            return [trial.test.metrics[name] for trial in self.retrainings if trial.test is not None]
-        return [trial.epochs[-1].metrics[metric] for trial in self.retrainings]
+            metric = metric.removeprefix("test_")
+            measured = [trial.test.metrics for trial in self.retrainings if trial.test is not None]
+        else:
+            measured = [trial.epochs[-1].metrics for trial in self.retrainings]
+        return [metrics[metric] for metrics in measured if metric in metrics]
 
     def mean(self, metric: str) -> float | None:
         values = self.values(metric)

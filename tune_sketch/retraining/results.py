@@ -18,8 +18,8 @@ from tune_sketch.storage.files import Row, write_csv, write_json
 from tune_sketch.storage.history import History
 from tune_sketch.storage.run_directory import RunDirectory
 
-VALIDATION_METRICS = ("val_top1", "val_top5", "val_loss")
-TEST_METRICS = ("top1", "top5", "loss", "precision", "recall", "f1")
+VALIDATION_METRICS = ("val_top1", "val_top5", "val_loss", "val_balanced_accuracy", "val_f1")
+TEST_METRICS = ("top1", "top5", "loss", "precision", "recall", "f1", "balanced_accuracy")
 RESULT_METRICS = (*VALIDATION_METRICS, *(f"test_{name}" for name in TEST_METRICS))
 RETRAINING_COLUMNS = (
     "trial",
@@ -72,7 +72,7 @@ def retraining_rows(history: History, finalists: list[Finalist]) -> list[Row]:
             "is_chosen": trial.number in chosen,
         }
         if trial.status == "completed":
-            row |= {name: trial.epochs[-1].metrics[name] for name in VALIDATION_METRICS}
+            row |= {name: value for name, value in trial.epochs[-1].metrics.items() if name in VALIDATION_METRICS}
         if trial.test is not None:
             row |= {f"test_{name}": value for name, value in trial.test.metrics.items()}
             low, high = wilson_interval(trial.test.top1, trial.test.num_images)
@@ -151,12 +151,14 @@ def results_lines(run: RunDirectory, history: History) -> list[str]:
     num_test = next((t.test.num_images for f in finalists for t in f.retrainings if t.test is not None), 0)
     lines = ["", f"finalists on fresh seeds (test: {num_test} drawings, read once; mean and 95 % interval over seeds)"]
     lines.append(
-        f"{'trial':<16}{'seeds':>6}{'validation top-1':>18}{'best?':>8}{'test top-1':>26}{'top-5':>9}{'F1':>9}"
+        f"{'trial':<16}{'seeds':>6}{'validation top-1':>18}{'best?':>8}{'test top-1':>26}{'top-5':>9}"
+        f"{'balanced':>10}{'macro F1':>10}"
     )
     lines += [finalist_line(finalist) for finalist in finalists]
     more = "--passes N" if SAMPLERS[read_facts(run).settings.strategy].most_trials else "--num-samples N"
     lines += [
         "* chosen on validation; best?: the chance that no other finalist is better on these validation drawings",
+        "balanced: balanced accuracy, the mean over classes of the share of each that is recognised",
         "",
         f"run directory  {run.path}",
         f"report         {run.report_html}",
@@ -179,5 +181,6 @@ def finalist_line(finalist: Finalist) -> str:
     return (
         f"{name:<16}{len(finalist.retrainings):>6}{percent(finalist.mean('val_top1')):>18}{chance:>8}"
         f"{percent(finalist.mean('test_top1')) + spread:>26}"
-        f"{percent(finalist.mean('test_top5')):>9}{percent(finalist.mean('test_f1')):>9}"
+        f"{percent(finalist.mean('test_top5')):>9}{percent(finalist.mean('test_balanced_accuracy')):>10}"
+        f"{percent(finalist.mean('test_f1')):>10}"
     )

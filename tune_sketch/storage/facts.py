@@ -8,6 +8,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from tune_sketch.config.settings import Settings
 from tune_sketch.events import Config
+from tune_sketch.search_spaces import SpaceLimits
 from tune_sketch.storage.files import write_json
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.storage.version_0_1 import upgrade_search
@@ -21,6 +22,14 @@ class SkippedFile:
 
     name: str
     reason: str
+
+
+@dataclass(frozen=True)
+class ClassSize:
+    """A class and the number of its drawings, of all splits together."""
+
+    name: str
+    num_drawings: int
 
 
 @dataclass(frozen=True)
@@ -38,11 +47,26 @@ class DataFacts:
     num_validation: int
     num_test: int
     skipped: tuple[SkippedFile, ...]
-    leaky_split: bool  # drawings of one photo are in training and test
+    leaky_split: bool  # drawings of one photo or group are in several splits
+    split_origin: str = ""  # empty in runs of earlier versions, as are those below
+    num_copies: int = 0  # drawings with the same content as another one
+    num_copies_across: int = 0  # of these, drawings in another split than the first
+    split_warnings: tuple[str, ...] = ()
+    largest_class: ClassSize | None = None
+    smallest_class: ClassSize | None = None
+    num_near_copies: int | None = None  # None where they were not looked for
+    num_near_copies_across: int | None = None  # of them, in another split than the drawing that they look like
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def class_ratio(self) -> float:
+        """Drawings of the largest class over those of the smallest; 1 where a search began without knowing it."""
+        if self.largest_class is None or self.smallest_class is None:
+            return 1.0
+        return self.largest_class.num_drawings / self.smallest_class.num_drawings
 
 
 @dataclass(frozen=True)
@@ -115,6 +139,11 @@ class Facts:
     warm_start: tuple[EarlierTrial, ...] = ()
     sessions: tuple[Session, ...] = ()
     format: int = FORMAT
+
+    @property
+    def limits(self) -> SpaceLimits:
+        """What bounds the search space."""
+        return SpaceLimits(self.settings.max_epochs, self.weights.pretrained, self.data.class_ratio)
 
     def with_session(self, session: Session) -> "Facts":
         return replace(self, sessions=(*self.sessions, session))

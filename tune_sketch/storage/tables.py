@@ -14,6 +14,8 @@ METRICS = (  # of one epoch, in the order of epochs.csv; fractions in [0, 1], lo
     "val_loss",
     "val_top1",
     "val_top5",
+    "val_balanced_accuracy",
+    "val_f1",
     "learning_rate",
     "images_per_second",
     "epoch_seconds",
