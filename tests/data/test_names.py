@@ -39,7 +39,8 @@ HARD = (
     [
         ("cat", "cat"),
         ("ice cream", "ice cream"),
-        (" cat ", " cat "),
+        (" cat ", r"\x20cat\x20"),
+        ("a b/ /c ", r"a b/\x20/c\x20"),
         (NFD, "café"),
         ("猫 😀 $a$b", "猫 😀 $a$b"),
         ("👩\u200d🚀", "👩\u200d🚀"),  # a joiner that makes one sign of two
@@ -160,3 +161,30 @@ def test_the_data_command_prints_and_draws_hard_names_on_any_terminal(tmp_path, 
     assert (tmp_path / "out" / "samples.png").is_file()
     with open(tmp_path / "out" / "classes.csv", encoding="utf-8", newline="") as file:
         assert [row[0][0] for row in csv.reader(file) if "cmd" in row[0]] == ["'"]
+
+
+def test_the_parts_of_a_split_may_compose_accents_each_in_its_own_way(tmp_path):
+    root = tmp_path / "set"
+    make_image_folder(root / "train", ("café", "dog"), per_class=6)
+    make_image_folder(root / "test", (NFD, "dog"), per_class=7)
+    data = prepare(root, skip_bad_images=True)
+    assert data.class_names == ["café", "dog"]
+
+
+def test_a_table_may_compose_accents_in_its_own_way(tmp_path):
+    root = make_image_folder(tmp_path / "set", ("a", "b"), per_class=6)
+    rows = [f"a/{number}.png,{('café', NFD)[number % 2]}" for number in range(6)]
+    rows += [f"b/{number}.png,dog" for number in range(6)]
+    (root / "labels.csv").write_text("\n".join(["image,class", *rows]) + "\n", encoding="utf-8")
+    assert prepare(root).class_names == ["café", "dog"]
+
+
+def test_our_own_splits_of_hard_names_can_be_given_back(tmp_path):
+    root = make_image_folder(tmp_path / "set", HARD)
+    data = prepare(root)
+    before = split_data(data, protocol="small", split_by="photo", seed=3)
+    write_splits(tmp_path / "splits.csv", data, before)
+    again = prepare(root, splits=str(tmp_path / "splits.csv"))
+    after = split_data(again, protocol="small", split_by="own", seed=0)
+    for name in ("train", "validation", "test"):
+        assert {data.names[i] for i in getattr(before, name)} == {again.names[i] for i in getattr(after, name)}

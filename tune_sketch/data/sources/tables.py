@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import io
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -228,5 +227,5 @@ class _Index:
 
 
 def _plain(name: str) -> str:
-    """The name with slashes, without ./ and in one Unicode form."""
-    return PurePosixPath(unicodedata.normalize("NFC", name.replace("\\", "/"))).as_posix()
+    """The name as it is recorded, with slashes and without ./."""
+    return PurePosixPath(written_name(name).replace("\\", "/")).as_posix()
