@@ -39,7 +39,8 @@ HARD = (
     [
         ("cat", "cat"),
         ("ice cream", "ice cream"),
-        (" cat ", " cat "),
+        (" cat ", r"\x20cat\x20"),
+        ("a b/ /c ", r"a b/\x20/c\x20"),
         (NFD, "café"),
         ("猫 😀 $a$b", "猫 😀 $a$b"),
         ("👩\u200d🚀", "👩\u200d🚀"),  # a joiner that makes one sign of two

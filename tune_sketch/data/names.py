@@ -2,8 +2,8 @@
 
 A name comes from a file system and may hold anything. It is recorded as text that any file, terminal and program takes:
 accents composed (NFC: macOS keeps "é" as two characters), and what cannot be shown as an escape such as \\x0a or \\xe9
-(control characters, bytes that are no UTF-8, marks that reverse the text's direction). The files themselves are opened
-by their own names.
+(control characters, bytes that are no UTF-8, marks that turn the text's direction, spaces at either end). The files
+themselves are opened by their own names.
 """
 
 import re
@@ -20,10 +20,17 @@ Value = TypeVar("Value")
 
 
 def written_name(name: str) -> str:
-    """A name as it is recorded, printed and compared. A second time it changes nothing."""
-    text = "".join(map(_visible, unicodedata.normalize("NFC", name)))
+    """A name, or a path of names, as it is recorded, printed and compared. A second time it changes nothing."""
+    return "/".join(map(_written_part, unicodedata.normalize("NFC", name).split("/")))
+
+
+def _written_part(part: str) -> str:
+    text = "".join(map(_visible, part))
     has_ink = any(unicodedata.category(character)[0] in "LNPSC" and not _is_format(character) for character in text)
-    return text if has_ink else "".join(map(escape_character, text))
+    if not has_ink:
+        return "".join(map(escape_character, text))
+    start, end = len(text) - len(text.lstrip()), len(text.rstrip())  # spaces there are seen by nobody
+    return "".join(map(escape_character, text[:start])) + text[start:end] + "".join(map(escape_character, text[end:]))
 
 
 def written_names(names: Mapping[str, Value]) -> dict[str, Value]:
