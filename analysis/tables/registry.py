@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tune_sketch.analysis.run_data import RunData
 from tune_sketch.analysis.tables.base import Table
 from tune_sketch.analysis.tables.costs import COSTS
-from tune_sketch.analysis.tables.data import DATA, NEAR_COPIES
+from tune_sketch.analysis.tables.data import DATA
 from tune_sketch.analysis.tables.finalists import FINALISTS
 from tune_sketch.analysis.tables.leaderboard import LEADERBOARD
 from tune_sketch.analysis.tables.mcnemar import MCNEMAR, MCNEMAR_OF_RUNS
@@ -25,7 +25,6 @@ TABLES: tuple[Table[RunData], ...] = (
     PARAMETERS,
     VOTES_TABLE,
     DATA,
-    NEAR_COPIES,
     LEADERBOARD,
     RUNG_COUNTS,
     COSTS,

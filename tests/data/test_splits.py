@@ -1,12 +1,23 @@
 """Splits: exact sizes, every class everywhere, no photo shared, and a file that brings them back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tune_sketch.data.sketch_data import SketchData, photo_of
-from tune_sketch.data.splits import PROTOCOLS, SPLIT_BY, SPLIT_NAMES, Splits, make_splits, read_splits, write_splits
+from tune_sketch.data.splits import (
+    PROTOCOLS,
+    SPLIT_BY,
+    SPLIT_NAMES,
+    Splits,
+    make_splits,
+    read_splits,
+    split_data,
+    write_splits,
+)
 
 
 def label_evenly(num_classes: int, per_class: int) -> np.ndarray:
@@ -178,6 +189,32 @@ def test_splits_survive_the_file(tmp_path):
     path.write_text(path.read_text().replace(",train", ",training"))
     with pytest.raises(ValueError, match="split must be one of train, validation, test, got 'training'"):
         read_splits(path, data)
+
+
+@given(data=labelled_groups(), lacking=st.sampled_from([(1,), (2,), (1, 2)]), chance=st.randoms(use_true_random=False))
+@settings(max_examples=150, deadline=None)
+def test_what_a_given_split_lacks_comes_out_of_train_by_groups(data, lacking, chance):
+    labels, groups = data
+    given = np.zeros(len(labels), np.int8)
+    kept = [which for which in (1, 2) if which not in lacking]
+    for group in sorted(set(groups)):
+        (label,) = set(labels[groups == group])
+        in_train = {int(other) for other in groups[(labels == label) & (given == 0)]}
+        if kept and len(in_train) > 3 and chance.random() < 0.3:
+            given[groups == group] = kept[0]
+    if kept and not (given == kept[0]).any():
+        return
+    names = [f"{number}.png" for number in range(len(labels))]
+    sketches = replace(make_data(names, list(labels), has_photos=False), groups=groups, given_split=given)
+    sketches = replace(sketches, class_names=[f"class {number}" for number in range(max(labels) + 1)])
+    splits = split_data(sketches, protocol="small", split_by=None, seed=0)
+    check_partition(splits, len(labels))
+    for which in kept:
+        assert list(getattr(splits, SPLIT_NAMES[which])) == list(np.flatnonzero(given == which))
+    for which in (0, *lacking):
+        assert set(labels[getattr(splits, SPLIT_NAMES[which])]) == set(labels)
+    sides = [set(groups[getattr(splits, SPLIT_NAMES[which])]) for which in (0, *lacking)]
+    assert sum(map(len, sides)) == len(set().union(*sides))
 
 
 def test_photo_of_sketchy_names():
