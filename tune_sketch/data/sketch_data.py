@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-FORMAT_VERSION = 3  # of decoded drawings; raise it when the same files would give other pixels
+FORMAT_VERSION = 2  # of decoded drawings; raise it when the same files would give other pixels
 # Sketchy database (Sangkloy et al. 2016): <WordNet id>_<photo>-<number of the drawing>.png
 SKETCHY_NAME = re.compile(r"(n\d{8}_\d+)-\d+\.\w+")
 
