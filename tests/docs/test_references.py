@@ -99,3 +99,13 @@ def test_every_strategy_and_network_is_described() -> None:
 def test_the_citation_is_of_this_version():
     version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_the_table_of_data_names_only_tests_that_exist():
+    sections = (ROOT / "docs" / "data.md").read_text().split("\n## ")[1:]
+    for section in sections:
+        file = re.search(r"\(`(tests/\S+\.py)`\)", section.splitlines()[0])[1]
+        known = set(re.findall(r"^def (test_\w+)", (ROOT / file).read_text(), re.MULTILINE))
+        named = set(re.findall(r"`(test_\w+)`", section))
+        assert named
+        assert named <= known, f"{file} lacks {named - known}"
