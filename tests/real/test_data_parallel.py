@@ -62,6 +62,7 @@ class SmallWorker:
         self.job, self.num_steps, self.kept = job, 0, None
         state = torch.load(job["state"], weights_only=True) if "state" in job else None
         model, config = build_exact(job["model"])
+        config = config | job.get("config", {})
         self.epochs = fit(model, make_splits(job["num_train"]), config, seed=5, state=state, rank=self.rank)
 
     def step(self) -> StepReport:
@@ -116,6 +117,15 @@ def test_two_processes_train_as_one(group: WorkerGroup, tmp_path: Path, num_trai
     weights = torch.load(tmp_path / "3.pt", weights_only=True)["model"]
     for name, value in alone[-1][1]["model"].items():
         assert torch.allclose(weights[name], value, atol=1e-5), name
+
+
+def test_two_processes_draw_the_same_balanced_sample(group: WorkerGroup) -> None:
+    balanced = {"balanced_sampling": True}
+    together = train_together(group, 3, model="baseline", num_train=21, config=balanced)
+    alone = fit(build_exact("baseline")[0], make_splits(21), SMOOTH | balanced, seed=5)
+    for metrics, (expected, _) in zip(together, alone, strict=True):
+        for name in ("train_loss", "train_top1", "val_loss", "val_top1", "val_balanced_accuracy", "val_f1"):
+            assert metrics[name] == pytest.approx(expected[name], rel=1e-4), name
 
 
 @pytest.mark.parametrize("num_train", [8, 11])

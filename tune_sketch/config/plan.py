@@ -90,6 +90,8 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
     """The plan in words: data, splits, weights, trials, rungs, the most and the expected epochs."""
     data, splits, sampler = inputs.data, inputs.splits, SAMPLERS[settings.strategy]
     facts = describe_data(settings, inputs)
+    largest, smallest = largest_and_smallest(data)
+    searched = "; sampling them evenly is searched" if facts.class_ratio > MAX_EVEN_RATIO else ""
     rungs = settings.rungs
     synthetic = "  (synthetic drawings, to try the program with)" if data.synthetic else ""
     trials = (
@@ -100,10 +102,9 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
     )
     lines = [
         f"model     {settings.model}, {inputs.weights.description}",
-        f"data      {settings.data}: {len(data.labels)} drawings, {len(data.class_names)} classes, "
-        f"at {settings.image_px} px{synthetic}",
-        f"classes   {class_sizes_text(*largest_and_smallest(data))}"
-        + "; sampling them evenly is searched" * (facts.class_ratio > MAX_EVEN_RATIO),
+        f"data      {settings.data}: {len(data.labels)} drawings, {len(data.class_names)} classes of "
+        f"{smallest[1]} to {largest[1]}, at {settings.image_px} px{synthetic}",
+        *([f"classes   {class_sizes_text(largest, smallest)}{searched}"] if facts.class_ratio > 1 else []),
         f"splits    {len(splits.train)} train, {len(splits.validation)} validation, {len(splits.test)} test "
         f"({splits.origin})",
         f"strategy  {settings.strategy}: {sampler.summary}",
