@@ -11,13 +11,18 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from tune_sketch.analysis.comparison import state_comparison, warn_comparison
-from tune_sketch.analysis.figures.base import ShownFigure, write_figures
+from tune_sketch.analysis.figures.base import Figure, ShownFigure, write_figures
 from tune_sketch.analysis.figures.registry import FIGURES, FIGURES_OF_RUNS
 from tune_sketch.analysis.rows import write_rows
 from tune_sketch.analysis.run_data import RunData, read_run
-from tune_sketch.analysis.tables.base import ShownTable, write_tables
+from tune_sketch.analysis.tables.base import ShownTable, Table, write_tables
 from tune_sketch.analysis.tables.registry import TABLES, TABLES_OF_RUNS
 from tune_sketch.analysis.verdict import state_result, tabulate_verdict, warn
+from tune_sketch.commands import command_text
+from tune_sketch.data import DATASETS
+from tune_sketch.data.paths import path_argument
+from tune_sketch.data.screen import prepare_screen, print_error
+from tune_sketch.formatting import count_text
 from tune_sketch.storage.files import write_text
 from tune_sketch.storage.history import JournalError
 
@@ -55,16 +60,20 @@ class Chapter:
     sections: list[Section]
 
 
-def write_report(runs: Sequence[Path], path: Path, storage: str | None = None) -> Path:
+def write_report(runs: Sequence[Path], path: Path, storage: str | None = None, data: str | None = None) -> Path:
     """Write the report on `runs` to `path`, and each figure as PNG and CSV into figures/ beside it.
 
-    A run may be in any state: what is not there yet is left out. storage: the URL of the runs' database, if it needs a
-    password. Raises ValueError for a folder that is no run directory, JournalError when a record cannot be read.
+    A run may be in any state: what is not there yet is left out, and what the lack of its drawings costs is said.
+    storage: the URL of the runs' database, if it needs a password. data: where the drawings lie now. Raises ValueError
+    for a folder that is no run directory or other drawings, JournalError when a record cannot be read.
     """
     if not runs:
         raise ValueError("a report needs at least one run directory")
     path.parent.mkdir(parents=True, exist_ok=True)
-    read = [read_run(Path(run), storage) for run in runs]
+    read = [read_run(Path(run), storage, data) for run in runs]
+    for run in read:
+        for line in describe_lost(run):
+            print(f"note: {line}", file=sys.stderr)
     folder = path.parent / "figures"
     chapters = []
     if len(read) > 1:
@@ -95,7 +104,23 @@ def describe_run(run: RunData, folder: Path, relative_to: Path, identifier: str)
     path = folder / "verdict.csv"
     write_rows(path, tabulate_verdict(run))
     sources = [path.relative_to(relative_to).as_posix()]
-    return Chapter(identifier, f"{run.settings.model}: {run.name}", state_result(run), warn(run), sources, sections)
+    title, warnings = f"{run.settings.model}: {run.name}", [*describe_lost(run), *warn(run)]
+    return Chapter(identifier, title, state_result(run), warnings, sources, sections)
+
+
+def describe_lost(run: RunData) -> list[str]:
+    """What the report cannot show because the decoded drawings are gone, and the command that mends it; or nothing."""
+    if run.data is not None:
+        return []
+    items: list[Table[RunData] | Figure[RunData]] = [*TABLES, *FIGURES]
+    lost = [item.title for item in items if item.needs_data and (item.section == "data" or run.predictions)]
+    given = run.settings.data
+    is_there = given in DATASETS or Path(given).exists()
+    command = command_text("report", run.run.path, "--data", *[given] * is_there, more="" if is_there else "PLACE")
+    return [
+        f"{run.name}: its drawings are no longer decoded in {run.cache}, so {count_text(len(lost), 'item')} cannot be "
+        f"shown: {'; '.join(lost)}. They can after: {command}"
+    ]
 
 
 def compare_runs(runs: Sequence[RunData], folder: Path, relative_to: Path) -> Chapter:
@@ -110,16 +135,18 @@ def compare_runs(runs: Sequence[RunData], folder: Path, relative_to: Path) -> Ch
 def main(argv: list[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m tune_sketch.report", description=__doc__, allow_abbrev=False)
-    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="a run directory, in whatever state")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default: report.html in the run directory, or here")
-    parser.add_argument("--storage", metavar="URL", help="the database of the record, if it needs a password")
+    add = parser.add_argument
+    add("runs", metavar="RUN", nargs="+", type=path_argument, help="a run directory, in whatever state")
+    add("--out", type=path_argument, metavar="FILE", help="default: report.html in the run directory, or here")
+    add("--data", metavar="PLACE", help="where the drawings of the search lie now, if its decoded copy is gone")
+    add("--storage", metavar="URL", help="the database of the record, if it needs a password")
     arguments = parser.parse_args(argv)
+    prepare_screen()
     default = arguments.runs[0] / "report.html" if len(arguments.runs) == 1 else Path("report.html")
     try:
-        print(write_report(arguments.runs, arguments.out or default, arguments.storage))
+        print(write_report(arguments.runs, arguments.out or default, arguments.storage, arguments.data))
     except (ValueError, JournalError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return print_error(error)
     return 0
 
 

@@ -3,14 +3,14 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from tune_sketch.analysis.scales import config_order
-from tune_sketch.config.settings import Settings
+from tune_sketch.config.settings import Settings, resolve_choices
 from tune_sketch.data import SketchData, open_data
 from tune_sketch.data.sketch_data import is_whole
 from tune_sketch.data.splits import Splits, read_splits
@@ -24,6 +24,7 @@ from tune_sketch.storage.history import History
 from tune_sketch.storage.lock import read_owner
 from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.run_directory import RunDirectory
+from tune_sketch.storage.same_content import find_data
 from tune_sketch.storage.version_0_1 import key_of_0_1
 
 
@@ -47,6 +48,7 @@ class RunData:
     finalists: tuple[Finalist, ...]  # with at least one completed retraining, the chosen one first
     predictions: tuple[Prediction, ...]  # of the whole test split
     best_key: str | None  # of the retraining whose network is in best/
+    cache: Path  # of the decoded drawings, if they are still there
 
     @property
     def name(self) -> str:
@@ -95,8 +97,7 @@ class RunData:
     @cached_property
     def data(self) -> SketchData | None:
         """The decoded drawings, or None where their cache is not on this machine, or of another version."""
-        folder = Path(self.facts.data.cache)
-        return open_data(folder) if is_whole(folder) else None
+        return open_data(self.cache) if is_whole(self.cache) else None
 
     @cached_property
     def splits(self) -> Splits | None:
@@ -151,13 +152,17 @@ class RunData:
         return f"trial {number}{' (paper)' * (number == 0) if finalist is None else finalist.mark}"
 
 
-def read_run(path: Path, storage: str | None = None) -> RunData:
+def read_run(path: Path, storage: str | None = None, data: str | None = None) -> RunData:
     """Read a run directory. Raises ValueError when it is none, or when a file in it is damaged.
 
-    storage: the URL of the database again where the run's record is in one that needs a password.
+    storage: the URL of the database again where the run's record is in one that needs a password. data: where the
+    drawings lie now, to decode them again if their decoded copy is gone; ValueError when they are others.
     """
     run = RunDirectory(path)
     facts = read_facts(run)
+    cache = Path(facts.data.cache)
+    if data is not None and not is_whole(cache):
+        cache = find_data(run, facts, replace(facts.settings, **resolve_choices({"data": data})))
     history = read_history(run, storage if facts.storage is not None else None)
     finalists = [finalist for finalist in find_finalists(history) if finalist.retrainings]
     model_file = run.best / "model.json"
@@ -168,6 +173,7 @@ def read_run(path: Path, storage: str | None = None) -> RunData:
         finalists=tuple(sorted(finalists, key=lambda finalist: (not finalist.is_chosen, finalist.number))),
         predictions=read_predictions(run.predictions_csv) if run.predictions_csv.is_file() else (),
         best_key=json.loads(model_file.read_text(encoding="utf-8"))["retraining"] if model_file.is_file() else None,
+        cache=cache,
     )
 
 

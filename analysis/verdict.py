@@ -7,6 +7,7 @@ from tune_sketch.analysis.run_data import RunData
 from tune_sketch.analysis.tables.costs import tabulate_costs
 from tune_sketch.analysis.tables.selection_bias import tabulate_selection_bias
 from tune_sketch.analysis.text import interval_text, percent_text, points_text
+from tune_sketch.commands import command_text
 from tune_sketch.formatting import count_text, duration_text
 from tune_sketch.search_spaces import MAX_EVEN_RATIO
 from tune_sketch.statistics import wilson_interval
@@ -165,7 +166,7 @@ def state_progress(run: RunData) -> list[str]:
         errors = sorted({trial.error for trial in run.trials if trial.error})
         sentences.append("No trial has trained an epoch yet" + (f": {'; '.join(errors[:3])}." if errors else "."))
     if not run.is_running:
-        sentences.append(f"Go on with: python -m tune_sketch.search --resume {run.run.path}")
+        sentences.append(f"Go on with: {command_text('search', '--resume', run.run.path)}")
     return sentences
 
 

@@ -26,7 +26,8 @@ from tune_sketch.config.flags import make_settings
 from tune_sketch.config.plan import expected_epochs, prepare_inputs
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Job, Trial
-from tune_sketch.run import create_run, open_run, search_trials
+from tune_sketch.new_run import create_run
+from tune_sketch.run import open_run, search_trials
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.schedulers.rungs import rank_trials
 from tune_sketch.schedulers.stop_signal import StopSignal

@@ -10,12 +10,13 @@ import pytest
 from tests.support.in_process import InProcessBackend
 from tune_sketch.config.plan import prepare_inputs
 from tune_sketch.config.settings import Settings
-from tune_sketch.run import confirm_run, create_run, run_search
+from tune_sketch.new_run import create_run
+from tune_sketch.run import confirm_run, run_search
 from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.files import read_csv
 from tune_sketch.storage.lock import lock
 from tune_sketch.storage.reading import read_history
-from tune_sketch.storage.resume import change_run
+from tune_sketch.storage.resume import prepare_resume
 from tune_sketch.storage.run_directory import RunDirectory
 
 CHOICES = {
@@ -136,7 +137,7 @@ def test_a_finished_search_has_nothing_to_do_and_can_be_extended(straight, tmp_p
     assert (backend.num_reports, backend.num_scored) == (0, 0), "nothing is trained or tested again"
     assert read_history(run).notes == read_history(straight).notes
 
-    change_run(run, {"num_samples": 6, "max_epochs": 4, "finalists": 2})
+    prepare_resume(run, {"num_samples": 6, "max_epochs": 4, "finalists": 2})
     backend = InProcessBackend()
     assert run_search(run, backend)
     after = untimed(run)
@@ -149,7 +150,7 @@ def test_a_finished_search_has_nothing_to_do_and_can_be_extended(straight, tmp_p
 
 def test_finalists_are_confirmed_on_more_seeds(straight, tmp_path):
     run = RunDirectory(Path(shutil.copytree(straight.path, tmp_path / "run")))
-    change_run(run, {"retraining_seeds": 2})
+    prepare_resume(run, {"retraining_seeds": 2})
     assert confirm_run(run, InProcessBackend())
     history = read_history(run)
     assert history.trials == read_history(straight).trials
@@ -177,7 +178,7 @@ def test_a_run_directory_is_made_whole_or_not_at_all(straight, tmp_path, monkeyp
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tune_sketch.run.write_facts", full)
+    monkeypatch.setattr("tune_sketch.new_run.write_facts", full)
     with pytest.raises(OSError, match="No space left"):
         make_run(tmp_path / "runs" / "run")
     assert list((tmp_path / "runs").iterdir()) == []

@@ -83,7 +83,9 @@ def test_imports_go_one_way(path):
     assert not roots & set(LINKED), "import them as tune_sketch.NAME: a user's own file may have the plain name"
     if package != "tune_sketch.backend" and own != "tune_sketch.trainables.trial":
         assert "ray" not in roots
-    if package != "tune_sketch.analysis" and own not in ("tune_sketch.run", "tune_sketch.search", "tune_sketch.report"):
+    report_writers = ("tune_sketch.run", "tune_sketch.new_run", "tune_sketch.report")
+    report_writers = ("tune_sketch.run", "tune_sketch.new_run", "tune_sketch.report")
+    if package != "tune_sketch.analysis" and own not in report_writers:
         assert "tune_sketch.analysis" not in packages
     allowed = {
         "tune_sketch.search_spaces": {"tune_sketch.search_spaces"},
@@ -159,7 +161,7 @@ from tune_sketch.backend.jobs import job_of
 from tune_sketch.backend.base import Workers
 from tune_sketch.config.flags import make_settings
 from tune_sketch.config.plan import prepare_inputs
-from tune_sketch.run import create_run
+from tune_sketch.new_run import create_run
 from tune_sketch.samplers import SAMPLERS
 import tune_sketch.backend.ray_tune, tune_sketch.callbacks.tensorboard
 settings = make_settings("resnet50", {{"weights": "none", "classes": 3, "per_class": 8, "image_px": 32}})

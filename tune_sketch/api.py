@@ -10,10 +10,12 @@ from tune_sketch.backend.ray_backend import RayBackend
 from tune_sketch.config.checks import check_run_name
 from tune_sketch.config.plan import prepare_inputs
 from tune_sketch.config.settings import Settings, resolve_paths
+from tune_sketch.data.paths import read_path
 from tune_sketch.inference.model import Classifier, load_classifier
+from tune_sketch.new_run import check_place, make_run
 from tune_sketch.retraining.finalists import find_finalists
 from tune_sketch.retraining.results import FINALIST_COLUMNS, finalist_row
-from tune_sketch.run import create_run, default_name, run_search
+from tune_sketch.run import run_search
 from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.history import History
 from tune_sketch.storage.reading import read_history
@@ -72,7 +74,7 @@ class Run:
 
 def open_run(path: str | Path, storage: str | None = None) -> Run:
     """The results in a run directory. Raises ValueError when it is none."""
-    run = Run(Path(path).expanduser(), storage)
+    run = Run(read_path(path), storage)
     read_facts(RunDirectory(run.path))
     return run
 
@@ -92,12 +94,14 @@ def search(
     for anything that the caller can mend, before anything expensive starts.
     """
     settings = resolve_paths(settings)
-    path = Path(runs_dir).expanduser() / (check_run_name(name) if name is not None else default_name(settings))
-    run = create_run(path, settings, prepare_inputs(settings), storage)
+    folder, backend = read_path(runs_dir), RayBackend(address)
+    check_place(folder, [check_run_name(name)] if name is not None else [], storage)
+    backend.check()
+    run = make_run(folder, name, settings, prepare_inputs(settings), storage)
     was_started = is_started()
     try:
-        run_search(run, RayBackend(address), storage)
+        run_search(run, backend, storage)
     finally:
         if not was_started:
             stop_ray()
-    return Run(path, storage)
+    return Run(run.path, storage)

@@ -1,10 +1,11 @@
 """Retrains the first configurations and the best found on fresh seeds: python -m tune_sketch.confirm RUN."""
 
 import sys
-from pathlib import Path
 
 from tune_sketch.backend.ray_backend import RayBackend
 from tune_sketch.config.flags import Parser, add_settings, given_choices
+from tune_sketch.data.paths import path_argument
+from tune_sketch.data.screen import prepare_screen, print_error
 from tune_sketch.run import confirm_run
 from tune_sketch.storage.history import JournalError
 from tune_sketch.storage.resume import prepare_resume
@@ -17,18 +18,18 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m tune_sketch.confirm",
         description="Retrain the best configurations of a run on fresh seeds and score them on the test split.",
     )
-    parser.add_argument("run", type=Path, help="a run directory")
-    add_settings(parser, ["finalists", "retraining_seeds"])
+    parser.add_argument("run", type=path_argument, help="a run directory")
+    add_settings(parser, ["finalists", "retraining_seeds", "data", "weights"])
     parser.add_argument("--storage", metavar="URL", help="the database of the record, if it needs a password")
     parser.add_argument("--address", metavar="A", help="a Ray cluster: auto, or its address")
     arguments = parser.parse_args(argv)
     run = RunDirectory(arguments.run)
+    prepare_screen()
     try:
         prepare_resume(run, given_choices(arguments))
         return 0 if confirm_run(run, RayBackend(arguments.address), arguments.storage) else 130
     except (ValueError, JournalError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return print_error(error)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,16 @@
 
 import argparse
 import sys
-from pathlib import Path
 
+from tune_sketch.data.paths import path_argument
+from tune_sketch.data.screen import print_error
 from tune_sketch.inference.model import load_classifier
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's flags."""
     parser = argparse.ArgumentParser(prog="python -m tune_sketch.draw", description=__doc__, allow_abbrev=False)
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("run", type=path_argument, metavar="RUN", help="a run directory")
     parser.add_argument("--port", type=int, default=8765, metavar="N", help="default 8765; 0 takes any free one")
     return parser
 
@@ -27,8 +28,7 @@ def main(argv: list[str] | None = None) -> int:
 
         server = open_server(model, arguments.port)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return print_error(error)
     print(f"draw at  http://{server.host}:{server.server_port}/   (Ctrl-C ends it)", flush=True)
     try:
         server.serve_forever()

@@ -4,8 +4,8 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from tune_sketch.data.paths import path_argument
 from tune_sketch.events import Epoch, Trial, Value
 from tune_sketch.formatting import PHRASES, duration_text, percent, print_lines, short_text
 from tune_sketch.samplers import SAMPLERS
@@ -221,7 +221,7 @@ def finalist_lines(trial: Trial, history: History) -> list[str]:
 def main(argv: list[str] | None = None) -> int:
     """The command. Exit code 2 for what is not a run directory, or no trial in it."""
     parser = argparse.ArgumentParser(prog="python -m tune_sketch.explain", description=__doc__, allow_abbrev=False)
-    parser.add_argument("run", type=Path, help="a run directory")
+    parser.add_argument("run", type=path_argument, help="a run directory")
     parser.add_argument("trial", type=int, help="the trial's number")
     parser.add_argument("--storage", metavar="URL", help="the database of the record, if it needs a password")
     arguments = parser.parse_args(argv)

@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from tune_sketch.data.names import written_lines
+from tune_sketch.data.screen import prepare_screen, print_error
 from tune_sketch.events import Trial
 from tune_sketch.storage.history import JournalError
 
@@ -53,11 +55,11 @@ def short_text(value: object) -> str:
 
 def print_lines(compose: Callable[[], list[str]]) -> int:
     """Print what a reading command composes; its exit code: 2 for what the user can mend."""
+    prepare_screen()
     try:
-        print("\n".join(compose()))
+        print(written_lines("\n".join(compose())))
     except BrokenPipeError:  # `status RUN | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, JournalError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return print_error(error)
     return 0

@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from tune_sketch.data.paths import path_argument
+from tune_sketch.data.screen import prepare_screen, print_error
 from tune_sketch.inference.model import load_classifier
 from tune_sketch.inference.photos import find_pictures
 from tune_sketch.inference.recognition import Layout, print_predictions
@@ -18,12 +20,12 @@ def build_parser() -> argparse.ArgumentParser:
         description="Name the five best classes of drawings: files, scans or photos of paper, in dark or light ink.",
     )
     add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="a run directory")
+    add("run", type=path_argument, metavar="RUN", help="a run directory")
     add("images", type=Path, metavar="IMAGE|FOLDER", nargs="*", help="image files, or folders of them")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print JSON, one object per line and image")
     output.add_argument("--csv", action="store_true", help="print CSV in the columns of predictions.csv")
-    add("--cam", type=Path, metavar="FOLDER", help="write where the network looked, one PNG per image")
+    add("--cam", type=path_argument, metavar="FOLDER", help="write where the network looked, one PNG per image")
     add("--vote", choices=sorted(VOTES), help="combine several predictions of each drawing (see the report's measure)")
     add("--export", choices=["onnx"], help="write RUN/best/model.onnx, checked against onnxruntime")
     return parser
@@ -31,12 +33,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command. Returns the exit code: 2 for an error of the user."""
+    prepare_screen()
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if not arguments.images and not arguments.export:
         parser.error("give at least one IMAGE or FOLDER, or --export")
     try:
-        pictures = find_pictures(arguments.images)
+        pictures = find_pictures([path.expanduser() for path in arguments.images])
         model = load_classifier(arguments.run)
         if arguments.export:
             from tune_sketch.inference.onnx import export_onnx  # imports torch, which errors above need not wait for
@@ -50,8 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.close()  # the reader of our output has gone, and Python would complain about it at exit
         return 0
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return print_error(error)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 """Carries out a search: from a run directory that holds its settings to one that holds its results."""
 
 import contextlib
-import datetime
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +16,7 @@ from tune_sketch.callbacks.base import Callback
 from tune_sketch.callbacks.budget import Budget, wall_seconds
 from tune_sketch.callbacks.cleanup import Cleanup
 from tune_sketch.callbacks.progress import Progress
+from tune_sketch.commands import command_text, tensorboard_text
 from tune_sketch.config.plan import Inputs, describe_data, expected_epochs, expected_hours_lines
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.config.settings import Settings
@@ -28,13 +27,12 @@ from tune_sketch.retraining.racing import Race
 from tune_sketch.retraining.results import results_lines
 from tune_sketch.samplers import SAMPLERS, Sampler
 from tune_sketch.samplers.base import SearchTask
-from tune_sketch.samplers.warm_start import adapt, read_earlier, source_of
+from tune_sketch.samplers.warm_start import adapt, source_of
 from tune_sketch.schedulers.asha import ASHA, NEVER_STOP
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.schedulers.stop_signal import StopSignal
 from tune_sketch.search_spaces import configuration_of, known_space, paper_configuration, recipe_configuration
-from tune_sketch.storage.database import mask_password, open_database, open_log
 from tune_sketch.storage.facts import Facts, GpuSharing, read_facts, write_facts
 from tune_sketch.storage.journal import Journal
 from tune_sketch.storage.lock import lock
@@ -71,39 +69,6 @@ class OpenRun:
         return self.backend.allocate(self.settings, num_trainings, self.sharing)
 
 
-def default_name(settings: Settings) -> str:
-    """A run directory's name of model, data and time."""
-    data = "".join(c if c.isalnum() or c in "._" else "-" for c in Path(settings.data).name)[:40].strip("-.") or "data"
-    return f"{settings.model}-{data}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-
-
-def create_run(path: Path, settings: Settings, inputs: Inputs, storage: str | None) -> RunDirectory:
-    """Make a complete run directory or none: it is built beside its place and renamed.
-
-    Raises ValueError when the name is taken.
-    """
-    if path.exists():
-        raise ValueError(f"{path} exists already: choose another --name, or go on with it by --resume {path}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".new-") as folder:
-        new = RunDirectory(Path(folder) / path.name)
-        new.path.mkdir()
-        write_splits(new.splits_csv, inputs.data, inputs.splits)
-        facts = Facts(
-            study_name=path.name if storage is None else f"{path.name}-{datetime.datetime.now():%Y%m%d%H%M%S}",
-            storage=None if storage is None else mask_password(storage),
-            settings=settings,
-            data=describe_data(settings, inputs),
-            weights=inputs.weights,
-            warm_start=read_earlier(settings.warm_start),
-        )
-        write_facts(new, facts)
-        record = open_log(new.journal_log) if storage is None else open_database(storage)
-        Journal(record, facts.study_name, create=True).close()
-        os.rename(new.path, path)
-    return RunDirectory(path)
-
-
 def run_search(run: RunDirectory, backend: Backend, storage: str | None = None) -> bool:
     """Search, retrain the best, read the test split, report. False: interrupted, to be resumed."""
     with lock(run), open_run(run, backend, storage) as work:
@@ -115,7 +80,9 @@ def confirm_run(run: RunDirectory, backend: Backend, storage: str | None = None)
     """Retrain the best of a search again, with more finalists or seeds, and report. False: interrupted."""
     with lock(run), open_run(run, backend, storage) as work:
         if not any(trial.epochs for trial in work.journal.trials):
-            raise ValueError(f"{run.path} has no trained trial to confirm: go on with search --resume {run.path}")
+            raise ValueError(
+                f"{run.path} has no trained trial to confirm; go on with {command_text('search', '--resume', run.path)}"
+            )
         return retrain_and_report(work, storage)
 
 
@@ -128,7 +95,7 @@ def open_run(run: RunDirectory, backend: Backend, storage: str | None) -> Iterat
     settings = facts.settings
     screen = Progress(settings.num_samples, expected_epochs(settings), settings.num_retrainings * settings.max_epochs)
     screen.watch([*journal.trials, *journal.retrainings.values()])
-    screen.print_line(f"run directory  {run.path}\nTensorBoard    tensorboard --logdir {run.tensorboard}")
+    screen.print_line(f"run directory  {run.path}\nTensorBoard    {tensorboard_text(run.tensorboard)}")
     backend.start()
     stop = StopSignal(run, screen.print_line)
     session = replace(facts.sessions[-1], gpu_sharing=backend.share_gpus(run, facts))
@@ -249,7 +216,7 @@ def retrain_and_report(work: OpenRun, storage: str | None) -> bool:
     work.screen.show_live("")
     write_report([run.path], run.report_html, storage)
     if stop.by_signal:
-        work.screen.print_line(f"stopped. Resume with:  python -m tune_sketch.search --resume {run.path}")
+        work.screen.print_line(f"stopped. Resume with:  {command_text('search', '--resume', run.path)}")
         return False
     print("\n".join(results_lines(run, work.journal)))
     return True

@@ -3,10 +3,10 @@
 import argparse
 import sys
 import types
-from pathlib import Path
 from typing import Any
 
 from tune_sketch.config.flags import build_parser, check_combination, given_choices, make_settings, read_models
+from tune_sketch.data.screen import prepare_screen, print_error
 from tune_sketch.storage.history import JournalError
 
 # What works on a search is imported when the flags are known to be right, which then is said at once.
@@ -15,12 +15,12 @@ from tune_sketch.storage.history import JournalError
 def main(argv: list[str] | None = None) -> int:
     """The command. Exit code 0: done; 2: something that the user can mend; 130: interrupted, resumable."""
     arguments = build_parser().parse_args(argv)
+    prepare_screen()
     try:
         check_combination(arguments)
         return search_models(arguments) if arguments.resume is None else resume(arguments)
     except (ValueError, JournalError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return print_error(error)
     except KeyboardInterrupt:  # before StopSignal listens: while data is decoded or Ray starts
         print("\ninterrupted; --resume goes on where a run directory is named above", file=sys.stderr)
         return 130
@@ -32,18 +32,20 @@ def search_models(arguments: argparse.Namespace) -> int:
     all_settings = [make_settings(model, choices) for model in models]
     from tune_sketch.backend.ray_backend import RayBackend
     from tune_sketch.config.plan import plan_lines, prepare_inputs
-    from tune_sketch.run import create_run, default_name, estimate_lines, report_together, run_search
+    from tune_sketch.new_run import DEFAULT_FOLDER, check_place, make_run
+    from tune_sketch.run import estimate_lines, report_together, run_search
 
-    backend, runs = RayBackend(arguments.address), []
-    for settings in all_settings:
+    backend, runs, folder = RayBackend(arguments.address), [], arguments.runs_dir or DEFAULT_FOLDER
+    names = [arguments.name and arguments.name + f"-{model}" * (len(models) > 1) for model in models]
+    check_place(folder, filter(None, names), arguments.storage)
+    backend.check()
+    for settings, name in zip(all_settings, names, strict=True):
         inputs = prepare_inputs(settings)
         print("\n".join(plan_lines(settings, inputs)), file=sys.stderr)
         if arguments.dry_run:
             print("\n".join(estimate_lines(settings, inputs, backend)), file=sys.stderr)
             continue
-        name = arguments.name and arguments.name + f"-{settings.model}" * (len(models) > 1)
-        path = Path(arguments.runs_dir or "runs") / (name or default_name(settings))
-        runs.append(create_run(path, settings, inputs, arguments.storage))
+        runs.append(make_run(folder, name, settings, inputs, arguments.storage))
         if not run_search(runs[-1], backend, arguments.storage):
             return 130
     if len(runs) > 1:
@@ -58,7 +60,7 @@ def resume(arguments: argparse.Namespace) -> int:
     from tune_sketch.storage.resume import prepare_resume
     from tune_sketch.storage.run_directory import RunDirectory
 
-    run = RunDirectory(Path(arguments.resume))
+    run = RunDirectory(arguments.resume)
     prepare_resume(run, given_choices(arguments))
     return 0 if run_search(run, RayBackend(arguments.address), arguments.storage) else 130
 

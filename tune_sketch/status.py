@@ -6,11 +6,12 @@ import sys
 import textwrap
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from tune_sketch.callbacks.budget import forecast
+from tune_sketch.commands import command_text
 from tune_sketch.config.plan import budget_texts, expected_epochs
 from tune_sketch.config.settings import Settings
+from tune_sketch.data.paths import path_argument
 from tune_sketch.events import Trial
 from tune_sketch.formatting import count_text, duration_text, name_of, percent, print_lines, short_text
 from tune_sketch.retraining.finalists import find_finalists
@@ -149,14 +150,14 @@ def describe_resume(run: RunDirectory, history: History, settings: Settings) -> 
         steps.append("read the test split")
     if not steps:
         more = "--passes N" if sampler.most_trials else "--num-samples N"
-        return f"find nothing to do; extend it: python -m tune_sketch.search --resume {run.path} {more}"
+        return f"find nothing to do; extend it: {command_text('search', '--resume', run.path, more=more)}"
     return ", then ".join(steps)
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Exit code 2 for what is not a run directory."""
     parser = argparse.ArgumentParser(prog="python -m tune_sketch.status", description=__doc__, allow_abbrev=False)
-    parser.add_argument("run", type=Path, help="a run directory")
+    parser.add_argument("run", type=path_argument, help="a run directory")
     parser.add_argument("--storage", metavar="URL", help="the database of the record, if it needs a password")
     arguments = parser.parse_args(argv)
     return print_lines(lambda: status_lines(RunDirectory(arguments.run), arguments.storage))

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from tune_sketch.analysis.figures.base import Figure
-from tune_sketch.analysis.figures.pictures import as_drawn, picture_grid
+from tune_sketch.analysis.figures.pictures import as_drawn, class_text, picture_grid
 from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
 
@@ -51,19 +51,19 @@ def plot_activation_maps(rows: Rows, run: RunData) -> Drawing:
         images = np.stack([run.data.images[row["index"]] for row in own])
         gap = NUM_LOOKED_AT - len(own)
         pictures += [*(as_drawn(image, run) for image in images), *[None] * gap]
-        titles = [f"{row['predicted_class']}\n{100 * row['probability']:.0f} %" for row in own]
+        titles = [f"{class_text(row['predicted_class'], 16)}\n{100 * row['probability']:.0f} %" for row in own]
         if kind == "wrong":
-            titles = [f"is {row['true_class']}" for row in own]
+            titles = [f"is {class_text(row['true_class'], 16)}" for row in own]
         labels += [*titles, *[""] * gap]
         for target in targets:
             maps = map_activations(run.best_model, images, np.array([label_of[row[target]] for row in own]))
             shown = [overlay(i, m, run.settings.invert) for i, m in zip(images, maps, strict=True)]
             pictures += [*shown, *[None] * gap]
-            titles = [f"for {row[target]}" for row in own]
+            titles = [f"for {class_text(row[target], 16)}" for row in own]
             if target == "predicted_class":
-                titles = [f"for {row[target]}\n{100 * row['probability']:.0f} %" for row in own]
+                titles = [f"for {class_text(row[target], 16)}\n{100 * row['probability']:.0f} %" for row in own]
             labels += [*titles, *[""] * gap]
-    return picture_grid(pictures, [label.replace("_", " ") for label in labels], NUM_LOOKED_AT)
+    return picture_grid(pictures, labels, NUM_LOOKED_AT)
 
 
 ACTIVATION_MAPS = Figure(
@@ -76,4 +76,5 @@ ACTIVATION_MAPS = Figure(
     tabulate_activation_maps,
     plot_activation_maps,
     is_picture=True,
+    needs_data=True,
 )

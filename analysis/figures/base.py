@@ -12,7 +12,9 @@ from matplotlib.figure import Figure as Drawing
 
 from tune_sketch.analysis.figures.style import DOTS_PER_INCH, STYLE, png_bytes
 from tune_sketch.analysis.rows import Rows, write_rows
+from tune_sketch.analysis.run_data import RunData
 from tune_sketch.analysis.tables.base import Subject
+from tune_sketch.data.figure_text import figure_fonts
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Figure(Generic[Subject]):
     plot: Callable[[Rows, Subject], Drawing]
     interactive: Callable[[Rows, Subject], Markup] | None = None  # shown on the page in place of the PNG
     is_picture: bool = False  # of drawings: keeps its colours on dark pages, and all of them
+    needs_data: bool = False  # cannot be made where the decoded drawings are gone
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,18 @@ class ShownFigure:
         return round(int.from_bytes(self.png[16:20], "big") * 118 / DOTS_PER_INCH)
 
 
+def texts_of(subject: Subject) -> list[str]:
+    """The users' text that figures may show."""
+    if isinstance(subject, RunData):
+        return [subject.name, *subject.class_names]
+    return [run.name for run in subject]
+
+
 def write_figure(figure: Figure[Subject], rows: Rows, subject: Subject, folder: Path, relative_to: Path) -> ShownFigure:
     """Write a figure's rows as CSV and its drawing as PNG."""
     path = folder / f"{figure.name}.csv"
     write_rows(path, rows)
-    with rc_context(STYLE):
+    with rc_context(STYLE), figure_fonts(texts_of(subject)):
         png = png_bytes(figure.plot(rows, subject), None if figure.is_picture else 128)
     path.with_suffix(".png").write_bytes(png)
     return ShownFigure(

@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from tune_sketch.analysis.figures.base import Figure
+from tune_sketch.analysis.figures.pictures import class_text
 from tune_sketch.analysis.figures.style import COLORS, hide, new_figure
 from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
@@ -47,7 +48,7 @@ def plot_classes(rows: Rows, run: RunData) -> Drawing:
             label = "F1" if metric == "f1" else metric
             values = [100 * row[metric] for row in part]
             axis.scatter(values, at, color=color, marker=marker, s=14 if metric != "f1" else 40, label=label, zorder=3)
-        axis.set_yticks(at, [row["class"].replace("_", " ") for row in part], fontsize=7.5)
+        axis.set_yticks(at, [class_text(row["class"]) for row in part], fontsize=7.5)
         axis.set_ylim(num_rows - 0.4, -0.6)
         axis.set_xlim(-4, 104)
         axis.set_xlabel("%")

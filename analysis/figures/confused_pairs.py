@@ -5,7 +5,7 @@ from matplotlib.figure import Figure as Drawing
 
 from tune_sketch.analysis.figures.base import Figure
 from tune_sketch.analysis.figures.confusion import count_confusion
-from tune_sketch.analysis.figures.pictures import cut_text, drawn, picture_grid
+from tune_sketch.analysis.figures.pictures import class_text, drawn, picture_grid
 from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
 
@@ -61,7 +61,7 @@ def plot_pair_pictures(rows: Rows, run: RunData) -> Drawing:
         other = [drawn(run, row["index"]) for row in own if row["kind"] != "taken for the other"]
         before = NUM_PER_PAIR - len(wrong)
         pictures += [*[None] * before, *wrong, None, *other, *[None] * (NUM_PER_PAIR - len(other))]
-        names = [cut_text(name.replace("_", " "), 16) for name in (true, guess)]
+        names = [class_text(name, 16) for name in (true, guess)]
         count = f"{own[0]['num_errors']} of {own[0]['num_drawings']}"
         labels += [*[""] * before, names[0], *[""] * (len(wrong) - 1), f"{count}\ntaken for"]
         labels += [names[1], *[""] * (NUM_PER_PAIR - 1)]
@@ -76,4 +76,5 @@ CONFUSED_PAIRS = Figure(
     tabulate_pair_pictures,
     plot_pair_pictures,
     is_picture=True,
+    needs_data=True,
 )

@@ -7,6 +7,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from tune_sketch.analysis.figures.base import Figure
+from tune_sketch.analysis.figures.pictures import class_text
 from tune_sketch.analysis.figures.style import new_figure
 from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
@@ -93,7 +94,7 @@ def plot_confusion(rows: Rows, run: RunData) -> Drawing:
     figure, (axis,) = new_figure(side, width_inches=max(7.0, side))
     axis.imshow(picture, interpolation="nearest")
     size = float(np.clip(72 * (side - 1.6) / len(names) * 0.82, 5.5, 9))
-    labels = [name.replace("_", " ") for name in names]
+    labels = [class_text(name) for name in names]
     axis.set_xticks(diagonal, labels, rotation=90, fontsize=size)
     axis.set_yticks(diagonal, labels, fontsize=size)
     is_large = len(names) > 40  # then names on all four sides, so that a cell's are near

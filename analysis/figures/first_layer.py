@@ -54,4 +54,5 @@ FIRST_LAYER = Figure(
     tabulate_channels,
     plot_channels,
     is_picture=True,
+    needs_data=True,
 )

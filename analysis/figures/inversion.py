@@ -34,4 +34,5 @@ INVERSION = Figure(
     tabulate_inversion,
     plot_inversion,
     is_picture=True,
+    needs_data=True,
 )

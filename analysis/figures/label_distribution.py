@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from tune_sketch.analysis.figures.base import Figure
+from tune_sketch.analysis.figures.pictures import class_text
 from tune_sketch.analysis.figures.style import COLORS, new_figure
 from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
@@ -33,7 +34,7 @@ def plot_labels(rows: Rows, run: RunData) -> Drawing:
         axis.bar(np.arange(len(rows)), heights, bottom=below, width=0.85, label=split, color=color)
         below += heights
     if len(rows) <= 130:
-        axis.set_xticks(range(len(rows)), [row["class"].replace("_", " ") for row in rows], rotation=90, fontsize=7)
+        axis.set_xticks(range(len(rows)), [class_text(row["class"]) for row in rows], rotation=90, fontsize=7)
     else:
         axis.set_xticks([])
         axis.set_xlabel(f"{len(rows)} classes in alphabetical order (named in the CSV file)")
@@ -51,4 +52,5 @@ LABEL_DISTRIBUTION = Figure(
     "In training, validation and test. Source: splits.csv.",
     tabulate_labels,
     plot_labels,
+    needs_data=True,
 )

@@ -11,6 +11,7 @@ from tune_sketch.analysis.figures.style import COLORS, label_epochs, new_figure,
 from tune_sketch.analysis.rows import Row, Rows
 from tune_sketch.analysis.run_data import RunData, name_runs, runs_with_result
 from tune_sketch.analysis.tables.finalists import interval_of_top1
+from tune_sketch.data.figure_text import figure_text
 from tune_sketch.statistics import wilson_interval
 
 
@@ -47,7 +48,7 @@ def plot_models(rows: Rows, runs: Sequence[RunData]) -> Drawing:
     if any(row.get("paper_top1") is not None for row in rows):
         axis.scatter([], [], color=COLORS[6], marker="D", s=34, label="the paper, on its data")
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.1)
-    axis.set_yticks(range(len(rows)), [row["model"] for row in rows])
+    axis.set_yticks(range(len(rows)), [figure_text(row["model"]) for row in rows])
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_xlim(0, 104)
     axis.set_xlabel("test top-1 (%), 95 % interval")
@@ -74,13 +75,14 @@ def plot_model_curves(rows: Rows, runs: Sequence[RunData]) -> Drawing:
     """Validation loss and top-1 of each run's chosen configuration."""
     figure, axes = new_figure(2.9, 1, 2)
     for place, model in enumerate(dict.fromkeys(row["model"] for row in rows)):
+        label = figure_text(model)
         own = [row for row in rows if row["model"] == model]
         for axis, metric, scale in ((axes[0], "val_loss", 1), (axes[1], "val_top1", 100)):
             values = [scale * row[metric] for row in own]
-            axis.plot([row["epoch"] for row in own], values, color=COLORS[place % 7], marker=".", label=model)
-    for axis, label in zip(axes, ("validation loss", "validation top-1 (%)"), strict=True):
+            axis.plot([row["epoch"] for row in own], values, color=COLORS[place % 7], marker=".", label=label)
+    for axis, quantity in zip(axes, ("validation loss", "validation top-1 (%)"), strict=True):
         label_epochs(axis)
-        axis.set_ylabel(label)
+        axis.set_ylabel(quantity)
     scale_losses(axes[0], [row["val_loss"] for row in rows])
     axes[1].legend(loc="best")
     return figure

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure as Drawing
 from tune_sketch.analysis.figures.style import hide, new_figure
 from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
+from tune_sketch.data.figure_text import MOST_LETTERS, figure_text
 
 
 def as_drawn(image: np.ndarray, run: RunData) -> np.ndarray:
@@ -64,9 +65,9 @@ def picture_grid(pictures: Sequence[np.ndarray | None], labels: Sequence[str], n
     return figure
 
 
-def cut_text(text: str, most: int) -> str:
-    """The text, cut to at most that many letters."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+def class_text(name: str, most: int = MOST_LETTERS) -> str:
+    """A class's name as figures show it, of at most that many letters."""
+    return figure_text(name.replace("_", " "), most)
 
 
 def pick_training_drawings(run: RunData, num_classes: int, num_per_class: int) -> Rows:

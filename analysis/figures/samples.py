@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from tune_sketch.analysis.figures.base import Figure
-from tune_sketch.analysis.figures.pictures import cut_text, drawn, pick_training_drawings, picture_grid
+from tune_sketch.analysis.figures.pictures import class_text, drawn, pick_training_drawings, picture_grid
 from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
 
@@ -19,7 +19,7 @@ def tabulate_samples(run: RunData) -> Rows:
 def plot_samples(rows: Rows, run: RunData) -> Drawing:
     """A grid, wider for more classes."""
     num_columns = min(10, max(6, len(rows))) if len(rows) <= 60 else 12 if len(rows) <= 150 else 16
-    labels = [cut_text(row["class"].replace("_", " "), 12) for row in rows]
+    labels = [class_text(row["class"], 12) for row in rows]
     return picture_grid([drawn(run, row["index"]) for row in rows], labels, num_columns)
 
 
@@ -36,7 +36,7 @@ def plot_variation(rows: Rows, run: RunData) -> Drawing:
     for name in names:
         own = [drawn(run, row["index"]) for row in rows if row["class"] == name]
         pictures += [*own, *[None] * (NUM_VARIED - len(own))]
-        labels += [cut_text(name.replace("_", " "), 16), *[""] * (NUM_VARIED - 1)]
+        labels += [class_text(name, 16), *[""] * (NUM_VARIED - 1)]
     return picture_grid(pictures, labels, NUM_VARIED)
 
 
@@ -48,6 +48,7 @@ SAMPLES = Figure(
     tabulate_samples,
     plot_samples,
     is_picture=True,
+    needs_data=True,
 )
 VARIATION = Figure(
     "variation",
@@ -57,4 +58,5 @@ VARIATION = Figure(
     tabulate_variation,
     plot_variation,
     is_picture=True,
+    needs_data=True,
 )

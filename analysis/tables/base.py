@@ -22,6 +22,7 @@ class Table(Generic[Subject]):
     rows: Callable[[Subject], Rows]
     show: Callable[[Rows], Rows]
     is_long: bool = False  # scrolls in its own box, and can be sorted
+    needs_data: bool = False  # cannot be made where the decoded drawings are gone
 
 
 @dataclass(frozen=True)

@@ -102,4 +102,5 @@ VOTES_TABLE = Table(
     "part of the split.",
     tabulate_votes,
     show_votes,
+    needs_data=True,
 )

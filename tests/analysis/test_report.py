@@ -4,6 +4,7 @@ import contextlib
 import html
 import math
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.drawings import make_image_folder
 from tests.support.fake_runs import add_trials, begin_run, make_finished_run
+from tune_sketch.analysis.figures.registry import FIGURES
 from tune_sketch.analysis.report import main, write_report
+from tune_sketch.analysis.tables.registry import TABLES
 from tune_sketch.formatting import duration_text
 from tune_sketch.storage.database import open_database
 from tune_sketch.storage.facts import read_facts, write_facts
@@ -164,3 +168,41 @@ def test_the_report_is_a_command_and_needs_no_ray(tmp_path):
     answer = subprocess.run([sys.executable, "-c", code, run.path], capture_output=True, text=True, cwd=ROOT)
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.strip() == str(run.report_html)
+
+
+def shown_items(run):
+    return {path.stem for path in (run.path / "figures").iterdir()}
+
+
+@pytest.mark.parametrize("has_moved", [True, False])
+def test_what_the_report_loses_without_the_drawings_is_said_and_can_be_mended(tmp_path, capsys, has_moved):
+    root = make_image_folder(tmp_path / "drawings", ("ant", "bee", "cat", "dog", "elk", "fox"), per_class=12)
+    run = make_finished_run(tmp_path / "a run", data=str(root), classes=None, per_class=None)
+    report = ["--out", str(run.report_html), str(run.path)]
+    assert main(report) == 0
+    assert capsys.readouterr().err == ""
+    whole = shown_items(run)
+    shutil.rmtree(tmp_path / "cache")
+    place = shutil.move(root, tmp_path / "moved") if has_moved else root
+    shutil.rmtree(run.path / "figures")
+    assert main(report) == 0
+    said = capsys.readouterr().err
+    lost = whole - shown_items(run)
+    needing = {item.name: item.title for item in (*TABLES, *FIGURES) if item.needs_data}
+    assert lost == set(needing)
+    assert all(title in said and html.escape(title, quote=True) for title in needing.values())
+    command = f"python -m tune_sketch.report '{run.path}' --data {'PLACE' if has_moved else place}"
+    assert command in said
+    assert command in html.unescape(check_page(run.report_html)), "and on the page"
+    assert main([*report, "--data", str(place)]) == 0
+    assert capsys.readouterr().err.count("note:") == 0
+    assert shown_items(run) == whole
+
+
+def test_a_report_takes_no_other_drawings(tmp_path, capsys):
+    root = make_image_folder(tmp_path / "drawings", per_class=12)
+    run = make_finished_run(tmp_path / "run", data=str(root), classes=None, per_class=None)
+    shutil.rmtree(tmp_path / "cache")
+    (root / "cat" / "0.png").unlink()
+    assert main([str(run.path), "--data", str(root)]) == 2
+    assert "1 are in one of both only, for example cat/0.png" in capsys.readouterr().err

@@ -114,3 +114,26 @@ def test_workers_in_words():
     assert describe_workers(Workers(1, 1, 1.0, 0.0, 1)) == "1 trial at once, each with 1 thread"
     assert describe_workers(Workers(3, 3, 2.0, 1 / 3, 2)) == "3 trials at once, each with 0.333 GPU and 2 threads"
     assert Workers(3, 3, 2.0, 0.5, 2).resources() == {"cpu": 2.0, "gpu": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("have", "choices", "helps", "helps_not"),
+    [
+        ((2, 0), {"cpus_per_trial": 3.0}, "lower --cpus-per-trial", "--gpus-per-trial"),
+        ((8, 1), {"gpus_per_trial": 2.0}, "lower --gpus-per-trial", "--cpus-per-trial"),
+        (
+            (2, 1),
+            {"gpus_per_trial": 2.0, "cpus_per_trial": 3.0},
+            "lower --cpus-per-trial or lower --gpus-per-trial",
+            "-",
+        ),
+        ((0, 0), {}, "add a machine with cores to the cluster", "lower"),
+    ],
+)
+def test_only_what_helps_is_advised(machines, have, choices, helps, helps_not):
+    machines(have)
+    with pytest.raises(ValueError, match="the largest machine has") as caught:
+        allocate_workers(settings_of(**choices), 8)
+    advice = str(caught.value).rpartition("GPUs: ")[2]
+    assert helps in advice
+    assert helps_not == "-" or helps_not not in advice

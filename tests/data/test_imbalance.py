@@ -15,7 +15,8 @@ from tune_sketch.config.settings import Settings
 from tune_sketch.data import DataError, DataRequest, open_data, prepare_data
 from tune_sketch.data.__main__ import main
 from tune_sketch.data.splits import split_data
-from tune_sketch.run import create_run, run_search
+from tune_sketch.new_run import create_run
+from tune_sketch.run import run_search
 from tune_sketch.storage.facts import ClassSize, read_facts, write_facts
 from tune_sketch.storage.files import read_csv
 from tune_sketch.storage.reading import read_history

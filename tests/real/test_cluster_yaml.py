@@ -115,7 +115,7 @@ def test_kubernetes_has_what_kuberay_needs():
     program, flags = job["spec"]["entrypoint"].split(" --", 1)
     assert program == "python -m tune_sketch.search"
     arguments = build_parser().parse_args(f"--{flags}".split())
-    assert (arguments.address, arguments.runs_dir) == ("auto", "/shared/runs")
+    assert (arguments.address, arguments.runs_dir) == ("auto", Path("/shared/runs"))
     cluster = job["spec"]["rayClusterSpec"]
     assert cluster["authOptions"] == {"mode": "token"}
     assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"

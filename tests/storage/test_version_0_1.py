@@ -16,7 +16,7 @@ from tune_sketch.search import main
 from tune_sketch.status import status_lines
 from tune_sketch.storage.facts import GpuSharing, read_facts
 from tune_sketch.storage.reading import read_history
-from tune_sketch.storage.resume import change_run
+from tune_sketch.storage.resume import prepare_resume
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.storage.version_0_1 import key_of_0_1, source_of, upgrade_search
 
@@ -123,11 +123,17 @@ def test_it_cannot_be_resumed(run, capsys):
         f"Begin a new search with --warm-start {run.path}"
     )
     with pytest.raises(ValueError) as caught:
-        change_run(run, {"num_samples": 99})
+        prepare_resume(run, {"num_samples": 99})
     assert str(caught.value) == sentence
     assert main(["--resume", str(run.path)]) == 2
     assert sentence in capsys.readouterr().err
     assert run.search_json.read_text() == before
+
+
+@pytest.mark.parametrize("name", ["a#b?c=d&e", "100%20 %", "{x} '\"$ café 猫 😀", "-x", "a::b", "file:x"])
+def test_it_is_read_under_any_path(tmp_path, name):
+    run = RunDirectory(Path(shutil.copytree(MADE_THEN, tmp_path / name)))
+    assert len(read_history(run).trials) == 8
 
 
 def files_of(run):

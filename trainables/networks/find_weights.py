@@ -59,7 +59,7 @@ def resolve_weights(model: str, choice: str) -> ResolvedWeights:
 
 def resolve_file(architecture: Architecture, path: str) -> ResolvedWeights:
     """Check a user's file against the network without keeping it."""
-    file = Path(path).expanduser()
+    file = Path(path)
     if not file.is_file():
         raise ValueError(f"weights must be one of {', '.join(CHOICES)} or an existing file, got {path!r}")
     from tune_sketch.trainables.networks.weights import check_weights_file
@@ -92,7 +92,10 @@ def find_imagenet_file(weights: ImageNetWeights) -> Path:
 def torch_cache_dir() -> Path:
     """The folder in which torch.hub and torchvision keep downloaded weights."""
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    return Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser() / "hub" / "checkpoints"
+    try:
+        return Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser() / "hub" / "checkpoints"
+    except RuntimeError as error:
+        raise OSError(f"{error}: set TORCH_HOME to a folder for them") from None
 
 
 def download(url: str, file: Path, *, sha256_starts: str) -> None:

@@ -30,15 +30,30 @@ def allocate_workers(
         cpus = share_of_cores(machines, gpus, at_once)
     num_workers = count_slots(machines, cpus, gpus)
     if num_workers == 0 and not (may_grow and settings.gpus_per_trial is not None):
-        most_cpus = max((have.get("CPU", 0.0) for have in machines), default=0.0)
-        most_gpus = max((have.get("GPU", 0.0) for have in machines), default=0.0)
-        raise ValueError(
-            f"one trial asks for {cpus:g} CPUs and {gpus:g} GPUs, the largest machine has {most_cpus:g} CPUs and "
-            f"{most_gpus:g} GPUs: lower --cpus-per-trial or --gpus-per-trial"
-            + (", or give --gpus-per-trial to wait for machines that have as many" if may_grow else "")
-        )
+        raise ValueError(describe_shortage(machines, settings, cpus, gpus, may_grow=may_grow))
     most = settings.max_concurrent if may_grow else min(num_workers, settings.max_concurrent or num_workers)
     return Workers(max(1, min(num_workers, most or num_workers)), most, cpus, gpus, max(1, int(cpus)))
+
+
+def describe_shortage(
+    machines: list[dict[str, float]], settings: Settings, cpus: float, gpus: float, *, may_grow: bool
+) -> str:
+    """Why no machine takes one training, and only what helps against it."""
+    most_cpus = max((have.get("CPU", 0.0) for have in machines), default=0.0)
+    most_gpus = max((have.get("GPU", 0.0) for have in machines), default=0.0)
+    text = (
+        f"one trial asks for {cpus:g} CPUs and {gpus:g} GPUs, the largest machine has {most_cpus:g} CPUs and "
+        f"{most_gpus:g} GPUs: "
+    )
+    # A share of the cores that nobody gave follows the GPUs.
+    asked = [("cpus", settings.cpus_per_trial or 0.0, most_cpus), ("gpus", gpus, most_gpus)]
+    too_many = [flag for flag, wanted, most in asked if wanted > most] or ["cpus", "gpus"]
+    advice = " or ".join(f"lower --{flag}-per-trial" for flag in too_many)
+    if not most_cpus:  # as of a head whose only task is to be one
+        advice = "add a machine with cores to the cluster, or start Ray there with --num-cpus"
+    if may_grow:
+        advice += "; or give --gpus-per-trial to wait for machines that have as many"
+    return text + advice
 
 
 def has_room(workers: Workers, num_running: int) -> bool:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tune_sketch.data.workers import count_cores
 from tune_sketch.trainables.importing import import_ahead
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 # What a search imports while Ray's processes start, for which nothing then has to wait.
 OF_A_SEARCH = tuple(f"tune_sketch.{name}" for name in ("backend.ray_tune", "callbacks.tensorboard"))
+SHORT_FOLDER = Path("/tmp")  # Ray's own default
+# A socket's name has at most 103 bytes on macOS, of which "/ray/session_<time>_<process>/sockets/plasma_store" is 68.
+MOST_FOLDER_BYTES = 35
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
 ENVIRONMENT = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # endings carry no accuracy: none is made up for a trial that diverged
@@ -67,11 +71,30 @@ def start_ray(address: str | None) -> None:
     ahead.start()
     job = JobConfig(_py_driver_sys_path=OwnPath([str(Path(__file__).parents[2])]))
     if address is None:
-        # "local": not where RAY_ADDRESS points
-        ray.init(address="local", include_dashboard=False, job_config=job, **QUIET)
+        # "local": not where RAY_ADDRESS points. The cores, because Ray takes a quota of half a core for none.
+        options = QUIET | {"num_cpus": count_cores(), "_temp_dir": str(choose_folder())}
+        ray.init(address="local", include_dashboard=False, job_config=job, **options)
     else:
         join_cluster(address, job)
     ahead.join()
+
+
+def choose_folder() -> Path:
+    """The folder of a Ray on this machine: where it would be, or a shorter one where its sockets would not open.
+
+    Raises ValueError when there is none to write in.
+    """
+    wanted = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or SHORT_FOLDER).absolute()
+    is_short = len(os.fsencode(wanted)) <= MOST_FOLDER_BYTES
+    folder = (wanted if is_short else SHORT_FOLDER) / "ray"
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        why = "" if is_short else f", since {wanted} is too long for the sockets of Ray"
+        raise ValueError(
+            f"Ray needs a folder for its files, and {existing} cannot be written{why}: set RAY_TMPDIR to a folder "
+            f"that can, of at most {MOST_FOLDER_BYTES} characters"
+        )
+    return folder
 
 
 @lru_cache(maxsize=1)

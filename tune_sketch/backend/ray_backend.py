@@ -7,7 +7,7 @@ import numpy as np
 
 from tune_sketch.backend.allocation import allocate_workers
 from tune_sketch.backend.base import OnReport, Workers
-from tune_sketch.backend.cluster import start_ray
+from tune_sketch.backend.cluster import choose_folder, start_ray
 from tune_sketch.backend.gpu_sharing import measure_gpu_sharing
 from tune_sketch.config.settings import Settings
 from tune_sketch.events import Job, TestResult
@@ -22,6 +22,11 @@ class RayBackend:
     """Ray at an address, or on this machine alone."""
 
     address: str | None = None
+
+    def check(self) -> None:
+        """Raises ValueError for what would keep Ray from starting here, before anything waits for it."""
+        if self.address is None:
+            choose_folder()
 
     def start(self) -> None:
         start_ray(self.address)

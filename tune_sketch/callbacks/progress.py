@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 from typing import TextIO
 
+from tune_sketch.data.names import written_lines
 from tune_sketch.events import Trial
 from tune_sketch.formatting import PHRASES, duration_text, name_of, percent
 
@@ -66,7 +67,7 @@ class Progress:
     def print_line(self, line: str) -> None:
         """Print above the live line."""
         self.show_live("")
-        print(line, file=self.file, flush=True)
+        print(written_lines(line), file=self.file, flush=True)
 
     def show_live(self, line: str) -> None:
         if self.file.isatty():

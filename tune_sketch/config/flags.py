@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 from tune_sketch.config.checks import check_known, check_run_name, did_you_mean
 from tune_sketch.config.settings import FLAGS, OLD_VALUES, Settings, resolve_paths
 from tune_sketch.data import DATASETS
+from tune_sketch.data.names import written_name
+from tune_sketch.data.paths import path_argument
 from tune_sketch.search_spaces import SPACES
 
 
@@ -37,9 +39,9 @@ def build_parser() -> Parser:
     add("--data", help=f"{', '.join(DATASETS)}, a folder of class folders, of .ndjson or .npy files, a zip or tar")
     add_settings(parser, [name for name in FLAGS if name != "data"])
     add("--name", type=str, help="name of the run directory")
-    add("--runs-dir", metavar="DIR", help="where run directories are made (default: runs)")
+    add("--runs-dir", type=path_argument, metavar="DIR", help="where run directories are made (default: runs)")
     add("--storage", metavar="URL", help="keep the record in a database: postgresql://user@host/name")
-    add("--resume", metavar="RUN", help="go on with a run directory; with larger numbers, extend it")
+    add("--resume", type=path_argument, metavar="RUN", help="go on with a run; with larger numbers, extend it")
     add("--address", metavar="A", help="a Ray cluster: auto, or its address (default: this machine alone)")
     add("--dry-run", action="store_true", help="print the plan and the expected hours, and start nothing")
     return parser
@@ -121,7 +123,7 @@ def read_classes(names: list[str] | None) -> tuple[str, ...] | int | None:
         return None
     if len(names) == 1 and names[0].lstrip("-").isdigit():
         return int(names[0])
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(map(written_name, names)))
 
 
 def make_settings(model: str, choices: dict[str, Any]) -> Settings:

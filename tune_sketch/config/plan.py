@@ -18,6 +18,7 @@ from tune_sketch.data.describe import (
 )
 from tune_sketch.data.describe_copies import NAMED_IN_PLAN, near_copies_across, near_copies_lines
 from tune_sketch.data.splits import Splits, split_data
+from tune_sketch.data.staging import hash_file
 from tune_sketch.formatting import duration_text
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.search_spaces import MAX_EVEN_RATIO
@@ -46,7 +47,8 @@ def prepare_inputs(settings: Settings) -> Inputs:
     least_px = known_architecture(settings.model).min_image_px
     if settings.image_px < least_px:
         raise ValueError(f"--image-px must be at least {least_px} for {settings.model}, got {settings.image_px}")
-    facts = WeightsFacts(weights.path, weights.description, weights.pretrained)
+    digest = hash_file(Path(weights.path)) if weights.path is not None else None
+    facts = WeightsFacts(weights.path, weights.description, weights.pretrained, digest)
     return Inputs(cache, publish_data(cache), data, splits, facts)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from tune_sketch.config.checks import check_at_least, check_known, did_you_mean, parse_duration
 from tune_sketch.data import DATASETS
+from tune_sketch.data.paths import read_path
 from tune_sketch.data.request import DataRequest
 from tune_sketch.data.splits import OWN_SPLIT, PROTOCOLS, SPLIT_BY
 from tune_sketch.samplers import SAMPLERS
@@ -32,7 +33,8 @@ class Flag:
     least: float | None = None
     known: Iterable[str] | None = None
     parse: Callable[[str], Any] | None = None
-    on_resume: Literal["fixed", "grows", "free"] = "free"
+    path_or: tuple[str, ...] | None = None  # a path, or one of these words
+    on_resume: Literal["fixed", "grows", "free", "content"] = "free"  # content: may lie elsewhere, but be no other
 
     def spelling(self, setting: str) -> str:
         return self.name or f"--{setting.replace('_', '-')}"
@@ -52,13 +54,16 @@ class Settings:
     """
 
     model: str
-    data: str = setting("what to learn from", "doodles", metavar=None, on_resume="fixed")
+    data: str = setting("what to learn from", "doodles", metavar=None, path_or=tuple(DATASETS), on_resume="content")
     classes: tuple[str, ...] | int | None = setting(
         "class names, or one number N: the first N classes", metavar="C", on_resume="fixed"
     )
     per_class: int | None = setting("at most N drawings of each class", least=1, on_resume="fixed")
     splits: str | None = setting(
-        "a table of the drawings to use: image, and split or class or both", metavar="FILE", on_resume="fixed"
+        "a table of the drawings to use: image, and split or class or both",
+        metavar="FILE",
+        path_or=(),
+        on_resume="fixed",
     )
     split_by: str | None = setting(
         f"{OWN_SPLIT}: as the data are divided; photo: drawings of a photo stay together; file: they do not (leaky) "
@@ -87,7 +92,9 @@ class Settings:
         "go on without unreadable images, and record them", False, metavar=None, on_resume="fixed"
     )
     download: bool = setting("with --data quickdraw: fetch the chosen classes", False, metavar=None, on_resume="fixed")
-    weights: str = setting(f"initial weights: {', '.join(WEIGHTS)} or a file", "auto", metavar="W", on_resume="fixed")
+    weights: str = setting(
+        f"initial weights: {', '.join(WEIGHTS)} or a file", "auto", metavar="W", path_or=WEIGHTS, on_resume="content"
+    )
     strategy: str = setting(
         f"how to search: {', '.join(SAMPLERS)} (default: incumbent)",
         "incumbent",
@@ -97,7 +104,11 @@ class Settings:
     )
     passes: int = setting("of --strategy one-factor: go N times over all factors (default: 1)", 1, least=1)
     warm_start: tuple[str, ...] = setting(
-        "try the best of earlier searches, of any data or model, first", (), metavar="RUN", on_resume="fixed"
+        "try the best of earlier searches, of any data or model, first",
+        (),
+        metavar="RUN",
+        path_or=(),
+        on_resume="fixed",
     )
     num_samples: int = setting("number of trials", least=1)
     max_epochs: int = setting("most epochs of one trial", least=1, on_resume="grows")
@@ -256,38 +267,38 @@ def resolve_paths(settings: Settings) -> Settings:
 
     Not part of Settings itself: a resumed search may do without the originals.
     """
-    changes: dict[str, Any] = {}
-    for name, known in (("data", tuple(DATASETS)), ("weights", WEIGHTS)):
-        value = getattr(settings, name)
-        if value not in known and Path(value).expanduser().exists():
-            changes[name] = str(Path(value).expanduser().resolve())
-    if settings.splits is not None:
-        changes["splits"] = str(Path(settings.splits).expanduser().resolve())
-    changes["warm_start"] = tuple(str(Path(run).expanduser().resolve()) for run in dict.fromkeys(settings.warm_start))
-    settings = dataclasses.replace(settings, **changes)
+    given = {name: getattr(settings, name) for name, flag in FLAGS.items() if flag.path_or is not None}
+    settings = dataclasses.replace(settings, **resolve_choices(given))
     if settings.data not in DATASETS and not Path(settings.data).exists():
         raise ValueError(
-            f"--data must be an existing path or one of {', '.join(DATASETS)}, got {settings.data!r}"
-            + did_you_mean(settings.data, DATASETS)
+            f"--data must be an existing path or one of {', '.join(DATASETS)}, got {given['data']!r}"
+            + did_you_mean(given["data"], DATASETS)
         )
     if settings.splits is not None and not Path(settings.splits).is_file():
-        raise ValueError(f"--splits must be a file with the columns image and split or class, got {settings.splits!r}")
+        raise ValueError(f"--splits must be a file with the columns image and split or class, got {given['splits']!r}")
     for run in settings.warm_start:
         if not (Path(run) / "search.json").is_file():
             raise ValueError(f"--warm-start must name run directories, and {run} has no search.json")
     if settings.weights not in WEIGHTS and not Path(settings.weights).is_file():
-        raise ValueError(f"--weights must be a weights file or one of {', '.join(WEIGHTS)}, got {settings.weights!r}")
+        raise ValueError(f"--weights must be a weights file or one of {', '.join(WEIGHTS)}, got {given['weights']!r}")
     return settings
 
 
 def resolve_choices(choices: dict[str, Any]) -> dict[str, Any]:
-    """The choices of a resume with absolute paths, as settings hold them."""
+    """The choices with absolute paths, whichever flag they came by. Raises ValueError for what is no path."""
     resolved = dict(choices)
-    for name in ("data", "weights", "splits"):
-        if name in resolved and Path(resolved[name]).expanduser().exists():
-            resolved[name] = str(Path(resolved[name]).expanduser().resolve())
-    if "warm_start" in resolved:
-        resolved["warm_start"] = tuple(str(Path(run).expanduser().resolve()) for run in resolved["warm_start"])
+    for name, value in choices.items():
+        flag = FLAGS[name]
+        if flag.path_or is None or value is None:
+            continue
+        try:
+            paths = [
+                one if one in flag.path_or else str(read_path(one).resolve())
+                for one in ([value] if isinstance(value, str) else dict.fromkeys(value))
+            ]
+        except ValueError as error:
+            raise ValueError(f"{flag.spelling(name)} {error}") from None
+        resolved[name] = paths[0] if isinstance(value, str) else tuple(paths)
     return resolved
 
 

@@ -8,8 +8,11 @@ from pathlib import Path
 from tune_sketch.data import DATASETS, DataRequest, open_data, prepare_data
 from tune_sketch.data.describe import describe_data, plot_samples, write_class_counts
 from tune_sketch.data.describe_copies import write_near_copies
+from tune_sketch.data.names import written_lines
+from tune_sketch.data.paths import path_argument, read_path
 from tune_sketch.data.prepare import source_notes
 from tune_sketch.data.request import default_cache_dir
+from tune_sketch.data.screen import prepare_screen, print_error
 from tune_sketch.data.sources.registry import find_source
 from tune_sketch.data.splits import OWN_SPLIT, PROTOCOLS, SPLIT_BY, split_data, write_splits
 
@@ -35,21 +38,26 @@ def build_parser() -> argparse.ArgumentParser:
     add("--no-invert", action="store_true", help="keep dark ink on light paper")
     add("--skip-bad-images", action="store_true", help="go on without unreadable images, and record them")
     add("--download", action="store_true", help="with quickdraw: fetch the chosen classes")
-    add("--out", type=Path, metavar="DIR", help="where the samples and tables are written (default: runs/data-NAME)")
+    add(
+        "--out",
+        type=path_argument,
+        metavar="DIR",
+        help="folder of the samples and tables (default: runs/data-NAME)",
+    )
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code: 2, with a message and no traceback, for errors of the user."""
     given = build_parser().parse_args(arguments)
+    prepare_screen()
     try:
         show_data(given)
     except BrokenPipeError:  # the reader of our output has seen enough, as in `| head`
         sys.stdout = None
         return 0
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return print_error(error)
     except KeyboardInterrupt:
         print("interrupted; nothing half-made is left in the cache", file=sys.stderr)
         return 130
@@ -59,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
 def show_data(given: argparse.Namespace) -> None:
     """Decode, split, print and plot. Raises ValueError."""
     request = DataRequest(
-        data=given.data,
+        data=given.data if given.data in DATASETS else str(read_path(given.data)),
         image_px=given.image_px,
         classes=read_classes(given.classes),
         per_class=given.per_class,
@@ -85,9 +93,9 @@ def show_data(given: argparse.Namespace) -> None:
     if data.near_copies:
         write_near_copies(out / "near_copies.csv", data, splits)
         written = "samples.png, classes.csv, splits.csv and near_copies.csv"
-    print(describe_data(data, splits))
+    print(written_lines(describe_data(data, splits)))
     notes = source_notes(find_source(request, default_cache_dir(), progress=False))
-    print("\n".join(notes) if notes else "no file was left out")
+    print(written_lines("\n".join(notes)) if notes else "no file was left out")
     print(f"\nwrote {written} in {out}")
 
 

@@ -3,13 +3,19 @@
 import csv
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tune_sketch.data.describe_copies import NAMED_IN_FULL, near_copies_lines
+from tune_sketch.data.figure_text import figure_fonts, figure_text
+from tune_sketch.data.names import to_cell
 from tune_sketch.data.request import Problem, problem_lines
 from tune_sketch.data.sketch_data import SketchData
 from tune_sketch.data.splits import SPLIT_NAMES, Splits
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAX_PLOTTED_CLASSES = 130
 MAX_NAMED = 20  # drawings or classes in a warning
@@ -113,11 +119,16 @@ def write_class_counts(path: Path, data: SketchData, splits: Splits) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["class", "drawings", *SPLIT_NAMES])
         for name, row in zip(data.class_names, count_classes(data, splits), strict=True):
-            writer.writerow([name, *row.tolist()])
+            writer.writerow([to_cell(name), *row.tolist()])
 
 
 def plot_samples(path: Path, data: SketchData, *, seed: int = 0) -> None:
     """Some drawings of each class (at most 130 classes, evenly), dark on light, as PNG."""
+    with figure_fonts(data.class_names):
+        _draw_samples(data, seed).savefig(path, dpi=100)
+
+
+def _draw_samples(data: SketchData, seed: int) -> "Figure":
     from matplotlib.figure import Figure  # takes seconds to import, which no other user of this package should pay
 
     num_classes = len(data.class_names)
@@ -138,10 +149,10 @@ def plot_samples(path: Path, data: SketchData, *, seed: int = 0) -> None:
         blank = ((0, 0), (0, num_samples * pictures.shape[2] - strip.shape[1]))
         strip = np.pad(strip, blank, constant_values=255)
         axis.imshow(strip, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
-        axis.set_title(data.class_names[label], fontsize=9, pad=2)
+        axis.set_title(figure_text(data.class_names[label]), fontsize=9, pad=2)
     title = f"{num_shown} of {num_classes} classes, {num_samples} of their drawings each"
     figure.suptitle(title + (" (synthetic, drawn by a program)" if data.synthetic else ""), fontsize=11)
-    figure.savefig(path, dpi=100)
+    return figure
 
 
 def copies_text(number: int, num_across: int) -> str:

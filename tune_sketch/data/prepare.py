@@ -18,13 +18,15 @@ from tune_sketch.data.copies import find_copies, join_groups
 from tune_sketch.data.formats.base import DecodeSettings, Drawing
 from tune_sketch.data.formats.registry import read_bytes
 from tune_sketch.data.locks import hold_lock
+from tune_sketch.data.names import written_lines
 from tune_sketch.data.near_copies import find_near_copies
 from tune_sketch.data.pictures import left_out_text
 from tune_sketch.data.pixels import measure_extent, measure_pen
 from tune_sketch.data.progress import Progress
-from tune_sketch.data.request import DataError, DataRequest, Problem, default_cache_dir
+from tune_sketch.data.request import DataError, DataRequest, Problem, default_cache_dir, make_cache_dir
 from tune_sketch.data.sketch_data import FORMAT_VERSION, is_whole, open_data, photo_of
 from tune_sketch.data.sources.base import Source
+from tune_sketch.data.sources.naming import name_drawings
 from tune_sketch.data.sources.registry import find_source, list_drawings
 from tune_sketch.data.splits import SPLIT_NAMES
 from tune_sketch.data.staging import describe_files
@@ -59,10 +61,11 @@ def prepare_data(request: DataRequest, *, cache_dir: Path | None = None, progres
     """
     cache = Path(cache_dir or default_cache_dir()).expanduser().resolve()
     decoded = cache / "decoded"
-    decoded.mkdir(parents=True, exist_ok=True)
+    if not decoded.is_dir():  # of one that cannot be written, what is in it is still used
+        make_cache_dir(decoded)
     source = find_source(request, cache, progress)
     for note in source_notes(source) if progress else []:
-        print(f"{request.data}: {note}", file=sys.stderr)
+        print(written_lines(f"{request.data}: {note}"), file=sys.stderr)
     # File names, sizes and times represent the content here, so that a second call need not read the files.
     quick_key = _quick_key(source, request)
     remembered = cache / "seen" / f"{quick_key}.txt"
@@ -73,6 +76,7 @@ def prepare_data(request: DataRequest, *, cache_dir: Path | None = None, progres
     _check_svg(source)
     listing = _list_and_hash(source, request, progress)
     folder = decoded / listing.fingerprint[:32]
+    make_cache_dir(decoded)
     with hold_lock(decoded / f"{folder.name}.lock"):
         if not is_whole(folder):
             shutil.rmtree(folder, ignore_errors=True)
@@ -138,6 +142,7 @@ def _check_svg(source: Source) -> None:
 
 def _list_and_hash(source: Source, request: DataRequest, progress: bool) -> _Listing:
     drawings, problems = list_drawings(source, request)
+    drawings = name_drawings(drawings, problems)
     digests = _hash_contents(drawings, progress)
     settings = [FORMAT_VERSION, request.image_px, request.invert, request.pen_width_px]
     settings += [request.seed] if request.data == "doodles" else []

@@ -4,9 +4,12 @@ import dataclasses
 import math
 import os
 import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tune_sketch.data.names import written_lines, written_name
 
 SMALLEST_IMAGE_PX, LARGEST_IMAGE_PX = 8, 4096
 MAX_PRINTED_PROBLEMS = 50
@@ -49,6 +52,8 @@ class DataRequest:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if isinstance(self.classes, tuple):
+            object.__setattr__(self, "classes", tuple(map(written_name, self.classes)))
         if not SMALLEST_IMAGE_PX <= self.image_px <= LARGEST_IMAGE_PX:
             raise ValueError(f"image_px must be from {SMALLEST_IMAGE_PX} to {LARGEST_IMAGE_PX}, got {self.image_px}")
         num_classes = self.classes if isinstance(self.classes, int) else len(set(self.classes or ("a", "b")))
@@ -79,7 +84,7 @@ class Problem:
 
     def to_json(self) -> dict[str, str]:
         """As it is recorded in `SketchData.skipped`."""
-        return {"name": self.name, "reason": self.reason}
+        return {"name": written_name(self.name), "reason": written_lines(self.reason)}
 
 
 class DataError(ValueError):
@@ -93,7 +98,7 @@ class DataError(ValueError):
         lines += [f"  {Path(data) / line if is_path else line}" for line in problem_lines(self.problems)]
         if not any(problem.fatal for problem in self.problems):
             lines.append("Repair or remove them, or go on without them by --skip-bad-images.")
-        super().__init__("\n".join(lines))
+        super().__init__(written_lines("\n".join(lines)))
 
     def __reduce__(self) -> tuple[type, tuple[str, list[Problem]]]:
         return type(self), (self.data, self.problems)  # the default would rebuild it from the message alone
@@ -123,9 +128,30 @@ def problem_lines(problems: Sequence[Problem]) -> list[str]:
 def default_cache_dir() -> Path:
     """$TUNE_SKETCH_CACHE, the cache of all machines, or this machine's own if that is unset or a URL."""
     kept = os.environ.get("TUNE_SKETCH_CACHE", "")
-    return Path(kept) if kept and "://" not in kept else node_cache_dir()
+    return _expand(kept) if kept and "://" not in kept else node_cache_dir()
 
 
 def node_cache_dir() -> Path:
     """$TUNE_SKETCH_NODE_CACHE, on this machine's own disk, or ~/.cache/tune_sketch."""
-    return Path(os.environ.get("TUNE_SKETCH_NODE_CACHE") or Path.home() / ".cache" / "tune_sketch").expanduser()
+    return _expand(os.environ.get("TUNE_SKETCH_NODE_CACHE") or "~/.cache/tune_sketch")
+
+
+def make_cache_dir(folder: Path) -> None:
+    """Make a folder of the cache. Raises ValueError, which says how to choose another one."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"the cache {folder} cannot be written ({error.strerror}): set TUNE_SKETCH_CACHE to a folder that can"
+        ) from error
+
+
+def _expand(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(
+            f"the cache {path} cannot be found ({error}): set TUNE_SKETCH_CACHE to a folder that can be written"
+        ) from None

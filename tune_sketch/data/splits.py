@@ -9,6 +9,7 @@ from typing import TextIO
 
 import numpy as np
 
+from tune_sketch.data.names import from_cell, to_cells
 from tune_sketch.data.sketch_data import SketchData, photo_of
 
 SPLIT_NAMES = ("train", "validation", "test")
@@ -220,7 +221,8 @@ def write_splits(path: str | Path, data: SketchData, splits: Splits) -> None:
         writer.writerow(["image", "class", "split"] + ([data.group_noun[:-1]] if data.has_groups else []))
         for index, (image, label) in enumerate(zip(data.names, data.labels, strict=True)):
             group = data.group_names[index] if data.group_names is not None else photo_of(image) or ""
-            writer.writerow([image, data.class_names[label], split_of[index], *([group] if data.has_groups else [])])
+            cells = [image, data.class_names[label], split_of[index], *([group] if data.has_groups else [])]
+            writer.writerow(to_cells(cells))
         _flush_to_disk(file)
     temporary.replace(path)
 
@@ -233,7 +235,7 @@ def _flush_to_disk(file: TextIO) -> None:
 def read_splits(path: str | Path, data: SketchData) -> Splits:
     """Read what `write_splits` wrote. Raises ValueError when it does not match the data, drawing by drawing."""
     with Path(path).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        rows = list(csv.DictReader(file))
+        rows = [{name: from_cell(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
     if rows and not {"image", "class", "split"} <= set(rows[0]):
         raise ValueError(f"{path} must have the columns image, class and split, has {', '.join(map(str, rows[0]))}")
     found = {row["image"]: row for row in rows}

@@ -11,6 +11,7 @@ from typing import TypedDict, TypeVar
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from tune_sketch.data.locks import hold_lock
 from tune_sketch.data.progress import Progress
@@ -87,7 +88,8 @@ def stage_data(location: str) -> Path:
 
 
 def _fetch_all(location: str, key: str, arriving: Path) -> None:
-    files, root = url_to_fs(location)
+    # A plain path is one, whatever is in it: "::" and "{" mean something to fsspec.
+    files, root = url_to_fs(location) if "://" in location else (LocalFileSystem(), location)
     meta = _try_often(f"{location}/meta.json", lambda: json.loads(files.cat_file(f"{root}/meta.json")))
     if not meta["fingerprint"].startswith(key):
         raise NotStagedError(f"{location} holds another data set, of fingerprint {meta['fingerprint'][:12]}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
+from tune_sketch.commands import command_text
 from tune_sketch.inference.photos import Picture, read_picture
 from tune_sketch.storage.run_directory import RunDirectory
 
@@ -118,7 +119,7 @@ def load_classifier(run_path: str | Path) -> Classifier:
     if not (model_file.is_file() and weights_file.is_file()):
         raise ValueError(
             f"{run_path} has no network yet: its search or its retraining has not ended. "
-            f"Go on with: python -m tune_sketch.search --resume {run_path}"
+            f"Go on with: {command_text('search', '--resume', run.path)}"
         )
     info = json.loads(model_file.read_text())
     import torch  # takes two seconds, which the errors above need not wait for

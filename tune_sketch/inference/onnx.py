@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tune_sketch.data.doodles import CATEGORIES, render_doodle
+from tune_sketch.data.names import written_name
 from tune_sketch.inference.model import Classifier
 from tune_sketch.trainables.evaluation import normalise, to_unit
 
@@ -60,7 +61,10 @@ def export_onnx(model: Classifier, path: Path) -> float:
         onnx_model = onnx.load(str(temporary))
         onnx.helper.set_model_props(
             onnx_model,
-            {"class_names": "\n".join(model.class_names), "ink": "255 on 0" if model.invert else "0 on 255"},
+            {
+                "class_names": "\n".join(map(written_name, model.class_names)),
+                "ink": "255 on 0" if model.invert else "0 on 255",
+            },
         )
         onnx.checker.check_model(onnx_model)
         onnx.save(onnx_model, str(temporary))

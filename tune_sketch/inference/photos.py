@@ -9,6 +9,7 @@ from PIL import Image
 from tune_sketch.data.formats.base import Drawing
 from tune_sketch.data.formats.images import convert_to_gray, open_gray
 from tune_sketch.data.formats.registry import read_content
+from tune_sketch.data.names import written_name
 from tune_sketch.data.pictures import SUFFIXES, left_out_text, list_pictures
 from tune_sketch.data.pixels import BadDrawingError, prepare_ink
 
@@ -25,7 +26,7 @@ def find_pictures(paths: list[Path]) -> list[Path]:
         if path.is_dir():
             pictures, left_out = list_pictures(path)
             if left_out:
-                print(f"{path}: {left_out_text(left_out)}", file=sys.stderr)
+                print(f"{written_name(str(path))}: {left_out_text(left_out)}", file=sys.stderr)
             if not pictures:
                 raise ValueError(f"the folder {path} holds no image ({', '.join(SUFFIXES)})")
             found += pictures

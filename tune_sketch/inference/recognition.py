@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from tune_sketch.data.names import to_cells, written_name
+from tune_sketch.data.screen import print_error
 from tune_sketch.inference.model import NUM_SHOWN, Classifier, best_classes
 from tune_sketch.inference.photos import read_picture
 from tune_sketch.inference.test_time_augmentation import VOTES
@@ -53,26 +55,27 @@ def read_pictures(paths: Sequence[Path], model: Classifier) -> tuple[list[Path],
             squares.append(read_picture(path, model.image_px, model.invert))
             readable.append(path)
         except ValueError as error:  # the other files are still worth recognising
-            print(f"error: {error}", file=sys.stderr)
+            print_error(error)
     return readable, np.array(squares, np.uint8)
 
 
 def print_classes(path: Path, best: list[tuple[str, float]], layout: Layout) -> None:
     """The best classes of one picture; as text, probabilities are in percent."""
+    picture = written_name(str(path))  # as its name is recorded, and harmless to the terminal
     if layout == "json":
         found = [{"class": name, "probability": round(probability, 6)} for name, probability in best]
-        print(json.dumps({"image": str(path), "predictions": found}, ensure_ascii=False))
+        print(json.dumps({"image": picture, "predictions": found}, ensure_ascii=False))
     elif layout == "csv":
-        print_csv([str(path), *(cell for name, probability in best for cell in (name, f"{probability:.6f}"))])
+        print_csv([picture, *(cell for name, probability in best for cell in (name, f"{probability:.6f}"))])
     else:
-        print(path)
+        print(picture)
         width = max(len(name) for name, _ in best)
         for rank, (name, probability) in enumerate(best, start=1):
             print(f"  {rank}  {name:<{width}}  {100 * probability:5.1f} %")
 
 
 def print_csv(cells: list[str]) -> None:
-    csv.writer(sys.stdout, lineterminator="\n").writerow(cells)
+    csv.writer(sys.stdout, lineterminator="\n").writerow(to_cells(cells))
 
 
 def write_overlays(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tune_sketch.commands import command_text, tensorboard_text
 from tune_sketch.data import open_data
 from tune_sketch.data.splits import read_splits
 from tune_sketch.events import Trial
@@ -162,9 +163,9 @@ def results_lines(run: RunDirectory, history: History) -> list[str]:
         "",
         f"run directory  {run.path}",
         f"report         {run.report_html}",
-        f"compare        tensorboard --logdir {run.tensorboard}",
-        f"recognise      python -m tune_sketch.predict {run.path} IMAGE...",
-        f"extend         python -m tune_sketch.search --resume {run.path} {more}",
+        f"compare        {tensorboard_text(run.tensorboard)}",
+        f"recognise      {command_text('predict', run.path, more='IMAGE...')}",
+        f"extend         {command_text('search', '--resume', run.path, more=more)}",
     ]
     return lines
 

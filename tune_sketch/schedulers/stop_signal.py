@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
 
+from tune_sketch.commands import command_text
 from tune_sketch.events import Trial
 from tune_sketch.storage.run_directory import RunDirectory
 
@@ -43,7 +44,7 @@ class StopSignal:
         self.request(
             f"{signal.Signals(number).name}: each training finishes its epoch and keeps a checkpoint. "
             "Once more leaves at once.\n"
-            f"resume with:  python -m tune_sketch.search --resume {self.run.path}"
+            f"resume with:  {command_text('search', '--resume', self.run.path)}"
         )
 
     def request(self, reason: str) -> None:

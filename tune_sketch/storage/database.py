@@ -21,6 +21,15 @@ def open_log(path: Path, *, read_only: bool = False) -> BaseStorage:
     return LogStorage(path, read_only=read_only)
 
 
+def check_server(url: str) -> None:
+    """Raises ValueError for a database that is a file: a run directory has a record of its own, which does more."""
+    if url.startswith("sqlite"):
+        raise ValueError(
+            f"--storage is for a database server such as postgresql://user@host/name, got {url!r}. Leave it out to "
+            "keep the record in a file: journal.log in the run directory"
+        )
+
+
 def open_database(url: str) -> BaseStorage:
     """The storage in a database. Raises ValueError for what is no database URL, JournalError when it does not open."""
     import sqlalchemy
@@ -47,8 +56,12 @@ def open_study_db(path: Path) -> BaseStorage:
     # SQLite reads a write-ahead database with the -shm file beside it, and makes that file where it is missing.
     # Where it may not, and there is none, nobody writes either.
     readable = os.access(path.parent, os.W_OK) or Path(f"{path}-shm").exists()
-    mode = "mode=ro" if readable else "immutable=1"
-    url = f"sqlite:///file:{urllib.parse.quote(str(path.absolute()))}?{mode}&uri=true"
+    import sqlalchemy
+
+    mode = {"mode": "ro"} if readable else {"immutable": "1"}
+    # SQLite unquotes the path; SQLAlchemy, from 2.1 on, once more before it, which its own way to write a URL respects.
+    database = f"file:{urllib.parse.quote(str(path.absolute()))}"
+    url = sqlalchemy.URL.create("sqlite", database=database, query=mode | {"uri": "true"}).render_as_string()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return RDBStorage(url, skip_compatibility_check=True, skip_table_creation=True)
 

@@ -76,6 +76,7 @@ class WeightsFacts:
     path: str | None
     description: str
     pretrained: bool
+    sha256: str | None = None  # of the file; not in older runs
 
 
 @dataclass(frozen=True)

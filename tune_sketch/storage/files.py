@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from tune_sketch.data.names import from_cell, to_cell
+
 Row = dict[str, Any]  # of a CSV file: values by column
 
 
@@ -42,14 +44,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a whole CSV file or leave the old one. A value that a row lacks is an empty cell."""
+    """Write a whole CSV file or leave the old one. A value that a row lacks is an empty cell.
+
+    Text that a spreadsheet would run begins with an apostrophe, see `to_cell`.
+    """
     with replace_whole(path) as file:
         writer = csv.DictWriter(file, list(columns), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: to_cell(value) for name, value in row.items()} for row in rows)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file as text."""
     with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+        return [{name: from_cell(cell) for name, cell in row.items()} for row in csv.DictReader(file)]

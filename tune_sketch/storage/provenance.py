@@ -6,9 +6,11 @@ import platform
 import subprocess
 import sys
 import time
+import tomllib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from tune_sketch.data.names import written_name
 from tune_sketch.storage.database import hide_password
 from tune_sketch.storage.facts import Host, Session
 
@@ -20,7 +22,7 @@ def describe_session(address: str | None) -> Session:
     return Session(
         started_at=time.time(),
         time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        command=(Path(sys.argv[0]).name, *map(hide_password, sys.argv[1:])),
+        command=(Path(sys.argv[0]).name, *(written_name(hide_password(word)) for word in sys.argv[1:])),
         versions={"python": platform.python_version(), **{name: find_version(name) for name in PACKAGES}},
         git_commit=find_git_commit(),
         host=Host(platform.system(), platform.machine(), os.cpu_count()),
@@ -36,16 +38,26 @@ def find_version(package: str) -> str | None:
         return None
 
 
-def find_git_commit() -> str | None:
-    """The commit of the code that runs, with "+changes" when files differ from it; None outside a checkout."""
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():  # an installed copy may lie in somebody else's checkout
-        return None
+def find_git_commit(root: Path = Path(__file__).parents[2]) -> str | None:
+    """The commit of the code that runs, with "+changes" when files differ from it; None outside our own checkout.
+
+    An installed or copied tune_sketch may lie in somebody else's checkout, whose commit says nothing about us.
+    """
     try:
-        commit, changes = (
-            subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=True, timeout=10)
-            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if project != "tune_sketch":
+        return None
+    # Without the variables by which git, where it has started us, points at a repository of its own choice.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        top, commit, changes = (
+            subprocess.run(
+                ["git", "-C", root, *arguments], capture_output=True, text=True, check=True, timeout=10, env=environment
+            ).stdout.strip()
+            for arguments in (["rev-parse", "--show-toplevel"], ["rev-parse", "HEAD"], ["status", "--porcelain"])
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return commit.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
+    return commit + ("+changes" if changes else "") if Path(top).resolve() == root.resolve() else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from tune_sketch.data.formats.base import Format
 from tune_sketch.data.formats.registry import DRAWING_FORMATS
 from tune_sketch.data.formats.strokes import is_same_word
+from tune_sketch.data.names import written_name
 from tune_sketch.data.pictures import is_clutter, list_pictures
 from tune_sketch.data.request import DataRequest
 from tune_sketch.data.sources.base import Source
@@ -78,9 +79,9 @@ def can_list(known: Format, path: Path) -> bool:
 
 def class_of(path: Path, known: Format) -> str:
     """The class of a file: its name, in the spelling of the word inside where that is the same word."""
-    name = _SUFFIX.sub("", _PREFIX.sub("", path.stem))
+    name = written_name(_SUFFIX.sub("", _PREFIX.sub("", path.stem)))
     try:
         word = known.word_of(path)
     except (OSError, ValueError):  # listing its drawings says what is wrong with it
         return name
-    return word if is_same_word(word, name) else name
+    return written_name(word) if is_same_word(word, name) else name

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from tune_sketch.data.names import written_name, written_names
 from tune_sketch.data.pictures import list_pictures
 from tune_sketch.data.request import DataRequest
 from tune_sketch.data.sources.base import Source, list_some, split_of_folder
@@ -31,12 +32,13 @@ def find_class_folders(request: DataRequest, root: Path) -> Source | None:
     for folder in list_folders(root):
         found, others = list_pictures(folder)
         left_out += others
-        if not found and others and others.keys() <= _TEXT_SUFFIXES and folder.name not in named:
+        if not found and others and others.keys() <= _TEXT_SUFFIXES and written_name(folder.name) not in named:
             notes.append(f"the folder {folder.name} holds no drawings and is left out")
         else:
             pictures[folder.name] = found
     if not pictures:
         return None
+    pictures = written_names(pictures)
     inner = {
         name: {path.relative_to(root).parts[1] for path in paths if len(path.relative_to(root).parts) > 2}
         for name, paths in pictures.items()

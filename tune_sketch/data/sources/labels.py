@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from tune_sketch.data.names import written_name
 from tune_sketch.data.pictures import list_pictures
 from tune_sketch.data.request import DataRequest
 from tune_sketch.data.sources.base import Source, list_some, split_of_folder
@@ -29,7 +30,10 @@ def find_by_name(request: DataRequest, root: Path) -> Source | None:
         )
     notes = (f"left out: {len(unnamed):,} pictures that --class-from does not match: {list_some(unnamed)}",)
     return _make_source(
-        root, {name: Row(found) for name, found in classes.items() if found}, left_out, notes if unnamed else ()
+        root,
+        {name: Row(written_name(found)) for name, found in classes.items() if found},
+        left_out,
+        notes if unnamed else (),
     )
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
+from tune_sketch.data.names import written_name
 from tune_sketch.data.pictures import is_clutter
 from tune_sketch.data.sources.tables import SPLIT_WORDS, TABLE_SUFFIXES, Row, Table, read_header
 
@@ -55,7 +56,7 @@ def read_list(path: Path) -> Table:
     for line in content.decode("utf-8-sig", errors="surrogateescape").splitlines():
         if line.strip():
             name, label = _read_line(line)
-            row = Row(label, split_of_table(path))
+            row = Row(written_name(label), split_of_table(path))
             if rows.setdefault(name, row) != row:
                 raise ValueError(f"{path} names {name} with two labels: {rows[name].class_name} and {label}")
     return Table(path, hashlib.sha256(content).hexdigest(), rows, has_classes=True, has_splits=True)
@@ -77,5 +78,5 @@ def name_labels(rows: Mapping[str, Row]) -> dict[str, Row]:
     named = {}
     for name, row in rows.items():
         use_folder = "/" in name and (not row.class_name or (row.class_name.isdigit() and is_clear))
-        named[name] = Row(name.split("/")[-2] if use_folder else row.class_name, row.split, row.group)
+        named[name] = Row(written_name(name.split("/")[-2]) if use_folder else row.class_name, row.split, row.group)
     return named

@@ -13,6 +13,7 @@ import numpy as np
 from tune_sketch.data.archives import is_archive, unpack_archive
 from tune_sketch.data.formats.base import Drawing
 from tune_sketch.data.formats.registry import DRAWING_FORMATS
+from tune_sketch.data.names import written_names
 from tune_sketch.data.pictures import SUFFIXES
 from tune_sketch.data.request import DataRequest, Problem
 from tune_sketch.data.sources.base import Source, did_you_mean, list_some, select_classes
@@ -59,8 +60,8 @@ def find_source(request: DataRequest, cache_dir: Path, progress: bool) -> Source
     if request.group_by is not None and request.group_by.strip().lower() != source.group_column.lower():
         read_pattern("--group-by", request.group_by)
         source = replace(source, group_origin=f"--group-by {request.group_by}", group_column="")
-    names = select_classes(source.files, request.classes)
-    return replace(source, files={name: source.files[name] for name in names})
+    files = written_names(source.files)
+    return replace(source, files={name: files[name] for name in select_classes(files, request.classes)})
 
 
 def find_path(request: DataRequest, cache_dir: Path, progress: bool, table: Table | None) -> Source:

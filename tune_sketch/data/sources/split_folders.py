@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from tune_sketch.data.names import written_name
 from tune_sketch.data.pictures import list_pictures
 from tune_sketch.data.request import DataRequest
 from tune_sketch.data.sources.base import Source, list_some, split_of_folder
@@ -25,7 +26,7 @@ def find_split_folders(request: DataRequest, root: Path) -> Source | None:
     parts = {
         folder.name: split
         for folder in folders
-        if (split := split_of_folder(folder.name)) is not None and folder.name not in named
+        if (split := split_of_folder(folder.name)) is not None and written_name(folder.name) not in named
     }
     labelled = {name: split for name, split in parts.items() if _has_classes(root / name)}
     flat = [name for name in parts if name not in labelled and folders[root / name]]

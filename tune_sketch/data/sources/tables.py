@@ -3,11 +3,12 @@
 import csv
 import hashlib
 import io
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from tune_sketch.data.names import from_cell, written_name
 
 # What people call the columns, the likeliest first.
 _COLUMNS = {
@@ -148,14 +149,14 @@ def _find_columns(names: list[str]) -> dict[str, int]:
 
 
 def _read_row(path: Path, number: int, cells: list[str], columns: Mapping[str, int]) -> tuple[str, Row]:
-    values = {name: cells[at].strip() if at < len(cells) else "" for name, at in columns.items()}
+    values = {name: from_cell(cells[at].strip()) if at < len(cells) else "" for name, at in columns.items()}
     for name in ("image", "class", "split"):
         if name in columns and not values[name]:
             raise ValueError(f"{path}, row {number}: the column {name} is empty: {', '.join(cells)}")
     split = values.get("split", "")
     if split and split.lower() not in SPLIT_WORDS:
         raise ValueError(f"{path}, row {number}: split must be one of {', '.join(SPLIT_WORDS)}, got {split!r}")
-    row = Row(values.get("class", ""), SPLIT_WORDS.get(split.lower(), ""), values.get("group", ""))
+    row = Row(written_name(values.get("class", "")), SPLIT_WORDS.get(split.lower(), ""), values.get("group", ""))
     return values["image"], row
 
 
@@ -226,5 +227,5 @@ class _Index:
 
 
 def _plain(name: str) -> str:
-    """The name with slashes, without ./ and in one Unicode form."""
-    return PurePosixPath(unicodedata.normalize("NFC", name.replace("\\", "/"))).as_posix()
+    """The name as it is recorded, with slashes and without ./."""
+    return PurePosixPath(written_name(name).replace("\\", "/")).as_posix()
