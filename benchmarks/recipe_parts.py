@@ -47,8 +47,7 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
 ABOUT = (
     "Same split, network and first weights in a row; n seeds, of which the order of drawings, their changes and the "
     "head's first weights depend. An interval is Student's t over the seeds; without one there is one seed, and a "
-    "difference of less than some three points (a validation split of 666 drawings) says nothing. Tried in the same "
-    "way and not built in: annealing to zero over the last half (-1.3 points [-4.0, +1.3] with SqueezeNet, n = 3)."
+    "difference of less than some three points (a validation split of 666 drawings) says nothing."
 )
 COLUMNS = ("model", "what", "seed", "epoch", "val_top1", "raw_val_top1", "train_loss")
 
