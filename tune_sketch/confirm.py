@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
         description="Retrain the best configurations of a run on fresh seeds and score them on the test split.",
     )
     parser.add_argument("run", type=path_argument, help="a run directory")
-    add_settings(parser, ["finalists", "retraining_seeds", "data", "weights"])
+    add_settings(parser, ["finalists", "retraining_seeds", "data", "splits", "weights"])
     parser.add_argument("--storage", metavar="URL", help="the database of the record, if it needs a password")
     parser.add_argument("--address", metavar="A", help="a Ray cluster: auto, or its address")
     arguments = parser.parse_args(argv)

@@ -9,7 +9,6 @@ from tune_sketch.config.settings import FLAGS, Settings, change_settings
 OTHER = {  # a different value for each setting that cannot change
     "classes": 5,
     "per_class": 13,
-    "splits": "folds/1.csv",
     "split_by": "file",
     "group_by": "(.+)_",
     "class_from": "(.+)_",
@@ -40,7 +39,7 @@ MAY_CHANGE = {
     "checkpoint_epochs": 3,
     "max_failures": 9,
 }
-MAY_MOVE = ("data", "weights")  # their content decides, see test_resume.py
+MAY_MOVE = ("data", "splits", "weights")  # their content decides, see test_resume.py
 SETTINGS = Settings("baseline", num_samples=12, max_epochs=9, grace_epochs=1, classes=6, per_class=12)
 
 

@@ -82,7 +82,19 @@ def test_a_split_from_a_file_survives_a_lost_cache(tmp_path, cache, drawings):
     prepare_resume(run, {})
     assert read_facts(run) == before
     shutil.rmtree(cache)
-    table.write_text(table.read_text().replace("cat/3.png,test", "cat/3.png,train"))
+    (tmp_path / "lists").mkdir()
+    moved = table.rename(tmp_path / "lists" / "folds.csv")
+    with pytest.raises(ValueError, match=r"its table of the drawings is no longer in .*: --splits PLACE"):
+        prepare_resume(run, {})
+    prepare_resume(run, {"splits": str(moved)})
+    assert read_facts(run).settings.splits == str(moved)
+    assert read_facts(run).data.fingerprint == before.data.fingerprint
+    other = tmp_path / "other.csv"
+    other.write_text(moved.read_text().replace("cat/3.png,test", "cat/3.png,train"))
+    with pytest.raises(ValueError, match=r"those in .* by .*other\.csv are others"):
+        prepare_resume(run, {"splits": str(other)})
+    shutil.rmtree(cache)
+    moved.write_text(other.read_text())
     with pytest.raises(ValueError, match="they have changed since the search began"):
         prepare_resume(run, {})
 
@@ -151,7 +163,7 @@ def test_drawings_that_have_moved_into_an_archive_are_the_same(run, drawings, tm
 def test_a_lost_place_asks_for_the_new_one(run, drawings, tmp_path):
     move(run, drawings, tmp_path)
     before = run.search_json.read_text()
-    with pytest.raises(ValueError, match=r"no longer in .*/drawings, .* give their new place: --data PLACE"):
+    with pytest.raises(ValueError, match=r"no longer in .*/drawings, .* give the new place: --data PLACE"):
         prepare_resume(run, {})
     assert run.search_json.read_text() == before
 

@@ -63,7 +63,7 @@ class Settings:
         "a table of the drawings to use: image, and split or class or both",
         metavar="FILE",
         path_or=(),
-        on_resume="fixed",
+        on_resume="content",
     )
     split_by: str | None = setting(
         f"{OWN_SPLIT}: as the data are divided; photo: drawings of a photo stay together; file: they do not (leaky) "

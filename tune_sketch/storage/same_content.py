@@ -22,22 +22,33 @@ def find_data(run: RunDirectory, facts: Facts, settings: Settings) -> Path:
     settings: those of the search, with the place where the drawings lie now. Raises ValueError when they are not those
     that the search began with.
     """
-    cache, is_moved = Path(facts.data.cache), settings.data != facts.settings.data
+    cache = Path(facts.data.cache)
+    is_moved = (settings.data, settings.splits) != (facts.settings.data, facts.settings.splits)
     if is_moved or not is_whole(cache):
-        if not is_moved and settings.data not in DATASETS and not os.path.exists(settings.data):
-            raise ValueError(
-                f"{run.path}: its drawings are no longer in {settings.data}, and their decoded copy is not in {cache}. "
-                "If they have moved, give their new place: --data PLACE"
-            )
+        check_places(run, settings, cache)
         cache = prepare_data(settings.data_request())
     data = open_data(cache)
     if data.fingerprint != facts.data.fingerprint:
-        place = f"those in {settings.data} are others" if is_moved else "they have changed since the search began"
+        table = f" by {settings.splits}" if settings.splits is not None else ""
+        place = (
+            f"those in {settings.data}{table} are others" if is_moved else "they have changed since the search began"
+        )
         raise ValueError(
             f"{run.path}: its drawings cannot be replaced, {place} (fingerprint {data.fingerprint[:NUM_DIGITS]}, "
             f"was {facts.data.fingerprint[:NUM_DIGITS]}): {describe_difference(run, facts, data)}. Start a new search."
         )
     return cache
+
+
+def check_places(run: RunDirectory, settings: Settings, cache: Path) -> None:
+    """Raises ValueError where the drawings, or the table that divides them, are not where they were."""
+    places = {"--data": (settings.data, "drawings are"), "--splits": (settings.splits, "table of the drawings is")}
+    for flag, (place, noun) in places.items():
+        if place is not None and place not in DATASETS and not os.path.exists(place):
+            raise ValueError(
+                f"{run.path}: its {noun} no longer in {place}, and the decoded copy is not in {cache}. If "
+                f"that has moved, give the new place: {flag} PLACE"
+            )
 
 
 def describe_difference(run: RunDirectory, facts: Facts, data: SketchData) -> str:
