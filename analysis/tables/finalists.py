@@ -48,14 +48,13 @@ def show_finalists(rows: Rows) -> Rows:
             "seeds": row["num_seeds"],
             "validation, in search": percent_text(row["val_top1_in_search"]),
             "validation, fresh seeds": percent_text(row["val_top1"]),
-            "chance of being the best": percent_text(row["chance_of_best"], 0),
+            "chance of being best": percent_text(row["chance_of_best"], 0),
             "test top-1": percent_text(row["test_top1"]),
             "95 % interval": interval_text(row["test_top1_low"], row["test_top1_high"]),
             "top-5": percent_text(row["test_top5"]),
             "balanced accuracy": percent_text(row["test_balanced_accuracy"]),
             "macro F1": percent_text(row["test_f1"]),
             "precision": percent_text(row["test_precision"]),
-            "recall": percent_text(row["test_recall"]),
             "training": seconds_text(row["train_seconds"]),
         }
         for row in rows
@@ -67,10 +66,10 @@ FINALISTS = Table(
     "result",
     "Finalists on fresh seeds",
     "Means over seeds in percent; the test split is read once per retrained network. * chosen on validation. Chance of "
-    "being the best: that no other finalist has a higher mean over all possible seeds on these validation drawings "
+    "being best: that no other finalist has a higher mean over all possible seeds on these validation drawings "
     "(a hierarchical normal model with one spread between seeds: Gelman et al. 2013, section 5.4). Finalists without a "
-    "chance get fewer seeds. Balanced accuracy is the mean recall of the classes that the test split has; precision, "
-    "recall and F1 are macro means, as in the paper. Sources: retraining.csv and finalists.csv.",
+    "chance get fewer seeds. Balanced accuracy is the mean recall of the classes that the test split has; precision "
+    "and F1 are macro means, as in the paper. Sources: retraining.csv and finalists.csv.",
     tabulate_finalists,
     show_finalists,
 )

@@ -24,6 +24,7 @@ from tune_sketch.inference.grad_cam import first_layer_channels, map_activations
 from tune_sketch.inference.model import Classifier
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.trainables.networks.build import build_model
+from tune_sketch.trainables.networks.heads import HEADS
 from tune_sketch.trainables.networks.registry import ARCHITECTURES
 
 
@@ -142,8 +143,9 @@ def test_similar_classes_are_neighbours():
     assert list(order_by_similarity(np.eye(2))) == [0, 1]
 
 
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize(("name", "num_classes"), [("baseline", 10), ("resnet50", 7), ("densenet121", 7)])
-def test_parameters_are_reconciled_with_the_paper(run, name, num_classes):
+def test_parameters_are_reconciled_with_the_paper(run, name, num_classes, head):
     class_names = tuple(str(label) for label in range(num_classes))
     facts = replace(
         run.facts,
@@ -152,9 +154,11 @@ def test_parameters_are_reconciled_with_the_paper(run, name, num_classes):
     )
     other = replace(run, facts=facts)
     other.__dict__["best_model"] = Classifier(
-        build_model(name, num_classes), name, list(class_names), 64, True, False, "cpu"
+        build_model(name, num_classes, head=head), name, list(class_names), 64, True, False, "cpu"
     )
-    assert tabulate_parameters(other)[-1] == {"what": "difference", "num_parameters": 0}
+    rows = tabulate_parameters(other)
+    assert rows[-1] == {"what": "difference", "num_parameters": 0}
+    assert ("with the paper's plain head" in {row["what"] for row in rows}) is (head != "plain")
 
 
 def test_votes_are_measured_against_one_look(run):
