@@ -64,7 +64,7 @@ def test_balanced_sampling_is_searched_above_a_ratio_of_three(tmp_path, large, s
 def test_classes_of_one_size_are_said_to_be(tmp_path):
     _, _, lines = plan_of(make_uneven(tmp_path / "set", cat=6, dog=6))
     assert not any(line.startswith("classes ") for line in lines)
-    assert any("12 drawings, 2 classes of 6 to 6, at 16 px" in line for line in lines)
+    assert any("12 drawings, 2 classes of 6 each, at 16 px" in line for line in lines)
 
 
 def test_a_search_over_uneven_classes_tries_both_and_measures_each_class_alike(tmp_path, capsys):

@@ -111,6 +111,6 @@ def test_sketchy_is_split_by_photo(tmp_path):
 def test_a_dry_run_tells_the_hours_and_makes_nothing(tmp_path):
     answer = search_once(tmp_path, "--data", str(QUICKDRAW), "--classes", "4", "--dry-run")
     assert answer.returncode == 0, answer.stderr
-    assert "100 drawings, 4 classes of 25 to 25" in answer.stderr
+    assert "100 drawings, 4 classes of 25 each" in answer.stderr
     assert "one epoch takes" in answer.stderr
     assert not any(tmp_path.iterdir())

@@ -100,10 +100,11 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
         if sampler.stops_trials
         else f"at most {settings.num_samples}, none is stopped"
     )
+    sizes = f"{smallest[1]} to {largest[1]}" if smallest[1] < largest[1] else f"{largest[1]} each"
     lines = [
         f"model     {inputs.weights.description}",
         f"data      {settings.data}: {len(data.labels)} drawings, {len(data.class_names)} classes of "
-        f"{smallest[1]} to {largest[1]}, at {settings.image_px} px{synthetic}",
+        f"{sizes}, at {settings.image_px} px{synthetic}",
         *([f"classes   {class_sizes_text(largest, smallest)}{searched}"] if facts.class_ratio > 1 else []),
         f"splits    {len(splits.train)} train, {len(splits.validation)} validation, {len(splits.test)} test "
         f"({splits.origin})",
