@@ -3,6 +3,7 @@
 import csv
 import io
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from tune_sketch.data.near_copies import LEAST_IMAGE_PX, MOST_BITS_APART, NUM_BY
 from tune_sketch.data.pixels import prepare_ink
 from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.files import read_csv
+
+SKETCHY = Path(__file__).parents[3] / "shared" / "data" / "sketchy-125x25"
 
 
 @pytest.fixture(autouse=True)
@@ -168,8 +171,6 @@ def test_real_sketches_are_not_taken_for_each_other(sketchy_pictures):
 
 @pytest.fixture(scope="module")
 def sketchy_pictures():
-    from tests.data.test_images import SKETCHY
-
     if not SKETCHY.is_dir():
         pytest.skip(f"{SKETCHY} is not there")
     return [Image.open(path).convert("L") for path in sorted(SKETCHY.rglob("*.png"))[::8]]
