@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.support.drawings import draw, make_image_folder, make_split_folder, make_stroke_folder
+from tests.support.prepared import prepare_small as prepare
 from tune_sketch.config.plan import Inputs, plan_lines, prepare_inputs
 from tune_sketch.config.plan import describe_data as describe_facts
 from tune_sketch.config.settings import Settings
@@ -18,11 +19,6 @@ from tune_sketch.data.splits import SPLIT_NAMES, read_splits, split_data, write_
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TUNE_SKETCH_CACHE", str(tmp_path / "cache"))
-
-
-def prepare(root, **choices) -> Inputs:
-    choices = {"image_px": 16, "protocol": "small"} | choices
-    return prepare_inputs(Settings("baseline", data=str(root), **choices))
 
 
 def names_of(inputs: Inputs) -> dict[str, set[str]]:

@@ -5,8 +5,7 @@ import re
 import pytest
 
 from tests.support.drawings import draw, make_flat_folder, make_image_folder, make_split_folder
-from tune_sketch.config.plan import prepare_inputs
-from tune_sketch.config.settings import Settings
+from tests.support.prepared import prepare_small
 from tune_sketch.data import SketchData
 from tune_sketch.data.__main__ import main
 
@@ -17,8 +16,7 @@ def _own_cache(tmp_path, monkeypatch):
 
 
 def prepare(root, **choices) -> SketchData:
-    choices = {"image_px": 16, "protocol": "small"} | choices
-    return prepare_inputs(Settings("baseline", data=str(root), **choices)).data
+    return prepare_small(root, **choices).data
 
 
 def refusal(root) -> str:

@@ -16,7 +16,8 @@ from tests.support.drawings import (
     make_split_folder,
     make_strokes,
 )
-from tune_sketch.config.plan import Inputs, plan_lines, prepare_inputs
+from tests.support.prepared import prepare_small as prepare
+from tune_sketch.config.plan import Inputs, plan_lines
 from tune_sketch.config.settings import Settings
 from tune_sketch.data.__main__ import main
 from tune_sketch.data.sources.tables import read_header, read_table
@@ -29,11 +30,6 @@ PARTS = ["train"] * 3 + ["val"] + ["test"] * 2
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TUNE_SKETCH_CACHE", str(tmp_path / "cache"))
-
-
-def prepare(root, **choices) -> Inputs:
-    choices = {"image_px": 16, "protocol": "small"} | choices
-    return prepare_inputs(Settings("baseline", data=str(root), **choices))
 
 
 def names_of(inputs: Inputs) -> dict[str, list[str]]:

@@ -127,7 +127,7 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
     if data.near_copies:
         first, *others = near_copies_lines(data, splits, NAMED_IN_PLAN)
         lines += [f"WARNING   {first}", *others]
-    lines += [f"WARNING   {warning}" for warning in split_warnings(data, splits)]
+    lines += [f"WARNING   {warning}" for warning in facts.split_warnings]
     if data.num_first_of_many:
         lines.append(f"WARNING   {frames_text(data.num_first_of_many)}")
     if data.paper_by_class:

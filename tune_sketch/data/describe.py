@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_PLOTTED_CLASSES = 130
-MAX_NAMED = 20  # drawings or classes in a warning
 _MANY_CLASSES = 40
 _WIDTH_INCHES = 15.0
 
@@ -167,10 +166,8 @@ def copies_text(number: int, num_across: int) -> str:
 
 def find_copies_across(data: SketchData, splits: Splits) -> list[tuple[int, int]]:
     """(copy, first drawing with the same content) of each copy in another split, which only a given split has."""
-    side = np.empty(len(data.labels), np.int64)
-    for which, name in enumerate(SPLIT_NAMES):
-        side[getattr(splits, name)] = which
-    return [(copy, first) for copy, first in data.copies.items() if side[copy] != side[first]]
+    split_of = splits.of_each(len(data.labels))
+    return [(copy, first) for copy, first in data.copies.items() if split_of[copy] != split_of[first]]
 
 
 def group_text(data: SketchData) -> str:
@@ -191,10 +188,10 @@ def split_warnings(data: SketchData, splits: Splits) -> list[str]:
     warnings = []
     across = find_copies_across(data, splits)
     if across:
-        shown = [f"{data.names[copy]} = {data.names[first]}" for copy, first in across[:MAX_NAMED]]
+        shown = [f"{data.names[copy]} = {data.names[first]}" for copy, first in across[:NAMED_IN_FULL]]
         warnings.append(
             f"{_count(len(across), 'exact copy is', 'exact copies are')} in another split than the original, so that "
-            "the result is too good: " + ", ".join(shown) + (", ..." if len(across) > MAX_NAMED else "")
+            "the result is too good: " + ", ".join(shown) + (", ..." if len(across) > NAMED_IN_FULL else "")
         )
     if data.has_groups and (num_shared := count_shared_groups(data, splits)):
         shared = _count(num_shared, f"{data.group_noun[:-1]} has", f"{data.group_noun} have")
@@ -203,7 +200,7 @@ def split_warnings(data: SketchData, splits: Splits) -> list[str]:
         counts = np.bincount(data.labels[getattr(splits, name)], minlength=len(data.class_names))
         lacking = [data.class_names[label] for label in np.flatnonzero(counts == 0)]
         if lacking:
-            some = ", ".join(lacking[:MAX_NAMED]) + (", ..." if len(lacking) > MAX_NAMED else "")
+            some = ", ".join(lacking[:NAMED_IN_FULL]) + (", ..." if len(lacking) > NAMED_IN_FULL else "")
             warnings.append(f"{_count(len(lacking), 'class has', 'classes have')} no drawings in {name}: {some}")
     return warnings
 

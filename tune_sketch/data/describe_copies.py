@@ -4,25 +4,16 @@ import csv
 from pathlib import Path
 
 from tune_sketch.data.sketch_data import SketchData
-from tune_sketch.data.splits import SPLIT_NAMES, Splits
+from tune_sketch.data.splits import Splits
 
-NAMED_IN_FULL = 20  # the data command and the report
+NAMED_IN_FULL = 20  # drawings or classes in a warning, the data command and the report
 NAMED_IN_PLAN = 3
 
 
 def near_copies_across(data: SketchData, splits: Splits) -> list[tuple[int, int, int]]:
     """The near copies that lie in another split than the drawing that they look like."""
-    split_of = splits_of_drawings(data, splits)
+    split_of = splits.of_each(len(data.names))
     return [pair for pair in data.near_copies or () if split_of[pair[0]] != split_of[pair[1]]]
-
-
-def splits_of_drawings(data: SketchData, splits: Splits) -> list[str]:
-    """The name of each drawing's split."""
-    names = [""] * len(data.names)
-    for name in SPLIT_NAMES:
-        for index in getattr(splits, name):
-            names[index] = name
-    return names
 
 
 def near_copies_text(num_near: int | None, num_across: int | None) -> str:
@@ -40,7 +31,7 @@ def near_copies_lines(data: SketchData, splits: Splits, most_named: int) -> list
     """The near copies in words: their number, and the names of the first, those in two splits before the others."""
     across = near_copies_across(data, splits)
     lines = [near_copies_text(None if data.near_copies is None else len(data.near_copies), len(across))]
-    split_of = splits_of_drawings(data, splits)
+    split_of = splits.of_each(len(data.names))
     ordered = sorted(data.near_copies or (), key=lambda pair: split_of[pair[0]] == split_of[pair[1]])
     for copy, original, _ in ordered[:most_named]:
         lines.append(
@@ -53,7 +44,7 @@ def near_copies_lines(data: SketchData, splits: Splits, most_named: int) -> list
 
 def tabulate_near_copies(data: SketchData, splits: Splits) -> list[dict[str, str | int | bool]]:
     """One row for each near copy, those in two splits first."""
-    split_of = splits_of_drawings(data, splits)
+    split_of = splits.of_each(len(data.names))
     rows: list[dict[str, str | int | bool]] = [
         {
             "image": data.names[copy],

@@ -51,6 +51,14 @@ class Splits:
     test: np.ndarray
     origin: str = field(default="", kw_only=True)
 
+    def of_each(self, num_drawings: int) -> list[str]:
+        """The name of the split that each drawing is in."""
+        names = [""] * num_drawings
+        for name in SPLIT_NAMES:
+            for index in getattr(self, name):
+                names[index] = name
+        return names
+
 
 def split_data(data: SketchData, *, protocol: str, split_by: str | None, seed: int) -> Splits:
     """The division of a data set: its own, or by photo or file. split_by: None is its own where it has one, else photo.
@@ -214,7 +222,7 @@ def _choose_groups(sizes: np.ndarray, target: float, most: int, least: int) -> l
 
 def write_splits(path: str | Path, data: SketchData, splits: Splits) -> None:
     """Write one row per drawing: image, class, split, and photo where photos are known. Atomic."""
-    split_of = {int(index): name for name in SPLIT_NAMES for index in getattr(splits, name)}
+    split_of = splits.of_each(len(data.names))
     temporary = Path(f"{path}.{os.getpid()}.tmp")
     with temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file, lineterminator="\n")
