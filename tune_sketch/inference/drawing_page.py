@@ -3,6 +3,7 @@
 import base64
 import io
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -11,6 +12,7 @@ from flask import Flask, Response, abort, jsonify, request
 from PIL import Image
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
+from tune_sketch.data.pixels import measure_strength
 from tune_sketch.data.strokes import render_strokes
 from tune_sketch.inference.grad_cam import enlarge_map, map_activations, overlay
 from tune_sketch.inference.model import Classifier, best_classes
@@ -92,9 +94,9 @@ def recognise_strokes(model: Classifier, strokes: Strokes) -> Answer:
     """The answer to a drawing. An empty canvas has no predictions."""
     if not strokes:
         return {"predictions": [], "overlay": None}
-    square, large = (draw_strokes(model, strokes, side_px) for side_px in (model.image_px, OVERLAY_PX))
-    image, shown = (square, large) if model.invert else (255 - square, 255 - large)
-    probabilities = model.compute_probabilities(image[None])[0]
+    probabilities = classify_strokes(model, [strokes])[0]
+    image = prepare_strokes(model, strokes, model.extent_fraction)
+    shown = polarise(model, draw_strokes(model, strokes, OVERLAY_PX, model.extent_fraction))
     activation = map_activations(model, image[None], np.array([probabilities.argmax()]))[0]
     buffer = io.BytesIO()
     Image.fromarray(overlay(shown, enlarge_map(activation, OVERLAY_PX), model.invert)).save(buffer, format="png")
@@ -104,11 +106,38 @@ def recognise_strokes(model: Classifier, strokes: Strokes) -> Answer:
     }
 
 
-def draw_strokes(model: Classifier, strokes: Strokes, side_px: int) -> np.ndarray:
-    """uint8 [side_px, side_px], ink 255 on 0: as large and with as thick a pen as the training drawings."""
+def classify_strokes(model: Classifier, drawings: Sequence[Strokes]) -> np.ndarray:
+    """Float32 [N, num_classes]: what the page says of drawings, none of which is empty.
+
+    The mean of the probabilities over the sizes that the training drawings have: their median and quartiles.
+    """
+    extents = (model.extent_fraction, *model.extent_range)
+    views = [prepare_strokes(model, strokes, extent) for strokes in drawings for extent in extents]
+    probabilities = model.compute_probabilities(np.stack(views))
+    mean: np.ndarray = probabilities.reshape(len(drawings), len(extents), -1).mean(axis=1)
+    return mean
+
+
+def prepare_strokes(model: Classifier, strokes: Strokes, extent_fraction: float) -> np.ndarray:
+    """uint8 [image_px, image_px]: a drawing for the network, its lines as wide and as dark as in training."""
+    ink = draw_strokes(model, strokes, model.image_px, extent_fraction)
+    darkness = min(1.0, model.ink_strength / measure_strength(ink))
+    return polarise(model, np.rint(darkness * ink).astype(np.uint8))
+
+
+def polarise(model: Classifier, ink: np.ndarray) -> np.ndarray:
+    """Ink of 255 on 0 as the network was trained on it."""
+    return ink if model.invert else 255 - ink
+
+
+def draw_strokes(model: Classifier, strokes: Strokes, side_px: int, extent_fraction: float) -> np.ndarray:
+    """uint8 [side_px, side_px], ink 255 on 0: with as thick a pen as the training drawings.
+
+    extent_fraction: of the drawing's longer side over the picture's, unless it is very small on the canvas.
+    """
     points = np.concatenate(strokes)
     extent = float((points.max(axis=0) - points.min(axis=0)).max())
-    filled = model.extent_fraction * min(1.0, extent / SMALL_FRACTION)
+    filled = extent_fraction * min(1.0, extent / SMALL_FRACTION)
     return render_strokes(
         strokes, side_px, max(0.5, model.pen_width_fraction * side_px), margin=0.5 * (1 - filled) * 0.998
     )
