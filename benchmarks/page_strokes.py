@@ -205,13 +205,9 @@ def main() -> int:
     arguments = parser.parse_args()
     rows: list[Row] = []
     for path in arguments.networks:
-        model = open_network(path)
-        place = path.resolve()
-        rows += measure(
-            place.parent.name if place.name == "best" else place.name,
-            model,
-            read_drawings(model.class_names, arguments.quick),
-        )
+        model, place = open_network(path), path.resolve()
+        name = place.parent.name if place.name == "best" else place.name
+        rows += measure(name, model, read_drawings(model.class_names, arguments.quick))
     counts = {(row["num_drawings"], row["num_classes"]) for row in rows if row["half"] == HALVES[1]}
     lines = [f"{number:,} drawings of {classes} classes, the half that chose nothing." for number, classes in counts]
     lines += ["", *table(rows, HALVES[1]), "", "The half that ways were chosen on:", "", *table(rows, HALVES[0])]

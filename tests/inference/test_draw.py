@@ -52,6 +52,17 @@ def test_a_drawing_is_recognised(client):
     assert client.get("/", base_url="http://127.0.0.1:8765").status_code == 200
 
 
+def test_the_page_names_the_classes_whatever_they_are_called(classifier):
+    hostile = ["</script><script>alert(1)</script>", "NUM_CLASSES", *classifier.class_names[2:]]
+    app = make_app(replace(classifier, class_names=hostile))
+    page = app.test_client().get("/", base_url="http://127.0.0.1:8765").get_data(as_text=True)
+    assert "&lt;/script&gt;&lt;script&gt;alert(1)" in page
+    assert "<script>alert" not in page
+    assert f"The {len(hostile)} classes that it knows" in page
+    assert "NUM CLASSES, " in page
+    assert all(name.replace("_", " ") in page for name in classifier.class_names[2:])
+
+
 def test_an_empty_canvas_has_no_class(client):
     for nothing in ([], [[]]):
         assert post(client, nothing).get_json() == {"predictions": [], "overlay": None}
@@ -71,12 +82,11 @@ def test_lines_are_as_dark_as_those_of_the_training_drawings(classifier):
     """Lines thinner than a pixel are pale; a pen of a pixel's width is dark, whatever its width was measured as."""
     house = [np.array(stroke) for stroke in HOUSE]
     pale = np.stack([render_strokes(house, 64, 0.5, margin) for margin in (0.1, 0.15, 0.2)])
-    model = replace(classifier, image_px=64, **measure_lines(pale, True))
+    model = replace(classifier, image_px=64, **measure_lines(pale, np.arange(3), True))
     found = prepare_strokes(model, house, model.extent_fraction)
     assert measure_strength(found) == pytest.approx(np.mean([measure_strength(ink) for ink in pale]), rel=0.03)
-    assert found.sum() == pytest.approx(pale.sum(axis=(1, 2)).mean(), rel=0.25)
-    dark = replace(model, ink_strength=1.0)
-    assert prepare_strokes(dark, house, model.extent_fraction).sum() > 1.5 * found.sum()
+    dark = prepare_strokes(replace(model, ink_strength=1.0), house, model.extent_fraction)
+    assert dark.sum() > 1.3 * found.sum()
     light = replace(model, invert=False)
     assert (prepare_strokes(light, house, model.extent_fraction) == 255 - found).all()
 
@@ -105,7 +115,7 @@ def test_a_run_says_how_its_drawings_were_drawn(classifier, tmp_path):
     sizes = rng.uniform(0.2, 0.9, 40)
     square = [np.array([[0, 0], [0, 1], [1, 1], [1, 0], [0, 0]])]
     ink = np.stack([render_strokes(square, 100, 4.0, (1 - size) / 2) for size in sizes])
-    known = measure_lines(255 - ink, invert=False)
+    known = measure_lines(255 - ink, np.arange(40), invert=False)
     assert known["pen_width_fraction"] == pytest.approx(0.04, abs=0.004)
     expected = np.quantile(sizes, (0.25, 0.5, 0.75))
     assert [known["extent_range"][0], known["extent_fraction"], known["extent_range"][1]] == pytest.approx(

@@ -211,13 +211,13 @@ def keep_drawing(mask: np.ndarray) -> np.ndarray:
     return kept
 
 
-def measure_lines(images: np.ndarray, invert: bool) -> dict[str, float | list[float]]:
-    """How drawings [N, H, W] were drawn, from some of them, so that others can be drawn like them.
+def measure_lines(images: np.ndarray, rows: np.ndarray, invert: bool) -> dict[str, float | list[float]]:
+    """How drawings, some rows of uint8 [N, H, W], were drawn, by a part of them, so that others can be drawn alike.
 
     pen_width_fraction, extent_fraction: medians of `measure_pen` and of `measure_extent`, over the picture's side;
     extent_range: quartiles of the latter; ink_strength: median of `measure_strength`.
     """
-    sample = images[:: max(1, len(images) // NUM_SAMPLED)]
+    sample = images[np.sort(rows)[:: max(1, len(rows) // NUM_SAMPLED)]]
     inks = sample if invert else 255 - sample
     smaller, middle, larger = np.quantile([measure_extent(ink) for ink in inks], (0.25, 0.5, 0.75))
     return {

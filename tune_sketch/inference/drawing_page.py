@@ -9,9 +9,11 @@ from typing import TypedDict
 
 import numpy as np
 from flask import Flask, Response, abort, jsonify, request
+from markupsafe import escape
 from PIL import Image
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
+from tune_sketch.data.names import written_name
 from tune_sketch.data.pixels import measure_strength
 from tune_sketch.data.strokes import render_strokes
 from tune_sketch.inference.grad_cam import enlarge_map, map_activations, overlay
@@ -54,7 +56,7 @@ def make_app(model: Classifier) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
     one_at_a_time = threading.Lock()  # the network's hooks for the activation map are not made for two threads
     app.before_request(refuse_other_hosts)
-    app.get("/")(lambda: show_page(model.pen_width_fraction))
+    app.get("/")(lambda: show_page(model))
 
     @app.post("/recognise")
     def recognise() -> Response:
@@ -71,10 +73,14 @@ def refuse_other_hosts() -> None:
         abort(403)
 
 
-def show_page(pen_width_fraction: float) -> str:
-    """The page, whose pen is as thick as the lines of the training drawings."""
-    page = (PAGE / "draw.html").read_text(encoding="utf-8").replace("PEN_WIDTH_FRACTION", f"{pen_width_fraction:.5f}")
-    return page.replace("/* script */", (PAGE / "draw.js").read_text(encoding="utf-8"))
+def show_page(model: Classifier) -> str:
+    """The page, whose pen is as thick as the lines of the training drawings, with the classes that there are."""
+    page = (PAGE / "draw.html").read_text(encoding="utf-8")
+    page = page.replace("PEN_WIDTH_FRACTION", f"{model.pen_width_fraction:.5f}")
+    page = page.replace("/* script */", (PAGE / "draw.js").read_text(encoding="utf-8"))
+    names = sorted(written_name(name).replace("_", " ") for name in model.class_names)
+    page = page.replace("NUM_CLASSES", f"{len(names):,}")
+    return page.replace("CLASS_NAMES", escape(", ".join(names)))  # last: a name may hold any of these words
 
 
 def read_posted_strokes() -> Strokes:

@@ -123,6 +123,7 @@ def write_predictions(run: RunDirectory, facts: Facts, best: Trial) -> None:
 def write_best(run: RunDirectory, facts: Facts, best: Trial) -> None:
     """Write best/: the weights and what is needed to use them."""
     data = open_data(Path(facts.data.cache))
+    train = read_splits(run.splits_csv, data).train
     run.best.mkdir(exist_ok=True)
     shutil.copyfile(run.retrained / f"{best.key}.pt", run.best / "weights.pt")
     assert best.test is not None
@@ -137,7 +138,7 @@ def write_best(run: RunDirectory, facts: Facts, best: Trial) -> None:
             "invert": facts.settings.invert,
             "pretrained": facts.weights.pretrained,
             "temperature": best.test.temperature,
-            **measure_lines(data.images, facts.settings.invert),
+            **measure_lines(data.images, train, facts.settings.invert),
             "trial": best.number,
             "retraining": best.key,
             "config": best.config,
