@@ -4,9 +4,12 @@ from dataclasses import dataclass
 
 from tune_sketch.formatting import duration_text
 
-RETRAINING_SHARE = 0.3  # of what is left for search and retraining; see benchmarks/results/total_time-cpu.md
+# Of what is left for search and retraining. Each tenth costs the network a little, see
+# benchmarks/results/total_time-cpu.md; with this one nearly all are retrained once there is time for eight trainings.
+RETRAINING_SHARE = 0.2
 START_SECONDS = 5.0  # until a process trains, as long as none was measured
-ENDING_STARTS = 4  # test and report, in starts of a process: a process that tests, torch, plotting and figures here
+ENDING_STARTS = 2  # test and report in starts of a process: one that tests; torch, plotting and figures here
+REPORT_SECONDS = 5.0  # and beside them, at least
 MOST_ENDING = 1 / 3  # of all the time, kept for test and report before anything was measured
 
 
@@ -28,7 +31,7 @@ class Division:
 
 def divide(total_seconds: float, preparation_seconds: float) -> Division:
     """The division of a time, of which so much was spent on preparation."""
-    ending = min(ENDING_STARTS * START_SECONDS, MOST_ENDING * total_seconds)
+    ending = min(ENDING_STARTS * START_SECONDS + REPORT_SECONDS, MOST_ENDING * total_seconds)
     left = max(0.0, total_seconds - preparation_seconds - ending)
     return Division(total_seconds, preparation_seconds, RETRAINING_SHARE * left, ending)
 

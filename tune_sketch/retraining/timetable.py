@@ -4,7 +4,7 @@ import statistics
 import time
 from collections.abc import Sequence
 
-from tune_sketch.config.total_time import ENDING_STARTS, START_SECONDS
+from tune_sketch.config.total_time import ENDING_STARTS, REPORT_SECONDS, START_SECONDS
 from tune_sketch.events import Trial
 from tune_sketch.formatting import duration_text
 from tune_sketch.retraining.time_plan import Candidate, Planned, find_candidates, plan_retrainings
@@ -44,7 +44,7 @@ class Timetable:
     def ending_seconds(self, num_networks: int) -> float:
         """Of test and report: as many starts, and the test at the speed of validation."""
         rounds = -(-num_networks // self.num_workers)
-        return ENDING_STARTS * self.start_seconds() + rounds * self.test_seconds()
+        return REPORT_SECONDS + ENDING_STARTS * self.start_seconds() + rounds * self.test_seconds()
 
     def test_seconds(self) -> float:
         """Of one network on the test split, from what an epoch takes beside its training."""
@@ -131,7 +131,7 @@ class SearchEnd:
                 "goes on with it"
             )
             return
-        kept = duration_text(max(0.0, self.timetable.end - end))
+        kept = duration_text(min(self.timetable.end - end, self.timetable.total_seconds))
         self.stop.deadline = end
         self.stop.deadline_reason = (
             f"the search ends: the last {kept} of {duration_text(self.timetable.total_seconds)} are for retraining, "
