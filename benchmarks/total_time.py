@@ -30,6 +30,7 @@ from tune_sketch.schedulers.asha import ASHA
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.schedulers.rungs import rung_epochs
+from tune_sketch.search_spaces.common import fewest_epochs
 from tune_sketch.storage.journal import Journal
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
@@ -63,17 +64,18 @@ def simulate(task: Task, seconds: float, seed: int) -> list[Trial]:
 def network(task: Task, trials: list[Trial], now: float, seconds: float, seed: int) -> tuple[float, bool]:
     """(validation value without noise of the network that comes out, whether it was retrained).
 
-    The search is over at `now`, and there are so many seconds for retraining.
+    The search is over at `now`, and there are so many seconds for retraining, which are the search's where nothing
+    fits into them.
     """
-    known = [
-        replace(trial, epochs=tuple(epoch for epoch in trial.epochs if epoch.recorded_at <= now))
-        for trial in trials
-        if trial.started_at <= now
-    ]
+    known = known_at(trials, now)
     seen: dict[int, list[float]] = defaultdict(list)
     true: dict[int, float] = {}
     for planned in plan_retrainings(
-        find_candidates(known, NUM_BEST), {}, seconds=seconds, num_workers=NUM_WORKERS, mean_seeds=MEAN_SEEDS
+        find_candidates(known, NUM_BEST, fewest_epochs=fewest_epochs(task.limits)),
+        {},
+        seconds=seconds,
+        num_workers=NUM_WORKERS,
+        mean_seeds=MEAN_SEEDS,
     ):
         config = known[planned.number].config | {"epochs": task.max_epochs}
         curve = task.curve(config, derive_seed(seed, planned.number, planned.seed_index))
@@ -81,10 +83,23 @@ def network(task: Task, trials: list[Trial], now: float, seconds: float, seed: i
         true[planned.number] = smooth(task, config, planned.num_epochs)
     if seen:
         return true[max(sorted(seen), key=lambda number: statistics.fmean(seen[number]))], True
-    best = max((t for t in known if t.epochs), key=lambda t: (t.epochs[-1].val_top1, -t.number), default=None)
+    best = max(
+        (t for t in known_at(trials, now + seconds) if t.epochs),
+        key=lambda t: (t.epochs[-1].val_top1, -t.number),
+        default=None,
+    )
     if best is None:
         return task.scale()[1], False
     return smooth(task, best.config | {"epochs": task.max_epochs}, len(best.epochs)), False
+
+
+def known_at(trials: list[Trial], now: float) -> list[Trial]:
+    """The trials as they were recorded by then."""
+    return [
+        replace(trial, epochs=tuple(epoch for epoch in trial.epochs if epoch.recorded_at <= now))
+        for trial in trials
+        if trial.started_at <= now
+    ]
 
 
 def smooth(task: Task, config: dict[str, object], num_epochs: int) -> float:

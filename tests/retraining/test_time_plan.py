@@ -146,6 +146,14 @@ def test_a_short_configuration_may_be_as_short_as_it_is():
     assert [(c.number, c.least_epochs) for c in find_candidates(journal.trials, 2)] == [(0, 9), (1, 3)]
 
 
+def test_what_was_seen_early_is_no_reason_for_a_training_in_which_nothing_is_learned():
+    journal = Journal()
+    train(journal, add_trial(journal, 50, source=Source("paper")), [0.1])
+    train(journal, add_trial(journal, 12), [0.2])
+    found = find_candidates(journal.trials, 2, fewest_epochs=17)
+    assert [(c.number, c.least_epochs) for c in found] == [(1, 12), (0, 17)]
+
+
 @pytest.mark.parametrize("seconds", [10.0, 50.0])
 def test_what_trainings_really_take_is_learned_from_retrainings_too(seconds):
     journal = Journal()

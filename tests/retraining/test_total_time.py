@@ -107,7 +107,8 @@ def test_it_ends_in_time_with_a_network(tmp_path, clock, seconds):
     completed = [trial for trial in history.retrainings.values() if trial.status == "completed"]
     assert completed
     for trial in completed:
-        least = {c.number: c.least_epochs for c in find_candidates(history.trials, 1)}[trial.number]
+        candidates = find_candidates(history.trials, 1, fewest_epochs=2)
+        least = {c.number: c.least_epochs for c in candidates}[trial.number]
         assert len(trial.epochs) >= least or trial.seed_index == 0
     if seconds < 50:
         assert model["retraining"].endswith("-00"), "the search's own network, for want of time"
@@ -121,13 +122,13 @@ def test_it_ends_in_time_with_a_network(tmp_path, clock, seconds):
 
 
 def test_the_search_has_the_time_that_retraining_does_not_need(tmp_path, clock):
-    run, _ = search_within(tmp_path, clock, 4000.0)
+    run, _ = search_within(tmp_path, clock, 4000.0, num_samples=8)
     history, division = read_history(run), read_facts(run).division
     spent = measure_spent(read_facts(run).sessions, history)
     assert division == divide(4000.0, division.preparation_seconds)
     assert division.preparation_seconds == pytest.approx(3.0, abs=0.5)
     assert all(not trial.is_unfinished for trial in history.trials)
-    assert len(history.trials) == 50, "all that were asked for"
+    assert len(history.trials) == 8, "all that were asked for"
     assert len(history.retrainings) == 6, "paper, recipe and best on two seeds, none was left out"
     assert spent.total < 4000.0
 

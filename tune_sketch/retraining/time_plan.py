@@ -20,7 +20,8 @@ class Candidate:
 
     number: int  # of the trial
     epochs: int  # of its configuration: no retraining is longer
-    least_epochs: int  # the length at which it, and the best one, was validated at best: no retraining is shorter
+    # In which it can have learned, and at which it, and the best one, was validated at best: no retraining is shorter.
+    least_epochs: int
     epoch_seconds: float  # measured beside as many trainings as there will be
     kind: str = "found"  # or "paper", "recipe"
 
@@ -39,11 +40,13 @@ class Planned:
     ends_after: float  # seconds from now
 
 
-def find_candidates(trials: Sequence[Trial], num_best: int, retrainings: Iterable[Trial] = ()) -> list[Candidate]:
+def find_candidates(
+    trials: Sequence[Trial], num_best: int, retrainings: Iterable[Trial] = (), *, fewest_epochs: int = 1
+) -> list[Candidate]:
     """The finalists in the order in which they help the network that comes out: the first is left out last.
 
     The best of the search, today's recipe, the other best; the paper's configuration, which is there to compare with,
-    is the last unless it is the best. What never trained is not among them.
+    is the last unless it is the best. What never trained is not among them. fewest_epochs: in which any can learn.
     """
     trained = [trial for trial in choose_finalists(trials, num_best) if trial.epochs] if trials else []
     ranked = rank_trials(trained)
@@ -59,7 +62,7 @@ def find_candidates(trials: Sequence[Trial], num_best: int, retrainings: Iterabl
             trial.number,
             int(trial.config["epochs"]),
             # A short training is no comparison with a long one, even if ASHA has seen no more of it.
-            min(int(trial.config["epochs"]), max(at_best[trial.number], of_best)),
+            min(int(trial.config["epochs"]), max(at_best[trial.number], of_best, fewest_epochs)),
             statistics.median(seconds[trial.number]),
             "paper" if trial.is_baseline else "recipe" if trial.is_recipe else "found",
         )

@@ -9,6 +9,7 @@ from tune_sketch.events import Trial
 from tune_sketch.formatting import duration_text
 from tune_sketch.retraining.time_plan import Candidate, Planned, find_candidates, plan_retrainings
 from tune_sketch.schedulers.stop_signal import SPENT, StopSignal
+from tune_sketch.search_spaces.common import fewest_epochs
 from tune_sketch.storage.facts import Facts
 from tune_sketch.storage.history import History
 from tune_sketch.storage.spent import measure_spent
@@ -28,7 +29,8 @@ class Timetable:
 
     def candidates(self) -> list[Candidate]:
         settings, history = self.facts.settings, self.history
-        return find_candidates(history.trials, settings.finalists, history.retrainings.values())
+        retrained, fewest = history.retrainings.values(), fewest_epochs(self.facts.limits)
+        return find_candidates(history.trials, settings.finalists, retrained, fewest_epochs=fewest)
 
     def start_seconds(self) -> float:
         """From a process's start to its first epoch: the slowest of the first ones, where there were any."""
@@ -71,7 +73,10 @@ class Timetable:
         )
 
     def search_end(self) -> float:
-        """When the search must stop: all retrainings have time, or as much as is kept for them."""
+        """When the search must stop: all retrainings have time, or as much as is kept for them.
+
+        Where not even one fits into that, the search may have it.
+        """
         assert self.facts.division is not None
         if self.is_search_over():
             return 0.0
@@ -79,7 +84,9 @@ class Timetable:
         seconds = max((planned.ends_after for planned in wanted), default=0.0)
         if candidates:
             seconds += LAST_STEP * candidates[0].epochs * candidates[0].epoch_seconds
-        return self.retraining_end(max(1, len(wanted))) - min(self.facts.division.retraining_seconds, seconds)
+        kept = min(self.facts.division.retraining_seconds, seconds)
+        is_enough = bool(self.plan(kept)) or any(trial.is_unfinished for trial in self.history.retrainings.values())
+        return self.retraining_end(max(1, len(wanted))) - kept * is_enough
 
     def is_search_over(self) -> bool:
         """Whether retraining was begun, in this sitting or an earlier one, with no more time since."""

@@ -1,5 +1,6 @@
 """Says how long a run has been worked on, all sittings together, and on what."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ def measure_spent(sessions: Sequence[Session], history: History, now: float | No
     searched = list(moments(history.trials))
     retrained = list(moments(history.retrainings.values()))
     preparation = search = retraining = ending = 0.0
-    for session, following in zip(sessions, [*sessions[1:], None], strict=True):
+    for session, following in itertools.zip_longest(sessions, sessions[1:]):
         begin = session.started_at
         limit = float("inf") if following is None else following.started_at - following.prepared_seconds
         search_end = last_within(searched, begin, limit)
