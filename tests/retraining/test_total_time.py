@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.in_process import InProcessBackend
 from tests.test_run import Killed, make_run
+from tune_sketch.config.plan import plan_lines, prepare_inputs
+from tune_sketch.config.settings import Settings
 from tune_sketch.config.total_time import REPORT_SECONDS, START_SECONDS, divide
 from tune_sketch.events import EpochReport, Worker
 from tune_sketch.retraining.time_plan import find_candidates
@@ -211,6 +213,16 @@ def test_a_confirmation_is_asked_for_whatever_time_it_is(tmp_path, clock):
     assert confirm_run(run, SlowBackend(clock))
     assert len(read_history(run).retrainings) > before
     check_network(run)
+
+
+def test_the_plan_says_how_the_time_is_divided():
+    settings = Settings("baseline", total_time_seconds=600.0, time_budget_seconds=60.0, weights="none", classes=3)
+    lines = plan_lines(settings, prepare_inputs(settings), 12.0)
+    assert (
+        "total     10 min: 12 s of preparation, at least 8 min of search, at most 2 min of retraining, about 15 s of "
+        "test and report"
+    ) in lines
+    assert "budget    the search ends earlier after 60 s of searching" in lines
 
 
 def test_the_division_adds_up():
