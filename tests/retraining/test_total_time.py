@@ -244,3 +244,13 @@ def test_the_division_adds_up():
 def test_a_run_of_before_has_no_division(tmp_path):
     run = RunDirectory(Path(tmp_path) / "run")
     assert read_facts(make_run(run.path)).division is None
+
+
+def test_time_is_kept_for_a_last_step(tmp_path, clock, monkeypatch):
+    """As a training of the winner that is to follow would need it; without one, nothing is kept."""
+    monkeypatch.setattr("tune_sketch.retraining.timetable.LAST_STEP", 1.25)
+    run, took = search_within(tmp_path, clock, 1500.0, num_samples=50)
+    history = read_history(run)
+    lengths = {len(trial.epochs) for trial in history.retrainings.values() if trial.status == "completed"}
+    assert took <= 1500.0 - 1.25 * min(lengths) * EPOCH + EPOCH
+    check_network(run)
