@@ -151,7 +151,7 @@ def plan_lines(settings: Settings, inputs: Inputs, prepared_seconds: float = 0.0
 def people_text(data: SketchData) -> str:
     """The flags that get people's drawings of the same things, at a size and within a time that suit a laptop."""
     names = [name for name in data.class_names if name in QUICKDRAW_CLASSES][:CLASSES_OF_PEOPLE]
-    return f"--data quickdraw --download --classes {shlex.join(names)} --image-px 64 --time-budget 20m"
+    return f"--data quickdraw --download --classes {shlex.join(names)} --image-px 64 --total-time 30m"
 
 
 def budget_texts(settings: Settings) -> list[str]:
