@@ -1,5 +1,6 @@
 """Gets ready what a search needs before Ray starts, data, splits and initial weights, and says the plan."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tune_sketch.data.describe import (
     split_warnings,
 )
 from tune_sketch.data.describe_copies import NAMED_IN_PLAN, near_copies_across, near_copies_lines
+from tune_sketch.data.quickdraw_classes import QUICKDRAW_CLASSES
 from tune_sketch.data.splits import Splits, split_data
 from tune_sketch.data.staging import hash_file
 from tune_sketch.formatting import duration_text
@@ -26,6 +28,8 @@ from tune_sketch.search_spaces import MAX_EVEN_RATIO
 from tune_sketch.storage.facts import ClassSize, DataFacts, SkippedFile, WeightsFacts
 from tune_sketch.trainables.networks.find_weights import resolve_weights
 from tune_sketch.trainables.networks.registry import known_architecture
+
+CLASSES_OF_PEOPLE = 10  # that the plan names at most
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ def plan_lines(settings: Settings, inputs: Inputs, prepared_seconds: float = 0.0
         f"model     {inputs.weights.description}",
         f"data      {settings.data}: {len(data.labels)} drawings, {len(data.class_names)} classes of "
         f"{sizes}, at {settings.image_px} px{synthetic}",
+        *([f"instead   drawings by people: {people_text(data)}"] if data.synthetic else []),
         *([f"classes   {class_sizes_text(largest, smallest)}{searched}"] if facts.class_ratio > 1 else []),
         f"splits    {len(splits.train)} train, {len(splits.validation)} validation, {len(splits.test)} test "
         f"({splits.origin})",
@@ -141,6 +146,12 @@ def plan_lines(settings: Settings, inputs: Inputs, prepared_seconds: float = 0.0
     if data.skipped:
         lines.append(f"WARNING   {len(data.skipped)} bad files are left out (listed in search.json)")
     return lines
+
+
+def people_text(data: SketchData) -> str:
+    """The flags that get people's drawings of the same things, at a size and within a time that suit a laptop."""
+    names = [name for name in data.class_names if name in QUICKDRAW_CLASSES][:CLASSES_OF_PEOPLE]
+    return f"--data quickdraw --download --classes {shlex.join(names)} --image-px 64 --total-time 30m"
 
 
 def budget_texts(settings: Settings) -> list[str]:
