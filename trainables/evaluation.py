@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from tune_sketch.trainables.batches import BatchSource, SplitArrays, ordered_batches
-from tune_sketch.trainables.networks.architecture import architecture_of, check_image_px
+from tune_sketch.trainables.networks.architecture import Architecture, architecture_of, check_image_px
 from tune_sketch.trainables.networks.freezing import TrainableTail
 from tune_sketch.trainables.speed.devices import (
     autocast,
@@ -15,6 +15,7 @@ from tune_sketch.trainables.speed.devices import (
     move_to_device,
 )
 
+Channels = tuple[float, float, float]
 # torchvision's ImageNet statistics of red, green and blue, for weights that were trained with them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -29,6 +30,13 @@ def to_unit(images: Tensor) -> Tensor:
     return images.unsqueeze(1).float() / 255 if images.dtype == torch.uint8 else images
 
 
+def input_statistics(architecture: Architecture | None, pretrained: bool) -> tuple[Channels, Channels]:
+    """(mean, deviation) of red, green and blue, by which drawings in [0, 1] are normalised for a network."""
+    if pretrained and (architecture is None or architecture.imagenet is not None):
+        return IMAGENET_MEAN, IMAGENET_STD
+    return (0.0, 0.0, 0.0), (NEW_WEIGHTS_STD, NEW_WEIGHTS_STD, NEW_WEIGHTS_STD)
+
+
 def normalise(images: Tensor, model: nn.Module, pretrained: bool) -> Tensor:
     """Float [B, 1, H, W] in [0, 1] to the network's input [B, 3, H, W]: the grey channel three times.
 
@@ -38,12 +46,11 @@ def normalise(images: Tensor, model: nn.Module, pretrained: bool) -> Tensor:
     """
     if isinstance(model, TrainableTail):
         return images
-    architecture = architecture_of(model)
+    mean, std = input_statistics(architecture_of(model), pretrained)
     layout = memory_format(images.device)
-    if pretrained and (architecture is None or architecture.imagenet is not None):
-        mean = images.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
-        std = images.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
-        return ((images - mean) / std).contiguous(memory_format=layout)  # one channel broadcasts to three
+    if any(mean):
+        shift, scale = images.new_tensor(mean).view(1, 3, 1, 1), images.new_tensor(std).view(1, 3, 1, 1)
+        return ((images - shift) / scale).contiguous(memory_format=layout)  # one channel broadcasts to three
     return (images / NEW_WEIGHTS_STD).expand(-1, 3, -1, -1).contiguous(memory_format=layout)
 
 

@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     output.add_argument("--csv", action="store_true", help="print CSV in the columns of predictions.csv")
     add("--cam", type=path_argument, metavar="FOLDER", help="write where the network looked, one PNG per image")
     add("--vote", choices=sorted(VOTES), help="combine several predictions of each drawing (see the report's measure)")
-    add("--export", choices=["onnx"], help="write RUN/best/model.onnx, checked against onnxruntime")
+    add("--export", choices=["onnx"], help="the same as tune_sketch.export RUN --to onnx; goes with the next version")
     return parser
 
 

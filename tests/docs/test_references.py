@@ -11,7 +11,7 @@ import pytest
 
 from tests.docs.pages import PAGES, ROOT, anchors_of, code_of, links_of, page_name
 
-COMMANDS = ("search", "status", "explain", "confirm", "predict", "draw", "data", "report")
+COMMANDS = ("search", "status", "explain", "confirm", "predict", "draw", "export", "data", "report")
 OURS = re.compile(
     r"python -m (?P<module>(?:tune_sketch|analysis|benchmarks|tests)\.[\w.]+)"
     rf"|tune-sketch (?P<command>{'|'.join(COMMANDS)})"

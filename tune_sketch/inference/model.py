@@ -1,10 +1,12 @@
 """Loads the chosen network of a run and classifies drawings with it."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,9 +17,11 @@ from tune_sketch.inference.photos import Picture, read_picture
 from tune_sketch.storage.run_directory import RunDirectory
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 NUM_SHOWN = 5
+WEIGHTS = "weights.safetensors"
 # Of model.json; older runs lack them.
 LATER_FIELDS = ("pen_width_fraction", "extent_fraction", "extent_range", "ink_strength", "temperature")
 MIN_CELLS = 4  # per side of an activation map: a coarser one does not show the place on the paper
@@ -122,15 +126,14 @@ def _list_pictures(images: Picture | Iterable[Picture]) -> list[Picture]:
 
 
 def load_classifier(run_path: str | Path) -> Classifier:
-    """The winner of a run: best/model.json and best/weights.pt, read without running any code from them.
+    """The winner of a run: best/model.json and its weights, read without running any code from them.
 
     Raises ValueError when the path is not a run, has no finished network yet, or has files that do not fit together.
     """
     run = RunDirectory(Path(run_path))
     if not run.search_json.is_file():
         raise ValueError(f"{run_path} is not a run directory: it has no search.json")
-    model_file, weights_file = run.best / "model.json", run.best / "weights.pt"
-    if not (model_file.is_file() and weights_file.is_file()):
+    if not has_network(run):
         raise ValueError(
             f"{run_path} has no network yet: its search or its retraining has not ended. "
             f"Go on with: {command_text('search', '--resume', run.path)}"
@@ -138,12 +141,55 @@ def load_classifier(run_path: str | Path) -> Classifier:
     return load_best(run.best)
 
 
+def has_network(run: RunDirectory) -> bool:
+    """Whether a run has come to its winner."""
+    return (run.best / "model.json").is_file() and weights_file_of(run.best).is_file()
+
+
+def weights_file_of(folder: Path) -> Path:
+    """The weights in a folder such as a run's best/; of an earlier version in torch's own format."""
+    older = folder / "weights.pt"
+    return older if older.is_file() and not (folder / WEIGHTS).is_file() else folder / WEIGHTS
+
+
+def read_tensors(file: Path) -> "dict[str, torch.Tensor]":
+    """The tensors in a file of either format by name, read without running code. Raises ValueError for another file."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        tensors: dict[str, torch.Tensor] = torch.load(file, weights_only=True, map_location="cpu")
+        return tensors
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f"{file} holds no weights: {first_line(error)}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its kind where it has none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def write_weights(folder: Path, tensors: "dict[str, torch.Tensor]") -> None:
+    """Write weights.safetensors whole or not at all; an earlier version's weights.pt makes room for it."""
+    from safetensors.torch import save  # not save_file, whose files nobody else may read
+
+    temporary = folder / f".{WEIGHTS}.{os.getpid()}.tmp"
+    try:
+        temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+        os.replace(temporary, folder / WEIGHTS)
+    finally:
+        temporary.unlink(missing_ok=True)
+    (folder / "weights.pt").unlink(missing_ok=True)
+
+
 def load_best(folder: Path) -> Classifier:
     """The network in a folder such as a run's best/. Raises ValueError when its files do not fit together."""
-    model_file, weights_file = folder / "model.json", folder / "weights.pt"
-    info = json.loads(model_file.read_text())
-    import torch  # takes two seconds, which the errors above need not wait for
-
+    model_file, weights_file = folder / "model.json", weights_file_of(folder)
+    info = json.loads(model_file.read_text(encoding="utf-8"))
+    # torch takes two seconds to import, which the errors above need not wait for.
     from tune_sketch.trainables.networks.build import build_model
     from tune_sketch.trainables.speed.devices import default_device
 
@@ -154,10 +200,11 @@ def load_best(folder: Path) -> Classifier:
         head=info.get("head", "plain"),  # older runs know no other
     )
     try:
-        network.load_state_dict(torch.load(weights_file, weights_only=True, map_location="cpu"))
-    except (RuntimeError, EOFError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{weights_file} does not hold the weights that {model_file} describes: {reason}") from error
+        network.load_state_dict(read_tensors(weights_file))
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"{weights_file} does not hold the weights that {model_file} describes: {first_line(error)}"
+        ) from error
     network.eval()
     return Classifier(
         network=network,
