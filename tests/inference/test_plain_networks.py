@@ -68,7 +68,7 @@ def test_timm_gives_the_same(tmp_path, model, head):
     with torch.inference_mode():
         logits = network((torch.from_numpy(DRAWINGS)[:, None].float() / 255 - mean) / deviation)
     assert np.abs(logits.softmax(dim=1).numpy() - classifier.compute_probabilities(DRAWINGS)).max() < 1e-5
-    assert how["input_size"] == (3, 32, 32)
+    assert tuple(how["input_size"]) == (3, 32, 32)
 
 
 def test_what_does_not_fit_is_said_and_leaves_nothing(tmp_path, monkeypatch):

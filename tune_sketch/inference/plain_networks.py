@@ -122,7 +122,7 @@ def export_timm(model: Classifier, folder: Path) -> float:
                 "architecture": model.architecture,
                 "num_classes": len(model.class_names),
                 "num_features": weight.shape[1],
-                "global_pool": "catavgmax" if uses_maximum(model) else "avg",
+                "model_args": {"global_pool": "catavgmax" if uses_maximum(model) else "avg"},
                 "label_names": model.class_names,
                 "pretrained_cfg": {
                     "input_size": [3, model.image_px, model.image_px],
