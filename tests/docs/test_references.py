@@ -79,7 +79,12 @@ def test_flags_exist(page: Path) -> None:
 
 
 def test_every_page_is_reached_from_the_readme() -> None:
-    reached = {(ROOT / link.partition("#")[0]).resolve() for link in links_of(ROOT / "README.md")}
+    reached, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        reached.add(page)
+        targets = {(page.parent / link.partition("#")[0]).resolve() for link in links_of(page)}
+        waiting += sorted(target for target in targets - reached if target.suffix == ".md")
     assert set((ROOT / "docs").glob("*.md")) <= reached
 
 

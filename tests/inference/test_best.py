@@ -13,7 +13,7 @@ from tune_sketch.inference.model import load_classifier, read_tensors
 from tune_sketch.retraining.model_card import card_text, code, plain
 from tune_sketch.retraining.results import write_best
 from tune_sketch.statistics import wilson_interval
-from tune_sketch.storage.facts import read_facts
+from tune_sketch.storage.facts import WeightsFacts, read_facts
 from tune_sketch.storage.files import read_csv
 from tune_sketch.storage.reading import read_history
 
@@ -91,11 +91,17 @@ def test_no_name_changes_the_card(run):
     hostile = "a_b*c* <img src=x> [x](x) `` ` #"
     facts, history = read_facts(run), read_history(run)
     data = replace(facts.data, class_names=(hostile, *facts.data.class_names[1:]), split_origin=hostile)
-    facts = replace(facts, data=data, settings=replace(facts.settings, data=f"/home/someone/{hostile}"))
+    weights = WeightsFacts(
+        "/home/someone/my net.pth", "squeezenet: weights of /home/someone/my net.pth (its head)", True
+    )
+    facts = replace(
+        facts, data=data, weights=weights, settings=replace(facts.settings, data=f"/home/someone/{hostile}")
+    )
     best = max((t for t in history.retrainings.values() if t.number == 1), key=lambda t: t.seed_index)
     card = card_text(run, facts, history, best)
     (prose,) = [line for line in card.splitlines() if "<img" in line and "\\<img" not in line and line[0] != " "]
     assert prose.startswith(f"- data: ```` {hostile} ````, "), "the data's name is code"
     assert "someone" not in card
+    assert "- start: squeezenet: weights of my net.pth (its head)\n" in card
     assert plain("<b>_x_|") == "\\<b\\>\\_x\\_\\|"
     assert code("a`b") == "`` a`b ``"

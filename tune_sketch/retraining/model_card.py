@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tune_sketch.data.names import written_name
+from tune_sketch.data.names import written_lines, written_name
 from tune_sketch.events import Trial
 from tune_sketch.formatting import percent, short_text
 from tune_sketch.retraining.finalists import Finalist, find_finalists
@@ -108,9 +108,12 @@ def training_lines(facts: Facts, history: History, best: Trial) -> list[str]:
     config = ", ".join(
         f"{name} {short_text(value)}" for name, value in sorted(best.config.items()) if value is not None
     )
+    start = facts.weights.description
+    if facts.weights.path is not None:  # no place of the machine that it was trained on
+        start = start.replace(facts.weights.path, Path(facts.weights.path).name)
     return [
         "",
-        f"- start: {plain(facts.weights.description)}",
+        f"- start: {plain(start)}",
         f"- found among {len(history.trials):,} trials (strategy {facts.settings.strategy}); it is trial",
         f"  {best.number}, trained again for {len(best.epochs)} epochs with seed {best.seed}",
         f"- recipe: {plain(config)}",
@@ -154,7 +157,9 @@ def limit_lines(facts: Facts, best: Trial) -> list[str]:
 
 def plain(text: str) -> str:
     """Text of users in a line of Markdown: nothing in it is a link, a tag or emphasis."""
-    return "".join(f"\\{letter}" if letter in "\\`*_[]<>#|&" else letter for letter in written_name(text))
+    return "".join(
+        f"\\{letter}" if letter in "\\`*_[]<>#|&" else letter for letter in written_lines(text.replace("\n", " "))
+    )
 
 
 def code(text: str) -> str:
