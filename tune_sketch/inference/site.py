@@ -15,6 +15,7 @@ from PIL import Image
 
 from tune_sketch.data import SketchData
 from tune_sketch.data.names import written_name
+from tune_sketch.data.pixels import MARGIN_FRACTION, find_extent, resample_to_square
 from tune_sketch.data.splits import Splits
 from tune_sketch.inference.drawing_page import LEAST_PEN_PX, PAGE, ROOM_FRACTION, SMALL_FRACTION
 from tune_sketch.inference.model import NUM_SHOWN, Classifier
@@ -116,13 +117,22 @@ def draw_classes(model: Classifier, data: SketchData, splits: Splits) -> tuple[I
         members = splits.train[data.labels[splits.train] == label]
         for place, index in enumerate(rng.choice(members, min(NUM_PICTURES, len(members)), replace=False)):
             drawing = np.asarray(data.images[index])
-            picture = Image.fromarray(255 - drawing if model.invert else drawing)
+            picture = picture_of(drawing if model.invert else 255 - drawing)
             left = ((label % columns) * NUM_PICTURES + place) * PICTURE_PX
-            sheet.paste(
-                picture.resize((PICTURE_PX, PICTURE_PX), Image.Resampling.BICUBIC),
-                (left, label // columns * PICTURE_PX),
-            )
+            sheet.paste(picture, (left, label // columns * PICTURE_PX))
     return sheet.quantize(NUM_GREYS, dither=Image.Dither.NONE), {"columns": columns, "rows": rows}
+
+
+def picture_of(ink: np.ndarray) -> Image.Image:
+    """A drawing, uint8 [H, W] of ink 255 on 0, dark on light and as large as its cell: some are very small."""
+    extent = find_extent(ink)
+    if extent is not None:
+        cut = ink[extent]
+        side = round(max(cut.shape) * (1 + 2 * MARGIN_FRACTION)) + 2
+        top, left = (side - cut.shape[0]) // 2, (side - cut.shape[1]) // 2
+        ink = np.zeros((side, side), np.uint8)
+        ink[top : top + cut.shape[0], left : left + cut.shape[1]] = cut
+    return Image.fromarray(255 - resample_to_square(Image.fromarray(ink), PICTURE_PX, 0))
 
 
 def licence_text() -> str:

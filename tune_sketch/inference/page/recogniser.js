@@ -90,15 +90,20 @@ async function recognise(strokes, isQuick) {
   return mean;
 }
 
+async function fetchBytes(address) {
+  const reply = await fetch(address);
+  if (!reply.ok) throw new Error(`${address}: the server answered ${reply.status}`);
+  return new Uint8Array(await reply.arrayBuffer());
+}
+
 /** Start the runtime and run the network once, so that the first drawing need not wait. */
 async function load({ base, runtime, binary, network, model }) {
   about = model;
+  const fetched = fetchBytes(new URL(network, base)); // while the runtime comes
   ort = await import(new URL(runtime, base).href);
   ort.env.wasm.numThreads = 1; // several threads need headers that static hosts do not send
   ort.env.wasm.wasmPaths = { wasm: new URL(binary, base).href };
-  const reply = await fetch(new URL(network, base));
-  if (!reply.ok) throw new Error(`${network}: the server answered ${reply.status}`);
-  session = await ort.InferenceSession.create(new Uint8Array(await reply.arrayBuffer()), { executionProviders: ["wasm"] });
+  session = await ort.InferenceSession.create(await fetched, { executionProviders: ["wasm"] });
   await recognise([[[0.2, 0.2], [0.8, 0.8]]], false);
 }
 
