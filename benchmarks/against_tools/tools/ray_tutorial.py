@@ -23,6 +23,7 @@ from torchvision.models import squeezenet1_1
 
 LENGTHS = 20  # trials of full length that the time would hold: how long one may last is found by that
 LEAST_EPOCHS = 10  # the tutorial's max_num_epochs
+LEAST_SECONDS = 60.0  # of search: in less no trial reports anything on a busy machine
 
 
 class Net(nn.Module):
@@ -114,7 +115,7 @@ def main() -> None:
             metric="loss",
             mode="min",
             num_samples=-1,
-            time_budget_s=seconds - keep,
+            time_budget_s=max(seconds - keep, LEAST_SECONDS),
             scheduler=ASHAScheduler(max_t=max_epochs, grace_period=1, reduction_factor=2),
         ),
         run_config=tune.RunConfig(storage_path=str(job.work.absolute()), name="tune", verbose=0),
