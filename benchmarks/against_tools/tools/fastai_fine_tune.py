@@ -10,6 +10,8 @@ from job import Job
 warnings.filterwarnings("ignore")
 HUB_NAME = "squeezenet1_1-b8a52dc0.pth"  # under which torchvision looks for the weights before it downloads them
 
+WORTH_WORKERS = 500  # drawings
+
 
 def main() -> None:
     job = Job()
@@ -31,6 +33,9 @@ def main() -> None:
     )
 
     set_seed(job.seed)
+    # fastai starts its workers anew every epoch, which takes longer than small epochs do; and the CPU time of a live
+    # worker cannot be read from here.
+    num_workers = job.num_cores if job.kind == "wall" and len(job.files("train")) >= WORTH_WORKERS else 0
     # Turned over along the vertical axis alone, which is aug_transforms' default.
     loaders = ImageDataLoaders.from_folder(
         job.folder,
@@ -40,7 +45,7 @@ def main() -> None:
         seed=job.seed,
         item_tfms=Resize(job.image_px),
         batch_tfms=aug_transforms(),
-        num_workers=job.num_cores if job.kind == "wall" else 0,  # a live worker's CPU time cannot be read from here
+        num_workers=num_workers,
     )
 
     def learner() -> Learner:
