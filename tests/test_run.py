@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.in_process import InProcessBackend
+from tune_sketch.backend.base import BackendLostError
 from tune_sketch.config.plan import prepare_inputs
 from tune_sketch.config.settings import Settings
 from tune_sketch.new_run import create_run
@@ -125,6 +126,24 @@ def test_a_search_that_is_interrupted_pauses_and_goes_on(straight, tmp_path, cap
     assert [trial.status for trial in history.trials if trial.is_unfinished] == ["paused"]
     assert history.retrainings == {}
     assert run.report_html.exists(), "a report of what there is"
+    assert run_search(run, InProcessBackend())
+    assert untimed(run) == untimed(straight)
+
+
+def test_a_search_whose_backend_dies_pauses_and_goes_on(straight, tmp_path):
+    run = make_run(tmp_path / "run")
+    backend = InProcessBackend()
+
+    def die(key, report):
+        if backend.num_reports == 4:
+            raise BackendLostError("Ray's raylet (process 7) has died")
+
+    backend.before_report = die
+    with pytest.raises(BackendLostError) as caught:
+        run_search(run, backend)
+    assert caught.value.num_epochs == 3
+    assert not caught.value.was_stopping
+    assert {trial.status for trial in read_history(run).trials if trial.is_unfinished} == {"paused"}
     assert run_search(run, InProcessBackend())
     assert untimed(run) == untimed(straight)
 

@@ -6,7 +6,7 @@ import types
 from typing import Any
 
 from tune_sketch.config.flags import build_parser, check_combination, given_choices, make_settings, read_models
-from tune_sketch.data.screen import prepare_screen, print_error
+from tune_sketch.data.screen import hear_sigterm, prepare_screen, print_error
 from tune_sketch.storage.history import JournalError
 
 # What works on a search is imported when the flags are known to be right, which then is said at once.
@@ -16,12 +16,13 @@ def main(argv: list[str] | None = None) -> int:
     """The command. Exit code 0: done; 2: something that the user can mend; 130: interrupted, resumable."""
     arguments = build_parser().parse_args(argv)
     prepare_screen()
+    hear_sigterm()
     try:
         check_combination(arguments)
         return search_models(arguments) if arguments.resume is None else resume(arguments)
     except (ValueError, JournalError, OSError) as error:
         return print_error(error)
-    except KeyboardInterrupt:  # before StopSignal listens: while data is decoded or Ray starts
+    except KeyboardInterrupt:  # before StopSignal listens: while data is decoded
         print("\ninterrupted; --resume goes on where a run directory is named above", file=sys.stderr)
         return 130
 
@@ -33,20 +34,24 @@ def search_models(arguments: argparse.Namespace) -> int:
     from tune_sketch.backend.ray_backend import RayBackend
     from tune_sketch.config.plan import plan_lines, prepare_inputs
     from tune_sketch.new_run import DEFAULT_FOLDER, check_place, make_run
+    from tune_sketch.restart import run_or_restart, runs_begun
     from tune_sketch.run import estimate_lines, report_together, run_search
 
-    backend, runs, folder = RayBackend(arguments.address), [], arguments.runs_dir or DEFAULT_FOLDER
+    backend, folder = RayBackend(arguments.address), arguments.runs_dir or DEFAULT_FOLDER
+    runs = runs_begun()  # all but the last are finished
     names = [arguments.name and arguments.name + f"-{model}" * (len(models) > 1) for model in models]
-    check_place(folder, filter(None, names), arguments.storage)
+    check_place(folder, filter(None, names[len(runs) :]), arguments.storage)
     backend.check()
-    for settings, name in zip(all_settings, names, strict=True):
-        inputs = prepare_inputs(settings)
-        print("\n".join(plan_lines(settings, inputs)), file=sys.stderr)
-        if arguments.dry_run:
-            print("\n".join(estimate_lines(settings, inputs, backend)), file=sys.stderr)
-            continue
-        runs.append(make_run(folder, name, settings, inputs, arguments.storage))
-        if not run_search(runs[-1], backend, arguments.storage):
+    for number in range(max(0, len(runs) - 1), len(models)):
+        settings, name = all_settings[number], names[number]
+        if number == len(runs):
+            inputs = prepare_inputs(settings)
+            print("\n".join(plan_lines(settings, inputs)), file=sys.stderr)
+            if arguments.dry_run:
+                print("\n".join(estimate_lines(settings, inputs, backend)), file=sys.stderr)
+                continue
+            runs.append(make_run(folder, name, settings, inputs, arguments.storage))
+        if not run_or_restart(lambda: run_search(runs[-1], backend, arguments.storage), runs, arguments.address):
             return 130
     if len(runs) > 1:
         print(f"all models    {report_together(runs, arguments.storage)}")
@@ -56,13 +61,16 @@ def search_models(arguments: argparse.Namespace) -> int:
 def resume(arguments: argparse.Namespace) -> int:
     """Go on with a run directory, extended by the changed settings."""
     from tune_sketch.backend.ray_backend import RayBackend
+    from tune_sketch.restart import run_or_restart
     from tune_sketch.run import run_search
     from tune_sketch.storage.resume import prepare_resume
     from tune_sketch.storage.run_directory import RunDirectory
 
     run = RunDirectory(arguments.resume)
     prepare_resume(run, given_choices(arguments))
-    return 0 if run_search(run, RayBackend(arguments.address), arguments.storage) else 130
+    backend = RayBackend(arguments.address)
+    done = run_or_restart(lambda: run_search(run, backend, arguments.storage), [run], arguments.address)
+    return 0 if done else 130
 
 
 class CallableModule(types.ModuleType):
