@@ -61,8 +61,12 @@ def untimed(run, url=None):
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
     """A finished search that nothing disturbed, to be read only."""
-    run = make_run(tmp_path_factory.mktemp("straight") / "run")
-    assert run_search(run, InProcessBackend())
+    before = os.umask(0o077)
+    try:
+        run = make_run(tmp_path_factory.mktemp("straight") / "run")
+        assert run_search(run, InProcessBackend())
+    finally:
+        os.umask(before)
     return run
 
 
@@ -90,6 +94,18 @@ def test_a_finished_search_has_its_trials_retrainings_tests_and_files(straight):
     assert not straight.stop_file.exists()
     assert list((straight.path / "checkpoints").rglob("*.pt")) == [], "disk space is given back"
     assert len(read_facts(straight).sessions) == 1
+
+
+def test_the_umask_says_who_reads_a_run(straight, tmp_path):
+    paths = [straight.path, *straight.path.rglob("*")]
+    assert len(paths) > 20
+    assert [path for path in paths if path.stat().st_mode & 0o077] == [], "made with umask 077"
+    before = os.umask(0o022)
+    try:
+        run = make_run(tmp_path / "run")
+    finally:
+        os.umask(before)
+    assert [path for path in (run.path, *run.path.rglob("*")) if not path.stat().st_mode & 0o004] == []
 
 
 @pytest.mark.parametrize("moment", [1, 4, 8])
