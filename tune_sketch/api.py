@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tune_sketch.backend.base import BackendLostError
-from tune_sketch.backend.cluster import is_started, stop_ray
+from tune_sketch.backend.cluster import is_started, leave_lost_ray, stop_ray
 from tune_sketch.backend.ray_backend import RayBackend
 from tune_sketch.commands import command_text
 from tune_sketch.config.checks import check_run_name
@@ -109,7 +109,7 @@ def search(
         print_error(lost)
         print(f"stopped. Resume with:  {command_text('search', '--resume', run.path)}", file=sys.stderr)
         was_started = True
-        stop_ray(lost=True)
+        leave_lost_ray()
     finally:
         if not was_started:
             stop_ray()

@@ -123,7 +123,8 @@ def start_own(job: "JobConfig") -> None:
         try:
             ray.init(address="local", include_dashboard=False, job_config=job, **options)
         except Exception as error:  # of many kinds, on a machine that is too busy or has not enough memory
-            OwnRay(folder).end()
+            OwnRay.started = OwnRay(folder)
+            atexit.register(OwnRay.started.end)
             raise BackendLostError(f"Ray did not come up: {str(error).strip() or type(error).__name__}") from error
     OwnRay.started = OwnRay(folder)
     atexit.register(stop_ray)
@@ -186,6 +187,13 @@ def own_token() -> str:
 def is_started() -> bool:
     """Whether this process has Ray already."""
     return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
+
+
+def leave_lost_ray() -> None:
+    """Stay alive beside a Ray that is dead: what is left of it ends with this process, which its end would end too."""
+    atexit.unregister(stop_ray)
+    if OwnRay.started is not None:
+        atexit.register(OwnRay.started.end)
 
 
 def stop_ray(*, lost: bool = False) -> None:
