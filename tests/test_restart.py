@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import pytest
 
 from tune_sketch import restart
 from tune_sketch.backend.base import BackendLostError
+from tune_sketch.data.screen import hear_sigterm
 from tune_sketch.restart import MOST_RESTARTS, VARIABLE, run_or_restart, runs_begun
 from tune_sketch.storage.run_directory import RunDirectory
 
@@ -34,6 +36,7 @@ def left(monkeypatch):
     monkeypatch.delenv(VARIABLE, raising=False)
     yield seen
     os.environ.pop(VARIABLE, None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
 
 
 def lose(tmp_path, num_epochs=0, address=None, was_stopping=False):
@@ -55,6 +58,19 @@ def test_the_same_command_begins_again_and_knows_its_runs(left, tmp_path, capsys
     said = capsys.readouterr().err
     assert "Ray's raylet (process 7) has died" in said
     assert f"Ray is started again (1 of {MOST_RESTARTS})" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_it_begins_again_ends_it_as_ctrl_c(left, tmp_path, number):
+    before = signal.getsignal(signal.SIGTERM)
+    lose(tmp_path)
+    os.kill(os.getpid(), number)
+    assert number in signal.sigpending()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            hear_sigterm()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_it_ends_when_ray_dies_again_and_again_without_an_epoch(left, tmp_path, capsys):

@@ -26,8 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     run = RunDirectory(arguments.run)
     prepare_screen()
-    hear_sigterm()
     try:
+        hear_sigterm()
         prepare_resume(run, given_choices(arguments))
         backend = RayBackend(arguments.address)
         done = run_or_restart(lambda: confirm_run(run, backend, arguments.storage), [run], arguments.address)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,6 +44,7 @@ def run_or_restart(search: Callable[[], bool], runs: Sequence[RunDirectory], add
         )
         sys.stderr.flush()
         os.environ[VARIABLE] = json.dumps({"count": count, "runs": [str(run.path) for run in runs]})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # until hear_sigterm
         # Nothing else leaves a dead Ray behind: threads wait for it, and a library ends this process a minute later.
         # The process stays the same, for those who wait for it.
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

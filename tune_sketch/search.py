@@ -16,8 +16,8 @@ def main(argv: list[str] | None = None) -> int:
     """The command. Exit code 0: done; 2: something that the user can mend; 130: interrupted, resumable."""
     arguments = build_parser().parse_args(argv)
     prepare_screen()
-    hear_sigterm()
     try:
+        hear_sigterm()
         check_combination(arguments)
         return search_models(arguments) if arguments.resume is None else resume(arguments)
     except (ValueError, JournalError, OSError) as error:

@@ -38,6 +38,8 @@ DEFAULTS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Ray would start a process per core beforehand; Tune's trials, with an environment of their own, cannot use these.
     "RAY_prestart_worker_first_driver": "false",
+    # A machine that is too busy to answer is not dead. Whether its Ray's processes live is looked at by watch.py.
+    "RAY_health_check_failure_threshold": "100",
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is told to anybody outside
 }
 

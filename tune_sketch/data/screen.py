@@ -15,9 +15,14 @@ def prepare_screen() -> None:
 
 
 def hear_sigterm() -> None:
-    """Let SIGTERM end a command as Ctrl-C does, until there is something that winds up."""
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Let SIGTERM end a command as Ctrl-C does, until there is something that winds up.
+
+    Both were kept back while a command began again, see restart.py: then KeyboardInterrupt is raised here.
+    """
+    if threading.current_thread() is threading.main_thread():
+        if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
 
 
 def print_error(error: BaseException) -> int:
