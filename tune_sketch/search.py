@@ -2,7 +2,9 @@
 
 import argparse
 import sys
+import time
 import types
+from functools import partial
 from typing import Any
 
 from tune_sketch.config.flags import build_parser, check_combination, given_choices, make_settings, read_models
@@ -14,12 +16,13 @@ from tune_sketch.storage.history import JournalError
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Exit code 0: done; 2: something that the user can mend; 130: interrupted, resumable."""
+    begun_at = time.time()
     arguments = build_parser().parse_args(argv)
     prepare_screen()
     try:
         hear_sigterm()
         check_combination(arguments)
-        return search_models(arguments) if arguments.resume is None else resume(arguments)
+        return search_models(arguments, begun_at) if arguments.resume is None else resume(arguments, begun_at)
     except (ValueError, JournalError, OSError) as error:
         return print_error(error)
     except KeyboardInterrupt:  # before StopSignal listens: while data is decoded
@@ -27,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def search_models(arguments: argparse.Namespace) -> int:
+def search_models(arguments: argparse.Namespace, begun_at: float) -> int:
     """A search of each model, and a joint report of several."""
     models, choices = read_models(arguments.model), given_choices(arguments)
     all_settings = [make_settings(model, choices) for model in models]
@@ -46,19 +49,21 @@ def search_models(arguments: argparse.Namespace) -> int:
         settings, name = all_settings[number], names[number]
         if number == len(runs):
             inputs = prepare_inputs(settings)
-            print("\n".join(plan_lines(settings, inputs)), file=sys.stderr)
+            print("\n".join(plan_lines(settings, inputs, time.time() - begun_at)), file=sys.stderr)
             if arguments.dry_run:
                 print("\n".join(estimate_lines(settings, inputs, backend)), file=sys.stderr)
                 continue
             runs.append(make_run(folder, name, settings, inputs, arguments.storage))
-        if not run_or_restart(lambda: run_search(runs[-1], backend, arguments.storage), runs, arguments.address):
+        search = partial(run_search, runs[-1], backend, arguments.storage, begun_at)
+        if not run_or_restart(search, runs, arguments.address):
             return 130
+        begun_at = time.time()  # of the next model, which has as much time
     if len(runs) > 1:
         print(f"all models    {report_together(runs, arguments.storage)}")
     return 0
 
 
-def resume(arguments: argparse.Namespace) -> int:
+def resume(arguments: argparse.Namespace, begun_at: float) -> int:
     """Go on with a run directory, extended by the changed settings."""
     from tune_sketch.backend.ray_backend import RayBackend
     from tune_sketch.restart import run_or_restart
@@ -68,9 +73,8 @@ def resume(arguments: argparse.Namespace) -> int:
 
     run = RunDirectory(arguments.resume)
     prepare_resume(run, given_choices(arguments))
-    backend = RayBackend(arguments.address)
-    done = run_or_restart(lambda: run_search(run, backend, arguments.storage), [run], arguments.address)
-    return 0 if done else 130
+    search = partial(run_search, run, RayBackend(arguments.address), arguments.storage, begun_at)
+    return 0 if run_or_restart(search, [run], arguments.address) else 130
 
 
 class CallableModule(types.ModuleType):
