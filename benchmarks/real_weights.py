@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tune_sketch.trainables.evaluation import IMAGENET_MEAN, IMAGENET_STD
+from tune_sketch.trainables.networks.architecture import IMAGENET
 
 PACKAGE, FILE = "ndf", "ndf/example_models/weights/squeezenet_weights.pkl"
 CONVOLUTIONS = (  # the package's names in the order of the network
@@ -81,7 +81,7 @@ def fold_normalisation(kernel: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     colour before and after.
     """
     kernel = kernel.flip(1)  # over R, G, B
-    deviation, mean = 255 * torch.tensor(IMAGENET_STD), 255 * torch.tensor(IMAGENET_MEAN)
+    deviation, mean = 255 * torch.tensor(IMAGENET.std), 255 * torch.tensor(IMAGENET.mean)
     offsets = mean - torch.tensor(CAFFE_MEAN_BGR[::-1])
     return kernel * deviation.view(3, 1, 1), bias + kernel.sum(dim=(2, 3)) @ offsets
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from benchmarks.real_weights import CAFFE_MEAN_BGR, ArrayUnpickler, fold_normalisation, packaged_file, read_squeezenet
 from tests.support.real_weights import needs_real_weights
-from tune_sketch.trainables.evaluation import IMAGENET_MEAN, IMAGENET_STD
+from tune_sketch.trainables.networks.architecture import IMAGENET
 from tune_sketch.trainables.networks.find_weights import resolve_weights
 
 
@@ -60,7 +60,7 @@ def test_the_normalisation_moves_into_the_first_layer() -> None:
     layer = nn.Conv2d(3, 5, 3, stride=2)
     photo = torch.rand(2, 3, 9, 9)  # RGB in [0, 1]
     as_caffe = 255 * photo.flip(1) - torch.tensor(CAFFE_MEAN_BGR).view(1, 3, 1, 1)
-    mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET.mean, IMAGENET.std))
     as_torchvision = (photo - mean) / deviation
     kernel, bias = fold_normalisation(layer.weight.detach(), layer.bias.detach())
     assert torch.allclose(F.conv2d(as_torchvision, kernel, bias, stride=2), layer(as_caffe), rtol=1e-4, atol=1e-3)

@@ -132,7 +132,7 @@ def write_best(run: RunDirectory, facts: Facts, best: Trial) -> None:
             "class_names": facts.data.class_names,
             "image_px": facts.settings.image_px,
             "invert": facts.settings.invert,
-            "pretrained": facts.weights.pretrained,
+            "pretrained": facts.weights.normalised,
             "pen_width_fraction": data.pen_width_fraction,
             "extent_fraction": data.extent_fraction,
             "trial": best.number,
