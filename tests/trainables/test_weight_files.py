@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -250,3 +252,18 @@ def test_without_a_network_or_a_cache_training_is_from_scratch(hub: Path) -> Non
     assert "FROM SCRATCH, because ImageNet weights could not be had" in resolved.description
     assert len(resolved.description.splitlines()) == 1
     assert not resolve_weights(VIT, "none", PX).pretrained
+
+
+def test_a_hub_that_cannot_be_reached_costs_seconds(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants
+
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.delenv(variable, raising=False)
+        start = time.perf_counter()
+        resolved = resolve_weights(VIT, "auto", PX)
+    assert time.perf_counter() - start < 8
+    assert "the Hugging Face Hub at 127.0.0.1 could not be reached" in resolved.description

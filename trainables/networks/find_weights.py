@@ -7,6 +7,8 @@ import os
 import re
 import socket
 import sys
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +115,7 @@ def find_hub_file(weights: HubWeights) -> Path:
         cached = try_to_load_from_cache(repository, name, revision=revision or None)
         if isinstance(cached, str) and is_whole(Path(cached)):
             return Path(cached)
+    reach_hub()
     print(f"downloading {weights.name} from the Hugging Face Hub", file=sys.stderr)
     for name in weights.files:
         try:
@@ -134,6 +137,23 @@ def find_hub_file(weights: HubWeights) -> Path:
         except OSError as error:
             raise OSError(f"{repository}: {(str(error).strip().splitlines() or [type(error).__name__])[0]}") from error
     raise OSError(f"{repository} holds none of {', '.join(weights.files)}")
+
+
+def reach_hub() -> None:
+    """OSError within seconds where the hub cannot be reached, for its own library tries for most of a minute.
+
+    Behind a proxy that library alone knows the way.
+    """
+    import huggingface_hub.constants
+
+    place = urllib.parse.urlsplit(huggingface_hub.constants.ENDPOINT)
+    if place.hostname is None or urllib.request.getproxies() or huggingface_hub.constants.HF_HUB_OFFLINE:
+        return
+    port = place.port or (80 if place.scheme == "http" else 443)
+    try:
+        socket.create_connection((place.hostname, port), timeout=SILENCE_SECONDS).close()
+    except OSError as error:
+        raise OSError(f"the Hugging Face Hub at {place.hostname} could not be reached: {error}") from error
 
 
 def is_whole(file: Path) -> bool:
