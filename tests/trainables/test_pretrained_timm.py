@@ -80,7 +80,8 @@ def test_frozen_layers_stay_and_first_ones_move_least(splits: TrainingSplits, re
 def test_stored_activations_give_the_same_network(
     splits: TrainingSplits, real_efficientnet: Path, tmp_path: Path
 ) -> None:
-    config = configure(epochs=3, freeze="three_quarters", averaging=False, **STILL)
+    # Small steps: rounding to half precision then moves no drawing far, as large ones let it.
+    config = configure(epochs=3, freeze="three_quarters", averaging=False, learning_rate=3e-4, **STILL)
     policy = CachePolicy(0, seed=1, least_speedup=0.0, root=tmp_path)
     anew, stored = (
         [
