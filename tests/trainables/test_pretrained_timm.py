@@ -95,7 +95,6 @@ def test_stored_activations_give_the_same_network(
     assert [metrics["frozen_views"] for metrics in stored] == [0, 1, 1]
     for ours, expected in zip(stored, anew, strict=True):
         assert ours["val_loss"] == pytest.approx(expected["val_loss"], rel=0.05)  # half precision
-        assert ours["val_top1"] == pytest.approx(expected["val_top1"], abs=0.06)
 
 
 def test_it_resumes_bit_for_bit_and_predicts_what_it_validated(splits: TrainingSplits, real_efficientnet: Path) -> None:
