@@ -166,6 +166,8 @@ def open_job(job: Job) -> tuple[nn.Module, TrainingSplits, str]:
         freeze=str(job.config["freeze"]),
         head=str(job.config["head"]),
         weights_path=job.weights,
+        image_px=data.images.shape[1],
+        class_names=data.class_names,
     )
     arrays = TrainingSplits(
         # Views of the memory map: all trials of a machine share its pages, none copies the drawings.
@@ -230,7 +232,11 @@ def score_on_test(job: Job, weights: str) -> tuple[TestResult, np.ndarray]:
     splits = read_splits(Path(job.splits), data)
     validation, test = splits.validation, splits.test
     model = build_model(
-        job.model, len(data.class_names), dropout=float(job.config["dropout"]), head=str(job.config["head"])
+        job.model,
+        len(data.class_names),
+        dropout=float(job.config["dropout"]),
+        head=str(job.config["head"]),
+        image_px=data.images.shape[1],
     )
     model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
     device = device_of(job.gpus)

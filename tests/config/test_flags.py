@@ -98,7 +98,7 @@ def test_defaults_suit_the_data(tmp_path):
         ("--model baseline --split-by day", "--split-by must be one of photo, file"),
         ("--model baseline --splits nonesuch.csv", "--splits must be a file with the columns image and split or class"),
         ("--model baseline --group-by cat --split-by file", "--group-by keeps drawings together, and --split-by file"),
-        ("--model baseline --weights nonesuch.pt", "--weights must be a weights file or one of auto, imagenet, none"),
+        ("--model baseline --weights nonesuch.pt", "--weights must be one of auto, imagenet, none, a file or a run"),
         ("--model baseline --download", "--download is only for --data quickdraw"),
         ("--model baseline --name ../elsewhere", "--name must be one folder name"),
         ("--model baseline --name .hidden", "--name must be one folder name"),

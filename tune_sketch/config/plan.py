@@ -45,16 +45,21 @@ class Inputs:
 
 def prepare_inputs(settings: Settings) -> Inputs:
     """Decode (or reuse) the data, split it, find the weights. Raises ValueError for anything that is wrong."""
+    check_network(settings)
     cache = prepare_data(settings.data_request())
     data = open_data(cache)
     splits = split_data(data, protocol=settings.protocol, split_by=settings.split_by, seed=settings.seed)
-    weights = resolve_weights(settings.model, settings.weights)
-    least_px = known_architecture(settings.model).min_image_px
+    weights = resolve_weights(settings.model, settings.weights, settings.image_px)
+    digest = hash_file(Path(weights.path)) if weights.path is not None else None
+    facts = WeightsFacts(weights.path, weights.description, weights.pretrained, digest, weights.scaled_as_new)
+    return Inputs(cache, publish_data(cache), data, splits, facts)
+
+
+def check_network(settings: Settings) -> None:
+    """ValueError where there is no such network, or it cannot take the drawings' size."""
+    least_px = known_architecture(settings.model, settings.image_px).min_image_px
     if settings.image_px < least_px:
         raise ValueError(f"--image-px must be at least {least_px} for {settings.model}, got {settings.image_px}")
-    digest = hash_file(Path(weights.path)) if weights.path is not None else None
-    facts = WeightsFacts(weights.path, weights.description, weights.pretrained, digest)
-    return Inputs(cache, publish_data(cache), data, splits, facts)
 
 
 def describe_data(settings: Settings, inputs: Inputs) -> DataFacts:

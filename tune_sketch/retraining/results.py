@@ -136,7 +136,7 @@ def write_best(run: RunDirectory, facts: Facts, best: Trial) -> None:
             "class_names": facts.data.class_names,
             "image_px": facts.settings.image_px,
             "invert": facts.settings.invert,
-            "pretrained": facts.weights.pretrained,
+            "pretrained": facts.weights.normalised,
             "temperature": best.test.temperature,
             **measure_lines(data.images, train, facts.settings.invert),
             "trial": best.number,

@@ -78,6 +78,12 @@ class WeightsFacts:
     description: str
     pretrained: bool
     sha256: str | None = None  # of the file; not in older runs
+    scaled_as_new: bool = False  # loaded from a run that began with new weights
+
+    @property
+    def normalised(self) -> bool:
+        """Whether drawings are normalised as the network's published weights want it."""
+        return self.pretrained and not self.scaled_as_new
 
 
 @dataclass(frozen=True)
