@@ -10,12 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tune_sketch.trainables.augmentation import augment
+from tune_sketch.trainables.augmentation import augment_batch
 from tune_sketch.trainables.averaging import average_weights
-from tune_sketch.trainables.batches import BatchSource, TrainingSplits, epoch_batches, shuffled_batches
-from tune_sketch.trainables.evaluation import compute_logits, count_hits, normalise, summarise_hits, to_unit
+from tune_sketch.trainables.batch_norm import min_micro_batch, recompute_batch_norm
+from tune_sketch.trainables.batches import BatchSource, TrainingSplits, epoch_batches
+from tune_sketch.trainables.evaluation import compute_logits, count_hits, normalise, summarise_hits
 from tune_sketch.trainables.networks.architecture import check_image_px
-from tune_sketch.trainables.networks.freezing import TrainableTail, set_training_mode, split_frozen
+from tune_sketch.trainables.networks.freezing import set_training_mode, split_frozen
 from tune_sketch.trainables.optimizer import build_optimizer, group_by_depth, learning_rate_at
 from tune_sketch.trainables.speed.data_parallel import Rank
 from tune_sketch.trainables.speed.devices import (
@@ -30,7 +31,6 @@ from tune_sketch.trainables.speed.feature_cache import CachePolicy, open_feature
 Metrics = dict[str, float]  # of one epoch, by name
 State = dict[str, Any]  # after an epoch: tensors and plain values, which `torch.load(weights_only=True)` reads
 
-NUM_STATISTICS_IMAGES = 256  # from which batch norm's statistics are recomputed after every epoch
 STEPS_BETWEEN_CHECKS = 50  # reading the loss makes a GPU wait, so it is not read at every step
 
 
@@ -201,13 +201,6 @@ def samples_balanced(config: Mapping[str, Any]) -> bool:
     return "balanced_sampling" in config and bool(config["balanced_sampling"])
 
 
-def augment_batch(
-    images: Tensor, model: nn.Module, config: Mapping[str, Any], generator: torch.Generator, invert: bool
-) -> Tensor:
-    """A batch as the network is trained on it: float [B, 1, H, W], augmented, or stored activations unchanged."""
-    return images if isinstance(model, TrainableTail) else augment(to_unit(images), config, generator, invert)
-
-
 def accumulate_gradients(
     model: nn.Module,
     inputs: Tensor,
@@ -285,44 +278,3 @@ def validate(model: nn.Module, source: BatchSource, pretrained: bool, batch_size
         "val_balanced_accuracy": balanced_accuracy,
         "val_f1": f1,
     }
-
-
-def recompute_batch_norm(
-    model: nn.Module,
-    source: BatchSource,
-    config: Mapping[str, Any],
-    generator: torch.Generator,
-    invert: bool,
-    pretrained: bool,
-    batch_size: int,
-) -> None:
-    """Recompute the statistics of trained batch norm from some augmented drawings and the present weights.
-
-    Running averages trail the weights by some ten steps. Where an epoch has few steps, validation would measure that
-    lag and not the network (Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm", section 3).
-    """
-    layers = trained_batch_norm(model)
-    if not layers:
-        return
-    batch_size = max(2, min(64, batch_size))
-    batches = shuffled_batches(len(source.split), batch_size, generator)
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # the plain mean over what follows
-    with torch.no_grad():
-        for images, _ in source.iterate(batches[: math.ceil(NUM_STATISTICS_IMAGES / batch_size)]):
-            inputs = augment_batch(images, model, config, generator, invert)
-            with autocast(model, source.device):
-                model(normalise(inputs, model, pretrained))
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-
-
-def trained_batch_norm(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
-    return [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
-
-
-def min_micro_batch(model: nn.Module) -> int:
-    """The smallest number of drawings to train on at once: batch norm cannot normalise a single one."""
-    return 2 if trained_batch_norm(model) else 1
