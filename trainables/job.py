@@ -17,7 +17,7 @@ from torch import nn
 import tune_sketch.events as events
 from tune_sketch.data import NotStagedError, open_data, stage_data
 from tune_sketch.data.splits import read_splits
-from tune_sketch.events import Config, EndingReport, EpochReport, Job, NotWrittenReport, TestResult
+from tune_sketch.events import Config, EndingReport, EpochReport, Job, NotWrittenReport, Scores, TestResult
 from tune_sketch.trainables.averaging import best_weights
 from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
 from tune_sketch.trainables.checkpoints import (
@@ -152,7 +152,7 @@ def belongs_to(payload: Payload, job: Job) -> bool:
 
 
 def open_job(job: Job) -> tuple[nn.Module, TrainingSplits, str]:
-    """(network, training and validation arrays, device) of a job."""
+    """(network, training and validation arrays, device) of a job: of a last step all to train on, none to validate."""
     torch.set_num_threads(max(1, job.num_threads // job.num_processes))
     keep_freed_memory()
     data = open_data(stage_data(job.data))
@@ -166,10 +166,13 @@ def open_job(job: Job) -> tuple[nn.Module, TrainingSplits, str]:
         head=str(job.config["head"]),
         weights_path=job.weights,
     )
+    train, validation = splits.train, splits.validation
+    if job.trains_on_validation:
+        train, validation = np.union1d(train, validation), validation[:0]
     arrays = TrainingSplits(
         # Views of the memory map: all trials of a machine share its pages, none copies the drawings.
-        train=SplitArrays(data.images, data.labels, indices=splits.train),
-        validation=SplitArrays(data.images, data.labels, indices=splits.validation),
+        train=SplitArrays(data.images, data.labels, indices=train),
+        validation=SplitArrays(data.images, data.labels, indices=validation),
         num_classes=len(data.class_names),
         invert=job.invert,
         fingerprint=data.fingerprint,
@@ -219,16 +222,21 @@ def keep_weights(checkpoints: Path, path: Path) -> None:
     os.replace(temporary, path)
 
 
-def score_on_test(job: Job, weights: str) -> tuple[TestResult, np.ndarray]:
-    """(metrics, probabilities float32 [num_test, num_classes]) of retrained weights on the test split."""
+def score_on_test(job: Job, weights: str) -> Scores:
+    """The test result of retrained weights, with their probabilities on the test and the validation split."""
     torch.set_num_threads(job.num_threads)
     data = open_data(stage_data(job.data))
-    test = read_splits(Path(job.splits), data).test
+    splits = read_splits(Path(job.splits), data)
     model = build_model(
         job.model, len(data.class_names), dropout=float(job.config["dropout"]), head=str(job.config["head"])
     )
     model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
-    probabilities = predict_probabilities(
-        model, data.images[test], device=device_of(job.gpus), invert=job.invert, pretrained=job.pretrained
+    predict = partial(
+        predict_probabilities, model, device=device_of(job.gpus), invert=job.invert, pretrained=job.pretrained
     )
-    return TestResult(evaluate(probabilities, data.labels[test]), len(test)), probabilities
+    probabilities = predict(data.images[splits.test])
+    return Scores(
+        TestResult(evaluate(probabilities, data.labels[splits.test]), len(splits.test)),
+        probabilities,
+        None if job.trains_on_validation else predict(data.images[splits.validation]),
+    )

@@ -67,11 +67,12 @@ def fit(
 
     metrics: epoch; train_loss, train_top1, train_top5: means over the epoch's augmented batches while the
     weights move; val_loss, val_top1, val_top5, val_balanced_accuracy, val_f1: after the epoch, of the weights or of
-    their average over the latest steps, whichever has the better top-1; raw_val_top1: of the weights; losses are plain
-    cross-entropy in nats (label smoothing acts on the gradient alone), the others are fractions in [0, 1] (top5 is 1
-    with up to five classes), as in `evaluate`; learning_rate of the last step; images_per_second of training;
-    epoch_seconds with validation; micro_batch: drawings per forward pass; frozen_views: how many stored views the
-    epoch's activations of frozen layers are one of, 0: computed from the drawings.
+    their average over the latest steps, whichever has the better top-1; raw_val_top1 and, where weights are averaged,
+    averaged_val_top1: of either. Without validation drawings there are none of these, and the average is kept. Losses
+    are plain cross-entropy in nats (label smoothing acts on the gradient alone), the others are fractions in [0, 1]
+    (top5 is 1 with up to five classes), as in `evaluate`. learning_rate: of the epoch's last step; images_per_second:
+    of training; epoch_seconds: with validation; micro_batch: drawings per forward pass; frozen_views: how many stored
+    views the epoch's activations of frozen layers are one of, 0: computed from the drawings.
 
     A batch that does not fit into memory is cut in halves until it does, and their gradients are summed:
     the same gradient, except that batch norm takes its statistics from the part. With several processes,
@@ -133,15 +134,17 @@ def fit(
         train_seconds = time.perf_counter() - epoch_start
         recompute_batch_norm(network, train, config, generator, splits.invert, pretrained, micro_batch)
         scores = validate(network, validation, pretrained, 4 * micro_batch, rank)
-        raw_scores, uses_averaged = scores, False
+        of_each = {"raw_val_top1": scores["val_top1"]} if scores else {}
+        uses_averaged = False
         if averaged is not None:
             network = averaged.module if activations is None else split_frozen(averaged.module)[1]
             set_training_mode(averaged.module)
             recompute_batch_norm(network, train, config, generator, splits.invert, pretrained, micro_batch)
             averaged_scores = validate(network, validation, pretrained, 4 * micro_batch, rank)
-            uses_averaged = averaged_scores["val_top1"] >= scores["val_top1"]
+            of_each |= {"averaged_val_top1": averaged_scores["val_top1"]} if averaged_scores else {}
+            uses_averaged = not scores or averaged_scores["val_top1"] >= scores["val_top1"]
             scores = averaged_scores if uses_averaged else scores
-        if not (math.isfinite(train_loss) and math.isfinite(scores["val_loss"])):
+        if not (math.isfinite(train_loss) and math.isfinite(scores.get("val_loss", 0.0))):
             raise DivergedError(epoch)
         epoch_seconds = time.perf_counter() - epoch_start
         if cache is not None:
@@ -152,7 +155,7 @@ def fit(
             "train_top1": train_top1,
             "train_top5": train_top5,
             **scores,
-            "raw_val_top1": raw_scores["val_top1"],
+            **of_each,
             "learning_rate": learning_rate,
             "images_per_second": len(splits.train) / train_seconds,
             "epoch_seconds": epoch_seconds,
@@ -176,9 +179,9 @@ def check_splits(model: nn.Module, splits: TrainingSplits, rank: Rank) -> None:
     """ValueError for splits that cannot be trained on."""
     check_image_px(model, min(splits.train.images.shape[1:]))
     least = rank.num_processes
-    if len(splits.train) < 2 or len(splits.validation) < least:
+    if len(splits.train) < 2 or 0 < len(splits.validation) < least:
         raise ValueError(
-            f"training needs at least 2 drawings and validation {least}, "
+            f"training needs at least 2 drawings and validation {least} or none, "
             f"got {len(splits.train)} and {len(splits.validation)}"
         )
 
@@ -262,7 +265,9 @@ def score(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def validate(model: nn.Module, source: BatchSource, pretrained: bool, batch_size: int, rank: Rank) -> Metrics:
-    """The metrics of the validation split, of which this process has its part, without augmentation."""
+    """The metrics of the validation split, of which this process has its part, without augmentation; {} without one."""
+    if not len(source.split):
+        return {}
     try:
         logits = compute_logits(model, source, pretrained=pretrained, batch_size=min(256, batch_size))
     except torch.OutOfMemoryError as error:

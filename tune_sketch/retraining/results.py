@@ -10,6 +10,7 @@ from tune_sketch.data import open_data
 from tune_sketch.data.splits import read_splits
 from tune_sketch.events import Trial
 from tune_sketch.formatting import percent
+from tune_sketch.retraining.ensemble import WINNER_COLUMNS, ensemble_members, winner_lines, winner_rows
 from tune_sketch.retraining.finalists import Finalist, find_finalists
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.statistics import wilson_interval
@@ -48,12 +49,13 @@ NUM_PREDICTIONS = 5  # of each test drawing in predictions.csv
 
 
 def write_results(run: RunDirectory, facts: Facts, history: History, best: Trial) -> None:
-    """Write retraining.csv, finalists.csv, predictions.csv and best/, which holds the network of `best`."""
+    """Write retraining.csv, finalists.csv, winner.csv, predictions.csv and best/, with the network of `best`."""
     finalists = find_finalists(history)
     write_csv(run.retraining_csv, RETRAINING_COLUMNS, retraining_rows(history, finalists))
     write_csv(run.finalists_csv, FINALIST_COLUMNS, map(finalist_row, finalists))
+    write_csv(run.winner_csv, WINNER_COLUMNS, winner_rows(run, facts, history))
     write_predictions(run, facts, best)
-    write_best(run, facts, best)
+    write_best(run, facts, best, [trial.key for trial in ensemble_members(history)])
 
 
 def retraining_rows(history: History, finalists: list[Finalist]) -> list[Row]:
@@ -117,8 +119,8 @@ def write_predictions(run: RunDirectory, facts: Facts, best: Trial) -> None:
     write_csv(run.predictions_csv, columns, rows)
 
 
-def write_best(run: RunDirectory, facts: Facts, best: Trial) -> None:
-    """Write best/: the weights and what is needed to use them."""
+def write_best(run: RunDirectory, facts: Facts, best: Trial, ensemble: list[str]) -> None:
+    """Write best/: the weights and what is needed to use them. ensemble: keys of the winner's retrained networks."""
     data = open_data(Path(facts.data.cache))
     run.best.mkdir(exist_ok=True)
     shutil.copyfile(run.retrained / f"{best.key}.pt", run.best / "weights.pt")
@@ -137,8 +139,10 @@ def write_best(run: RunDirectory, facts: Facts, best: Trial) -> None:
             "extent_fraction": data.extent_fraction,
             "trial": best.number,
             "retraining": best.key,
+            "trained_on": ["train", "validation"] if best.is_last_step else ["train"],
+            "ensemble": ensemble,
             "config": best.config,
-            "val_top1": best.epochs[-1].val_top1,
+            "val_top1": None if best.is_last_step else best.epochs[-1].val_top1,
             "test": {**best.test.metrics, "num_images": best.test.num_images},
             "data": facts.settings.data,
             "data_fingerprint": facts.data.fingerprint,
@@ -160,6 +164,7 @@ def results_lines(run: RunDirectory, history: History) -> list[str]:
     lines += [
         "* chosen on validation; best?: the chance that no other finalist is better on these validation drawings",
         "balanced: balanced accuracy, the mean over classes of the share of each that is recognised",
+        *winner_lines(run, history),
         "",
         f"run directory  {run.path}",
         f"report         {run.report_html}",
