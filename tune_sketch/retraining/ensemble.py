@@ -106,11 +106,11 @@ def ensemble_row(run: RunDirectory, facts: Facts, members: Sequence[Trial]) -> R
 
 def mean_probabilities(files: Sequence[Path]) -> np.ndarray:
     """Float64 [N, classes]: the mean of the probabilities that files hold."""
-    total: np.ndarray | float = 0.0
+    members = []
     for file in files:
         with np.load(file) as content:
-            total = total + content["probabilities"].astype(np.float64)
-    mean: np.ndarray = total / len(files)
+            members.append(content["probabilities"].astype(np.float64))
+    mean: np.ndarray = np.mean(members, axis=0)
     return mean
 
 
