@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from tune_sketch.analysis.run_data import RunData
 from tune_sketch.analysis.tables.base import Table
+from tune_sketch.analysis.tables.calibration import TEMPERATURES
 from tune_sketch.analysis.tables.costs import COSTS
 from tune_sketch.analysis.tables.data import DATA
 from tune_sketch.analysis.tables.finalists import FINALISTS
@@ -27,6 +28,7 @@ TABLES: tuple[Table[RunData], ...] = (
     SELECTION_BIAS,
     MCNEMAR,
     PARAMETERS,
+    TEMPERATURES,
     VOTES_TABLE,
     DATA,
     LEADERBOARD,
