@@ -17,6 +17,7 @@ from tune_sketch.analysis.tables.recipe import RECIPE
 from tune_sketch.analysis.tables.rungs import RUNG_COUNTS
 from tune_sketch.analysis.tables.selection_bias import SELECTION_BIAS
 from tune_sketch.analysis.tables.settings import SETTINGS
+from tune_sketch.analysis.tables.total_time import TOTAL_TIME
 from tune_sketch.analysis.tables.votes import VOTES_TABLE
 from tune_sketch.analysis.tables.winner import WINNER
 
@@ -33,6 +34,7 @@ TABLES: tuple[Table[RunData], ...] = (
     DATA,
     LEADERBOARD,
     RUNG_COUNTS,
+    TOTAL_TIME,
     COSTS,
     SETTINGS,
 )
