@@ -20,13 +20,14 @@ from tune_sketch.data.splits import read_splits
 from tune_sketch.events import Config, EndingReport, EpochReport, Job, NotWrittenReport, Scores, TestResult
 from tune_sketch.trainables.averaging import best_weights
 from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
+from tune_sketch.trainables.calibration import fit_temperature
 from tune_sketch.trainables.checkpoints import (
     CheckpointNotWrittenError,
     Payload,
     read_newest_checkpoint,
     write_checkpoint,
 )
-from tune_sketch.trainables.evaluation import evaluate, predict_probabilities
+from tune_sketch.trainables.evaluation import evaluate, predict_logits
 from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.speed.data_parallel import Rank, StepReport, Worker, WorkerGroup
 from tune_sketch.trainables.speed.devices import device_of, keep_freed_memory
@@ -223,7 +224,10 @@ def keep_weights(checkpoints: Path, path: Path) -> None:
 
 
 def score_on_test(job: Job, weights: str) -> Scores:
-    """The test result of retrained weights, with their probabilities on the test and the validation split."""
+    """The test result of retrained weights, with their probabilities on the test and the validation split.
+
+    The probabilities are calibrated on the validation split, or by the job's temperature where that was trained on.
+    """
     torch.set_num_threads(job.num_threads)
     data = open_data(stage_data(job.data))
     splits = read_splits(Path(job.splits), data)
@@ -231,12 +235,12 @@ def score_on_test(job: Job, weights: str) -> Scores:
         job.model, len(data.class_names), dropout=float(job.config["dropout"]), head=str(job.config["head"])
     )
     model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
-    predict = partial(
-        predict_probabilities, model, device=device_of(job.gpus), invert=job.invert, pretrained=job.pretrained
-    )
-    probabilities = predict(data.images[splits.test])
-    return Scores(
-        TestResult(evaluate(probabilities, data.labels[splits.test]), len(splits.test)),
-        probabilities,
-        None if job.trains_on_validation else predict(data.images[splits.validation]),
-    )
+    predict = partial(predict_logits, model, device=device_of(job.gpus), pretrained=job.pretrained)
+    temperature, validation = job.temperature, None
+    if not job.trains_on_validation:
+        logits = predict(data.images[splits.validation]).cpu()
+        temperature = fit_temperature(logits.numpy(), data.labels[splits.validation])
+        validation = (logits / temperature).softmax(dim=1).numpy()
+    probabilities = (predict(data.images[splits.test]).cpu() / temperature).softmax(dim=1).numpy()
+    result = TestResult(evaluate(probabilities, data.labels[splits.test]), len(splits.test), temperature)
+    return Scores(result, probabilities, validation)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.support.fake_runs import make_finished_run
+from tests.support.fake_runs import TEMPERATURE, make_finished_run
 from tune_sketch.data import open_data
 from tune_sketch.inference.ensemble import load_ensemble
 from tune_sketch.predict import main
@@ -29,13 +29,13 @@ def probabilities_of(run, key, squares):
 
     network = build_model("baseline", 6)
     network.load_state_dict(torch.load(run.retrained / f"{key}.pt"))
-    return predict_probabilities(network, squares, device="cpu", invert=True, pretrained=False)
+    return predict_probabilities(network, squares, device="cpu", invert=True, pretrained=False, temperature=TEMPERATURE)
 
 
 def test_its_probabilities_are_the_mean_of_the_members(run):
     squares = np.asarray(open_data(read_facts(run).data.cache).images[:7])
     keys = ["retraining-0001-01", "retraining-0001-02"]
-    assert json.loads((run.best / "model.json").read_text())["ensemble"] == keys
+    assert json.loads((run.best / "model.json").read_text())["ensemble"] == dict.fromkeys(keys, TEMPERATURE)
     expected = np.mean([probabilities_of(run, key, squares) for key in keys], axis=0)
     found = load_ensemble(run.path).compute_probabilities(squares)
     assert np.abs(found - expected).max() < 1e-6

@@ -66,6 +66,8 @@ def test_its_network_is_what_best_holds_with_a_reading_of_its_own(straight):  # 
     assert info["trained_on"] == ["train", "validation"]
     assert info["val_top1"] is None
     assert info["test"]["top1"] == last.test.top1
+    seeds = [trial for trial in read_history(straight).retrainings.values() if trial.number == last.number]
+    assert info["temperature"] == last.test.temperature == np.mean([trial.test.temperature for trial in seeds])
     best, kept = (torch.load(path) for path in (straight.best / "weights.pt", straight.retrained / f"{last.key}.pt"))
     assert all(torch.equal(best[name], kept[name]) for name in kept)
     rows = read_csv(straight.winner_csv)

@@ -19,14 +19,16 @@ class Ensemble(nn.Module):
     The softmax of that is the mean itself, so it stands wherever a network does.
     """
 
-    def __init__(self, networks: list[nn.Module]) -> None:
+    def __init__(self, networks: list[nn.Module], temperatures: list[float]) -> None:
         super().__init__()
-        self.networks = nn.ModuleList(networks)
+        self.networks, self.temperatures = nn.ModuleList(networks), temperatures
         self.architecture = getattr(networks[0], "architecture", None)  # says how its input is normalised
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Float [B, 3, H, W] to float32 [B, classes]."""
-        mean = torch.stack([network(inputs).float().softmax(dim=1) for network in self.networks]).mean(dim=0)
+        pairs = zip(self.networks, self.temperatures, strict=True)
+        members = [(network(inputs).float() / temperature).softmax(dim=1) for network, temperature in pairs]
+        mean = torch.stack(members).mean(dim=0)
         return mean.clamp_min(torch.finfo(mean.dtype).tiny).log()
 
 
@@ -37,14 +39,14 @@ def load_ensemble(run_path: str | Path) -> Classifier:
     """
     classifier, run = load_classifier(run_path), RunDirectory(Path(run_path))
     info: dict[str, Any] = json.loads((run.best / "model.json").read_text(encoding="utf-8"))
-    keys = info.get("ensemble", [])
-    if len(keys) < 2:
+    temperatures: dict[str, float] = info.get("ensemble", {})
+    if len(temperatures) < 2:
         raise ValueError(
             f"{run_path} has no two networks of its winner: --ensemble needs a search of this version with "
             "--retraining-seeds of at least 2"
         )
     networks = []
-    for key in keys:
+    for key in temperatures:
         network = build_model(
             info["architecture"], len(info["class_names"]), dropout=info["dropout"], head=info["head"]
         )
@@ -54,4 +56,4 @@ def load_ensemble(run_path: str | Path) -> Classifier:
         except (RuntimeError, EOFError, OSError) as error:
             raise ValueError(f"{file} does not hold a network of the winner: {str(error).splitlines()[0]}") from error
         networks.append(network.eval())
-    return replace(classifier, network=Ensemble(networks))
+    return replace(classifier, network=Ensemble(networks, list(temperatures.values())), temperature=1.0)

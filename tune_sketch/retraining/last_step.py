@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Config, Trial
-from tune_sketch.retraining.finalists import choose_network, choose_winner, eligible_retrainings
+from tune_sketch.retraining.finalists import choose_network, choose_winner, comparable, eligible_retrainings
 from tune_sketch.storage.history import History
 from tune_sketch.storage.journal import Journal
 
@@ -19,6 +19,10 @@ class LastStep:
 
     def __init__(self, journal: Journal, *, seed: int) -> None:
         self.journal, self.seed = journal, seed
+
+    def retraining(self) -> Trial:
+        """The retraining of the winner that it follows."""
+        return choose_network(retrainings_of_winner(self.journal))
 
     def num_epochs_left(self) -> int:
         """Epochs of the training, where it is still to come or not at its end."""
@@ -62,12 +66,17 @@ def configure_last_step(history: History) -> Config:
 
     Averaged weights only if they were better in its seeds: that is a choice on validation, and a last step has none.
     """
-    completed = eligible_retrainings(history)
-    number = choose_winner(completed)
-    own = [trial for trial in completed if trial.number == number]
+    own = retrainings_of_winner(history)
     best = choose_network(own)
     config = best.config | {"epochs": len(best.epochs)}
     return config | {"averaging": False} if config.get("averaging") and prefers_raw(own) else config
+
+
+def retrainings_of_winner(history: History) -> list[Trial]:
+    """The winner's retrainings that count."""
+    completed = eligible_retrainings(history)
+    number = choose_winner(completed)
+    return comparable([trial for trial in completed if trial.number == number])
 
 
 def prefers_raw(retrainings: Sequence[Trial]) -> bool:

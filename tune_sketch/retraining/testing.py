@@ -1,15 +1,19 @@
 """Chooses the winner on validation, then reads the test split, once for each retrained network."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from tune_sketch.backend.base import Backend, Workers
 from tune_sketch.backend.jobs import job_of
+from tune_sketch.events import Trial
 from tune_sketch.retraining.finalists import choose_network, choose_winner, completed_retrainings, eligible_retrainings
 from tune_sketch.retraining.last_step import find_last_step
 from tune_sketch.retraining.results import write_results
 from tune_sketch.storage.facts import Facts
 from tune_sketch.storage.journal import Journal
 from tune_sketch.storage.run_directory import RunDirectory
+from tune_sketch.trainables.calibration import mean_temperature
 from tune_sketch.trainables.job import keep_weights
 
 
@@ -37,15 +41,25 @@ def read_test_split(run: RunDirectory, facts: Facts, journal: Journal, backend: 
         # The choice is recorded before the test split is touched, and every reading of it is counted.
         reading = {"chosen": chosen, "shipped": shipped.key, "networks": [trial.key for trial in unread]}
         journal.note("test_readings", [*readings, reading])
-        jobs = [
-            (job_of(trial, run, facts, workers), str((run.retrained / f"{trial.key}.pt").absolute()))
-            for trial in unread
-        ]
-        for key, scores in backend.score_on_test(jobs, workers):
-            np.savez_compressed(run.test_probabilities(key), probabilities=scores.test)
-            if scores.validation is not None:
-                np.savez_compressed(run.validation_probabilities(key), probabilities=scores.validation)
-            journal.record_test(key, scores.result)
+        for trials in ([t for t in unread if not t.is_last_step], [t for t in unread if t.is_last_step]):
+            jobs = [
+                (
+                    replace(job_of(trial, run, facts, workers), temperature=temperature_of(journal, trial)),
+                    str((run.retrained / f"{trial.key}.pt").absolute()),
+                )
+                for trial in trials
+            ]
+            for key, scores in backend.score_on_test(jobs, workers):
+                np.savez_compressed(run.test_probabilities(key), probabilities=scores.test)
+                if scores.validation is not None:
+                    np.savez_compressed(run.validation_probabilities(key), probabilities=scores.validation)
+                journal.record_test(key, scores.result)
     write_results(run, facts, journal, journal.later_trainings[shipped.key])
     for trial in networks:
         run.remove_checkpoints(trial.key)
+
+
+def temperature_of(journal: Journal, trial: Trial) -> float:
+    """The temperature of a last step, which has no drawings to fit one on: the mean of its configuration's seeds."""
+    seeds = [t for t in completed_retrainings(journal) if t.number == trial.number and t.test is not None]
+    return mean_temperature([t.test.temperature for t in seeds if t.test is not None]) if trial.is_last_step else 1.0
