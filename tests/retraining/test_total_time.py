@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.in_process import InProcessBackend
 from tests.test_run import Killed, make_run
+from tune_sketch.config.plan import plan_lines, prepare_inputs
+from tune_sketch.config.settings import Settings
 from tune_sketch.config.total_time import REPORT_SECONDS, START_SECONDS, divide
 from tune_sketch.events import EpochReport, Worker
 from tune_sketch.retraining.time_plan import find_candidates
@@ -80,7 +82,7 @@ class SlowBackend(InProcessBackend):
 def search_within(tmp_path, clock, seconds, backend=None, **changes):
     """A run of which each epoch takes EPOCH seconds, and how long it took, in seconds of the clock."""
     begun_at = clock()
-    changes = {"num_samples": 50, "max_epochs": 4, "retraining_seeds": 2} | changes
+    changes = {"num_samples": 50, "max_epochs": 4, "retraining_seeds": 2, "last_step": False} | changes
     run = make_run(tmp_path / "run", total_time_seconds=seconds, **changes)
     clock.now += 3.0  # of decoding
     assert run_search(run, backend or SlowBackend(clock), begun_at=begun_at)
@@ -148,7 +150,9 @@ def test_what_a_killed_sitting_used_counts_and_the_division_stays(tmp_path, cloc
 
 def make_killed(tmp_path, clock, kill_at):
     begun_at = clock()
-    run = make_run(tmp_path / "run", total_time_seconds=300.0, num_samples=50, max_epochs=4, retraining_seeds=2)
+    run = make_run(
+        tmp_path / "run", total_time_seconds=300.0, last_step=False, num_samples=50, max_epochs=4, retraining_seeds=2
+    )
     with pytest.raises(Killed):
         run_search(run, SlowBackend(clock, kill_at=kill_at), begun_at=begun_at)
     return run, clock() - begun_at
@@ -186,7 +190,7 @@ def test_a_finished_run_has_nothing_to_do_until_it_has_more_time(tmp_path, clock
 
 def test_a_search_that_began_without_it_still_gets_its_network(tmp_path, clock):
     """No checkpoint of an ended trial was kept, and the time is over before the first retraining."""
-    run = make_run(tmp_path / "run", num_samples=3, max_epochs=4)
+    run = make_run(tmp_path / "run", num_samples=3, max_epochs=4, last_step=False)
     with pytest.raises(Killed):
         run_search(run, SlowBackend(clock, kill_at=12))
     shutil.rmtree(run.path / "checkpoints")
@@ -213,6 +217,16 @@ def test_a_confirmation_is_asked_for_whatever_time_it_is(tmp_path, clock):
     check_network(run)
 
 
+def test_the_plan_says_how_the_time_is_divided():
+    settings = Settings("baseline", total_time_seconds=600.0, time_budget_seconds=60.0, weights="none", classes=3)
+    lines = plan_lines(settings, prepare_inputs(settings), 12.0)
+    assert (
+        "total     10 min: 12 s of preparation, at least 8 min of search, at most 2 min of retraining, about 15 s of "
+        "test and report"
+    ) in lines
+    assert "budget    the search ends earlier after 60 s of searching" in lines
+
+
 def test_the_division_adds_up():
     for total, prepared in ((10.0, 0.0), (60.0, 5.0), (600.0, 12.0), (1e5, 1.0), (5.0, 30.0)):
         division = divide(total, prepared)
@@ -232,3 +246,13 @@ def test_the_division_adds_up():
 def test_a_run_of_before_has_no_division(tmp_path):
     run = RunDirectory(Path(tmp_path) / "run")
     assert read_facts(make_run(run.path)).division is None
+
+
+def test_time_is_kept_for_a_last_step(tmp_path, clock):
+    """With it the run ends no later than it may, and the network that the last step gave is in best/."""
+    run, took = search_within(tmp_path, clock, 1500.0, num_samples=50, last_step=True)
+    (last,) = read_history(run).last_steps.values()
+    assert (last.status, last.test is None) == ("completed", False)
+    assert took <= 1500.0 + EPOCH
+    check_network(run)
+    assert json.loads((run.best / "model.json").read_text())["retraining"] == last.key

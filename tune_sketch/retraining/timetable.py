@@ -83,13 +83,21 @@ class Timetable:
         assert self.facts.division is not None
         if self.is_search_over():
             return 0.0
-        wanted, candidates = self.plan(float("inf")), self.candidates()
+        wanted = self.plan(float("inf"))
         seconds = max((planned.ends_after for planned in wanted), default=0.0)
-        if candidates:
-            seconds += self.last_step * candidates[0].epochs * candidates[0].epoch_seconds
+        seconds += self.last_step_seconds()
         kept = min(self.facts.division.retraining_seconds, seconds)
         is_enough = bool(self.plan(kept)) or any(trial.is_unfinished for trial in self.history.retrainings.values())
         return self.retraining_end(max(1, len(wanted))) - kept * is_enough
+
+    def last_step_seconds(self) -> float:
+        """Kept for the last step of the best: as long as its retraining, where that was begun."""
+        candidates = self.candidates()
+        if not self.last_step or not candidates:
+            return 0.0
+        best = candidates[0]
+        begun = [int(t.config["epochs"]) for t in self.history.retrainings.values() if t.number == best.number]
+        return self.last_step * (begun[-1] if begun else best.epochs) * best.epoch_seconds
 
     def is_search_over(self) -> bool:
         """Whether retraining was begun, in this sitting or an earlier one, with no more time since."""

@@ -29,7 +29,7 @@ class TimedRace:
 
     @property
     def end(self) -> float:
-        """When the retrainings must stop."""
+        """When the retrainings must stop, and the last step after them."""
         return self.timetable.retraining_end(len(self.journal.retrainings) or self.timetable.num_workers)
 
     def unfinished(self) -> list[Trial]:
