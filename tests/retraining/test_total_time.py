@@ -150,9 +150,8 @@ def test_what_a_killed_sitting_used_counts_and_the_division_stays(tmp_path, cloc
 
 def make_killed(tmp_path, clock, kill_at):
     begun_at = clock()
-    run = make_run(
-        tmp_path / "run", total_time_seconds=300.0, last_step=False, num_samples=50, max_epochs=4, retraining_seeds=2
-    )
+    changes = {"last_step": False, "num_samples": 50, "max_epochs": 4, "retraining_seeds": 2}
+    run = make_run(tmp_path / "run", total_time_seconds=300.0, **changes)
     with pytest.raises(Killed):
         run_search(run, SlowBackend(clock, kill_at=kill_at), begun_at=begun_at)
     return run, clock() - begun_at
