@@ -141,6 +141,8 @@ class FeatureCache:
         self.train = self.validation = None
 
     def _open(self, entry: Entry, name: str, split: SplitArrays, view: int | None) -> BatchSource:
+        if not len(split):  # the last step's validation: an empty file cannot be mapped
+            return BatchSource(split, self.device)
         shape = (len(split), *self.shape)
         activations = entry.open_array(name, shape, lambda: self._compute(split, view))
         labels = np.asarray(split.labels)[slice(None) if split.indices is None else split.indices]

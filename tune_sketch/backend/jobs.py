@@ -29,4 +29,5 @@ def job_of(trial: Trial, run: RunDirectory, facts: Facts, workers: Workers) -> J
         num_threads=workers.num_threads,
         num_processes=settings.num_processes,
         gpus=workers.gpus,
+        trains_on_validation=trial.is_last_step,
     )

@@ -129,6 +129,11 @@ def plan_lines(settings: Settings, inputs: Inputs, prepared_seconds: float = 0.0
         f"retrain   {settings.num_finalists} finalists raced in at most {settings.num_retrainings} retrainings on "
         f"fresh seeds, {settings.num_retrainings * settings.max_epochs} epochs",
     ]
+    if settings.last_step:
+        lines.append(
+            f"last step the winner once more, on training and validation drawings together: at most "
+            f"{settings.max_epochs} epochs of {len(splits.train) + len(splits.validation)} drawings"
+        )
     if settings.warm_start:
         lines.append(f"warm      begins with the best of {', '.join(settings.warm_start)}")
     if settings.total_time_seconds is not None:
@@ -173,7 +178,8 @@ def budget_texts(settings: Settings) -> list[str]:
 
 def expected_hours_lines(settings: Settings, epoch_seconds: float, num_workers: int) -> list[str]:
     """What the plan costs, from the measured time of one epoch of the paper's configuration."""
-    num_epochs = settings.num_samples * expected_epochs(settings) + settings.num_retrainings * settings.max_epochs
+    num_trainings = settings.num_retrainings + settings.last_step  # after the search
+    num_epochs = settings.num_samples * expected_epochs(settings) + num_trainings * settings.max_epochs
     worker_seconds = num_epochs * epoch_seconds
     return [
         f"one epoch takes {epoch_seconds:.2f} s on one worker (measured now, the paper's configuration)",

@@ -49,8 +49,7 @@ def setting(help_: str, default: Any = AUTO, **flag: Any) -> Any:
 class Settings:
     """Every choice fixed for one search. What varies per trial is in search_spaces/, machines in cluster.yaml.
 
-    What is left out takes a default that suits the data and the model. Raises ValueError (name, rule and value in the
-    message) when a choice is impossible.
+    What is left out takes a default that suits data and model. Raises ValueError for a choice that is impossible.
     """
 
     model: str
@@ -131,13 +130,13 @@ class Settings:
     )
     seed: int = setting("seed of everything that is drawn by chance (default: 0)", 0, on_resume="fixed")
     finalists: int = setting(
-        "retrain the K best, beside the paper's and the recipe",
-        metavar="K",
-        least=0,
-        old_name="--confirm-top",
+        "retrain the K best, beside the paper's and the recipe", metavar="K", least=0, old_name="--confirm-top"
     )
     retraining_seeds: int = setting(
         "fresh seeds of a finalist on average: more where it is close", least=1, old_name="--confirm-seeds"
+    )
+    last_step: bool = setting(
+        "do not train the winner once more with validation", name="--no-last-step", metavar=None, on_resume="fixed"
     )
     frozen_views: int = setting(
         "keep what frozen layers give for V augmented views (default: 0)", 0, metavar="V", least=0, on_resume="fixed"
@@ -247,6 +246,7 @@ def default_choices(settings: Settings) -> dict[str, Any]:
     The paper (Tables 1 to 3) trained at 224 px, the baseline for 80 epochs.
     """
     common: dict[str, Any] = {"protocol": "standard", "finalists": 2, "retraining_seeds": 3}
+    common["last_step"] = settings.strategy != "one-factor"  # the paper's own procedure has none
     if settings.strategy == "one-factor":
         common["num_samples"] = SAMPLERS["one-factor"].most_trials * settings.passes
     if settings.data == "doodles":

@@ -179,6 +179,8 @@ def read_facts(run: RunDirectory) -> Facts:
         values: dict[str, Any] = json.loads(run.search_json.read_text(encoding="utf-8"))
         if "format" not in values:
             values = upgrade_search(values)
+        if isinstance(values.get("settings"), dict):
+            values["settings"].setdefault("last_step", False)  # of a search that began without knowing it
         if values["format"] != FORMAT:
             raise ValueError(f"its format is {values['format']}, this version reads {FORMAT}: use a newer version")
         return ADAPTER.validate_json(json.dumps(values))
