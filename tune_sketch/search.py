@@ -7,7 +7,15 @@ import types
 from functools import partial
 from typing import Any
 
-from tune_sketch.config.flags import build_parser, check_combination, given_choices, make_settings, read_models
+from tune_sketch.config.flags import (
+    LISTING,
+    build_parser,
+    check_combination,
+    given_choices,
+    list_models,
+    make_settings,
+    read_models,
+)
 from tune_sketch.data.screen import hear_sigterm, prepare_screen, print_error
 from tune_sketch.storage.history import JournalError
 
@@ -32,17 +40,20 @@ def main(argv: list[str] | None = None) -> int:
 
 def search_models(arguments: argparse.Namespace, begun_at: float) -> int:
     """A search of each model, and a joint report of several."""
+    if arguments.model is not None and any(name.startswith(LISTING) for name in arguments.model):
+        print("\n".join(list_models(arguments.model)))
+        return 0
     models, choices = read_models(arguments.model), given_choices(arguments)
     all_settings = [make_settings(model, choices) for model in models]
     from tune_sketch.backend.ray_backend import RayBackend
     from tune_sketch.config.plan import plan_lines, prepare_inputs
-    from tune_sketch.new_run import DEFAULT_FOLDER, check_place, make_run
+    from tune_sketch.new_run import DEFAULT_FOLDER, check_place, make_run, model_name
     from tune_sketch.restart import run_or_restart, runs_begun
     from tune_sketch.run import estimate_lines, report_together, run_search
 
     backend, folder = RayBackend(arguments.address), arguments.runs_dir or DEFAULT_FOLDER
     runs = runs_begun()  # all but the last are finished
-    names = [arguments.name and arguments.name + f"-{model}" * (len(models) > 1) for model in models]
+    names = [arguments.name and arguments.name + f"-{model_name(model)}" * (len(models) > 1) for model in models]
     check_place(folder, filter(None, names[len(runs) :]), arguments.storage)
     backend.check()
     for number in range(max(0, len(runs) - 1), len(models)):

@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-
 from tune_sketch.backend.allocation import allocate_workers
 from tune_sketch.backend.base import OnReport, Workers
 from tune_sketch.backend.cluster import describe_reach, start_ray, watch_ray
@@ -13,7 +11,7 @@ from tune_sketch.backend.gpu_sharing import measure_gpu_sharing
 from tune_sketch.backend.private_folder import choose_parent
 from tune_sketch.backend.watch import Gate, watched
 from tune_sketch.config.settings import Settings
-from tune_sketch.events import DeathReport, Job, Report, TestResult, Verdict
+from tune_sketch.events import DeathReport, Job, Report, Scores, Verdict
 from tune_sketch.storage.facts import Facts, GpuSharing
 from tune_sketch.storage.run_directory import RunDirectory
 
@@ -70,9 +68,7 @@ class RayBackend:
         finally:
             gate.close()
 
-    def score_on_test(
-        self, jobs: Iterable[tuple[Job, str]], workers: Workers
-    ) -> Iterator[tuple[str, TestResult, np.ndarray]]:
+    def score_on_test(self, jobs: Iterable[tuple[Job, str]], workers: Workers) -> Iterator[tuple[str, Scores]]:
         from tune_sketch.backend.ray_tune import score_jobs
 
         results = self.watch(lambda: score_jobs(jobs, workers))
