@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tune_sketch.backend.allocation import describe_workers
-from tune_sketch.backend.base import Backend, Workers
+from tune_sketch.backend.base import Backend, BackendLostError, Workers
 from tune_sketch.backend.gpu_sharing import describe_sharing
 from tune_sketch.backend.jobs import job_of
 from tune_sketch.backend.ray_backend import RayBackend
@@ -97,7 +97,7 @@ def confirm_run(run: RunDirectory, backend: Backend, storage: str | None = None)
 def open_run(
     run: RunDirectory, backend: Backend, storage: str | None, begun_at: float | None = None
 ) -> Iterator[OpenRun]:
-    """Begin a session: open the record, start the backend, listen for signals."""
+    """Begin a session: open the record, listen for signals, start the backend. When it is lost, all is paused."""
     facts = read_facts(run).with_session(describe_session(getattr(backend, "address", None), begun_at)).divided()
     write_facts(run, facts)
     journal = Journal(open_storage(run, facts, storage), facts.study_name)
@@ -105,16 +105,23 @@ def open_run(
     screen = Progress(settings.num_samples, expected_epochs(settings), settings.num_retrainings * settings.max_epochs)
     screen.watch([*journal.trials, *journal.later_trainings.values()])
     screen.print_line(f"run directory  {run.path}\nTensorBoard    {tensorboard_text(run.tensorboard)}")
-    backend.start()
-    stop = StopSignal(run, screen.print_line)
-    session = replace(facts.sessions[-1], gpu_sharing=backend.share_gpus(run, facts))
-    facts = replace(facts, sessions=(*facts.sessions[:-1], session))
-    write_facts(run, facts)
+    stop, session = StopSignal(run, screen.print_line), facts.sessions[-1]
     try:
+        backend.start()
+        if reach := backend.describe_reach():
+            screen.print_line(f"reachable      {reach}")
+        session = replace(session, gpu_sharing=backend.share_gpus(run, facts))
+        facts = replace(facts, sessions=(*facts.sessions[:-1], session))
+        write_facts(run, facts)
         yield OpenRun(run, facts, journal, backend, stop, screen)
+    except BackendLostError as lost:
+        journal.pause_all()
+        lost.num_epochs, lost.was_stopping = screen.num_epochs_here, stop.by_signal
+        raise
     finally:
         session = replace(session, ended_at=time.time())
         write_facts(run, replace(facts, sessions=(*facts.sessions[:-1], session)))
+        screen.show_live("")
         stop.close()
         journal.close()
 
@@ -213,9 +220,7 @@ def run_trainings(
     )
     if queue.has_next():
         work.backend.run(queue, recorder, workers, run)
-    for trial in [*journal.trials, *journal.later_trainings.values()]:
-        if trial.is_unfinished:
-            journal.pause(trial.key)
+    journal.pause_all()
     write_tables(run, journal)
 
 

@@ -20,6 +20,9 @@ class InProcessBackend:
     def start(self) -> None:
         pass
 
+    def describe_reach(self) -> str:
+        return ""
+
     def share_gpus(self, run: RunDirectory, facts: Facts) -> GpuSharing:
         return GpuSharing(1, "no choice")
 

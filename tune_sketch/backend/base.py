@@ -12,6 +12,13 @@ from tune_sketch.storage.run_directory import RunDirectory
 OnReport = Callable[[str, Report], Verdict]
 
 
+class BackendLostError(RuntimeError):
+    """What runs the trainings is gone. All that was recorded is safe, and the search can go on from it."""
+
+    num_epochs = 0  # that the session recorded before
+    was_stopping = False  # the search was winding up when it happened
+
+
 @dataclass(frozen=True)
 class Workers:
     """How many trainings run at once, and the resources of each."""
@@ -30,7 +37,13 @@ class Backend(Protocol):
     """Runs trainings and says what they report. The only part of a search that knows Ray."""
 
     def start(self) -> None:
-        """Begin to be of use. Raises ValueError when the machines cannot be reached."""
+        """Begin to be of use. Raises ValueError when the machines cannot be reached.
+
+        This and all below raise BackendLostError as soon as what runs the trainings is gone.
+        """
+
+    def describe_reach(self) -> str:
+        """From where it can be reached, in words; empty where that is not ours to say."""
 
     def share_gpus(self, run: RunDirectory, facts: Facts) -> GpuSharing:
         """How many trials should share a GPU."""

@@ -172,6 +172,12 @@ class Journal(History):
         """Record that an unfinished training waits to be resumed: nothing stays running that nobody runs."""
         return self._set_status(key, "paused", TrialState.WAITING)
 
+    def pause_all(self) -> None:
+        """Record that no training runs any more."""
+        for trial in [*self.trials, *self.later_trainings.values()]:
+            if trial.is_unfinished:
+                self.pause(trial.key)
+
     def resume(self, key: str) -> Trial:
         """Record that a paused training goes on."""
         return self._set_status(key, "running", TrialState.RUNNING)
