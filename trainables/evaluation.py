@@ -13,6 +13,7 @@ from tune_sketch.trainables.speed.devices import (
     is_out_of_memory,
     memory_format,
     move_to_device,
+    send,
 )
 
 # torchvision's ImageNet statistics of red, green and blue, for weights that were trained with them.
@@ -41,8 +42,10 @@ def normalise(images: Tensor, model: nn.Module, pretrained: bool) -> Tensor:
     architecture = architecture_of(model)
     layout = memory_format(images.device)
     if pretrained and (architecture is None or architecture.imagenet is not None):
-        mean = images.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
-        std = images.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
+        mean, std = (
+            send(torch.tensor(values, dtype=images.dtype), images.device).view(1, 3, 1, 1)
+            for values in (IMAGENET_MEAN, IMAGENET_STD)
+        )
         return ((images - mean) / std).contiguous(memory_format=layout)  # one channel broadcasts to three
     return (images / NEW_WEIGHTS_STD).expand(-1, 3, -1, -1).contiguous(memory_format=layout)
 
