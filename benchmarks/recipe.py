@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from ray import tune
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import ImageFolder
@@ -17,6 +16,8 @@ from torchvision.transforms import v2
 
 def train_by_recipe(config: dict[str, Any]) -> None:
     """As in Ray's PyTorch tutorial: a checkpoint and a report after every epoch."""
+    from ray import tune
+
     for metrics, model, optimizer in recipe_epochs(config):
         with tempfile.TemporaryDirectory() as folder:
             torch.save((model.state_dict(), optimizer.state_dict()), Path(folder) / "checkpoint.pt")
