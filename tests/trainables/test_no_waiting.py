@@ -89,3 +89,33 @@ def test_a_plain_copy_would_be_seen() -> None:
     with PlainCopies() as mode:
         devices.send(torch.zeros(3), META)
     assert mode.found == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "MPS backend out of memory",
+    ],
+)
+def test_libraries_beside_torch_run_out_of_memory_too(text: str) -> None:
+    assert devices.is_out_of_memory(RuntimeError(text))
+    assert not devices.is_out_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
+    assert not devices.is_out_of_memory(ValueError(text))
+
+
+@pytest.mark.parametrize("asked", ["", "1"])
+def test_kernels_are_timed_or_of_fixed_order(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(devices.DETERMINISTIC, asked)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    devices.choose_kernels(torch.device("cpu"))
+    assert not torch.backends.cudnn.benchmark
+    try:
+        devices.choose_kernels(torch.device("cuda"))
+        assert torch.are_deterministic_algorithms_enabled() == (asked == "1")
+        assert torch.backends.cudnn.benchmark == (asked != "1")
+    finally:
+        torch.use_deterministic_algorithms(False)
