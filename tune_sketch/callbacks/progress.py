@@ -31,6 +31,7 @@ class Progress:
         self.started = time.monotonic()
         self.num_epochs_here = 0
         self.shown_at = 0.0
+        self.ends_at: float | None = None  # seconds since 1970, where --total-time says
 
     def watch(self, trials: Iterable[Trial]) -> None:
         """Count what an earlier session recorded."""
@@ -89,4 +90,6 @@ class Progress:
                 epochs_left += max(1.0, planned - len(trial.epochs))
         epochs_left += max(0.0, self.num_retraining_epochs - sum(len(trial.epochs) for trial in retrainings))
         seconds = epochs_left * (time.monotonic() - self.started) / max(1, self.num_epochs_here)
+        if self.ends_at is not None:
+            seconds = max(0.0, min(seconds, self.ends_at - time.time()))
         return f"about {duration_text(seconds)} left"

@@ -120,10 +120,10 @@ class Settings:
     cpus_per_trial: float | None = setting("CPU cores of one trial")  # None: one core, or a GPU's share of the cores
     gpus_per_trial: float | None = setting("GPUs of one trial: 2 split each batch, 0.5 shares a GPU")  # None: one
     time_budget_seconds: float | None = setting(
-        "end the search, not the retraining, after T: 45s, 30m, 2h, 3d",
-        metavar="T",
-        name="--time-budget",
-        parse=parse_duration,
+        "end the search alone after T: 45s, 30m, 2h, 3d", metavar="T", name="--time-budget", parse=parse_duration
+    )
+    total_time_seconds: float | None = setting(
+        "end all after T, retraining, test and report too", metavar="T", name="--total-time", parse=parse_duration
     )
     gpu_hours: float | None = setting("end the search after N GPU-hours of training (or worker-hours)")
     min_gain: float | None = setting(
@@ -184,14 +184,17 @@ class Settings:
             raise ValueError(
                 f"--grace-epochs must be at most --max-epochs: got {self.grace_epochs} > {self.max_epochs}"
             )
-        if self.time_budget_seconds is not None and not self.time_budget_seconds > 0:
-            raise ValueError(f"--time-budget must be positive, got {self.time_budget_seconds:g} s")
-        if self.gpu_hours is not None and not 0 < self.gpu_hours < math.inf:
-            raise ValueError(f"--gpu-hours must be positive and finite, got {self.gpu_hours:g}")
+        for name in ("time_budget_seconds", "total_time_seconds", "gpu_hours", "cpus_per_trial"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{FLAGS[name].spelling(name)} must be positive and finite, got {value:g}")
+        if self.total_time_seconds is not None and self.checkpoint_epochs > 1:
+            raise ValueError(
+                f"--total-time ends a training at a checkpoint: --checkpoint-epochs must be 1, "
+                f"got {self.checkpoint_epochs}"
+            )
         if self.min_gain is not None and not 0 <= self.min_gain < 1:
             raise ValueError(f"--min-gain must be a fraction of at least 0 and under 1, got {self.min_gain:g}")
-        if self.cpus_per_trial is not None and not 0 < self.cpus_per_trial < math.inf:
-            raise ValueError(f"--cpus-per-trial must be positive, got {self.cpus_per_trial:g}")
         if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial < math.inf:
             raise ValueError(f"--gpus-per-trial must be 0 or more, got {self.gpus_per_trial:g}")
         if self.gpus_per_trial is not None and self.gpus_per_trial > 1 and self.gpus_per_trial % 1:

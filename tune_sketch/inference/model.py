@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 NUM_SHOWN = 5
+# Of model.json; older runs lack them.
+LATER_FIELDS = ("pen_width_fraction", "extent_fraction", "extent_range", "ink_strength", "temperature")
 MIN_CELLS = 4  # per side of an activation map: a coarser one does not show the place on the paper
 
 
@@ -37,6 +39,10 @@ class Classifier:
     """A trained network with its preprocessing.
 
     invert: it was trained on ink 255 on 0, else on ink 0 on 255. pretrained: it began with ImageNet weights.
+    temperature: by which its logits are divided, so that probabilities are as certain as they are right.
+    pen_width_fraction, extent_fraction, extent_range, ink_strength: of the training drawings, so that others can be
+        drawn like them. Width of the lines, and of the longer side its median and quartiles, over the picture's side;
+        and how dark lines are, as `measure_strength` says. Without the last two, nothing is known of them.
     """
 
     network: "nn.Module"
@@ -46,8 +52,11 @@ class Classifier:
     invert: bool
     pretrained: bool
     device: str
-    pen_width_fraction: float = 0.025  # of the training drawings' lines, over the picture's side
-    extent_fraction: float = 0.8  # of the training drawings' longer side, over the picture's side
+    pen_width_fraction: float = 0.025
+    extent_fraction: float = 0.8
+    extent_range: Sequence[float] = ()
+    ink_strength: float = 1.0
+    temperature: float = 1.0
 
     def predict(self, images: Picture | Iterable[Picture]) -> Predictions:
         """Classify one picture or several, each prepared as by `prepare`. Raises ValueError as it does."""
@@ -78,7 +87,12 @@ class Classifier:
         from tune_sketch.trainables.evaluation import predict_probabilities  # torch, see `load_classifier`
 
         return predict_probabilities(
-            self.network, squares, device=self.device, invert=self.invert, pretrained=self.pretrained
+            self.network,
+            squares,
+            device=self.device,
+            invert=self.invert,
+            pretrained=self.pretrained,
+            temperature=self.temperature,
         )
 
     @cached_property
@@ -121,6 +135,12 @@ def load_classifier(run_path: str | Path) -> Classifier:
             f"{run_path} has no network yet: its search or its retraining has not ended. "
             f"Go on with: {command_text('search', '--resume', run.path)}"
         )
+    return load_best(run.best)
+
+
+def load_best(folder: Path) -> Classifier:
+    """The network in a folder such as a run's best/. Raises ValueError when its files do not fit together."""
+    model_file, weights_file = folder / "model.json", folder / "weights.pt"
     info = json.loads(model_file.read_text())
     import torch  # takes two seconds, which the errors above need not wait for
 
@@ -147,7 +167,7 @@ def load_classifier(run_path: str | Path) -> Classifier:
         invert=info["invert"],
         pretrained=info["pretrained"],
         device=default_device(),
-        **{name: info[name] for name in ("pen_width_fraction", "extent_fraction") if name in info},  # not in 0.1
+        **{name: info[name] for name in LATER_FIELDS if name in info},
     )
 
 
