@@ -1,10 +1,11 @@
 """What may vary: one search space per model, importing nothing but Optuna, and that only where it is used."""
 
+import re
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from tune_sketch.search_spaces import baseline, densenet121, resnet50, sketch_a_net, squeezenet1_1
+from tune_sketch.search_spaces import baseline, densenet121, resnet50, sketch_a_net, squeezenet1_1, timm_networks
 from tune_sketch.search_spaces.common import MAX_EVEN_RATIO, Configuration, SpaceLimits, Value, fewest_epochs
 
 if TYPE_CHECKING:
@@ -18,15 +19,23 @@ SPACES: dict[str, ModuleType] = {
     "sketch_a_net": sketch_a_net,
     "squeezenet1_1": squeezenet1_1,
 }
+TIMM_NAME = re.compile(r"timm:[A-Za-z0-9][\w.-]*", re.ASCII)  # of any network of timm: they share one space
 
 Space = Callable[["BaseTrial", SpaceLimits], Configuration]
 
 
 def known_space(model: str) -> ModuleType:
     """The space of `model`; ValueError that lists the known ones."""
+    if is_timm(model):
+        return timm_networks
     if model not in SPACES:
-        raise ValueError(f"unknown model {model!r}; known models: {', '.join(SPACES)}")
+        raise ValueError(f"unknown model {model!r}; known models: {', '.join(SPACES)}, timm:NAME")
     return SPACES[model]
+
+
+def is_timm(model: str) -> bool:
+    """Whether a name is that of a network of timm. Whether timm has it is known to timm alone, which imports torch."""
+    return TIMM_NAME.fullmatch(model) is not None
 
 
 def configuration_of(model: str, parameters: Mapping[str, Value], limits: SpaceLimits) -> Configuration:
@@ -78,6 +87,7 @@ __all__ = [
     "SPACES",
     "SpaceLimits",
     "configuration_of",
+    "is_timm",
     "known_space",
     "largest_configuration",
     "paper_configuration",

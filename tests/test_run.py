@@ -56,7 +56,7 @@ def untimed(run, url=None):
             [(e.number, e.decision, {n: v for n, v in e.metrics.items() if n not in times}) for e in trial.epochs],
             trial.test,
         )
-        for trial in [*history.trials, *history.retrainings.values()]
+        for trial in [*history.trials, *history.later_trainings.values()]
     }
 
 
@@ -82,8 +82,11 @@ def test_a_finished_search_has_its_trials_retrainings_tests_and_files(straight):
     assert {trial.number for trial in history.retrainings.values()} >= {0, 1}, "both are retrained"
     assert len(history.retrainings) == settings.num_retrainings
     assert all(trial.status == "completed" and trial.test for trial in history.retrainings.values())
+    (last,) = history.last_steps.values()
+    assert (last.status, last.test is None) == ("completed", False)
     (reading,) = history.notes["test_readings"]
-    assert sorted(reading["networks"]) == sorted(history.retrainings)
+    assert sorted(reading["networks"]) == sorted(history.later_trainings)
+    assert (reading["chosen"], reading["shipped"]) == (last.number, last.key)
     assert len(read_csv(straight.trials_csv)) == 5
     assert len(read_csv(straight.retraining_csv)) == len(read_csv(straight.finalists_csv)) == 3
     assert len(read_csv(straight.predictions_csv)) == read_facts(straight).data.num_test

@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from tune_sketch.trainables.evaluation import to_unit
+from tune_sketch.trainables.networks.freezing import TrainableTail
 from tune_sketch.trainables.speed.devices import send
 
 STRENGTHS = ("rotation_degrees", "width_shift", "height_shift", "shear_degrees", "zoom", "flip", "pen_width")
@@ -103,3 +105,10 @@ def largest_nearby(images: Tensor, radius_px: int) -> Tensor:
         torch.maximum(before, images.narrow(dim, 1, num_px - 1), out=before)
         images = widened
     return images
+
+
+def augment_batch(
+    images: Tensor, model: nn.Module, config: Mapping[str, Any], generator: torch.Generator, invert: bool
+) -> Tensor:
+    """A batch as the network is trained on it: float [B, 1, H, W], augmented, or stored activations unchanged."""
+    return images if isinstance(model, TrainableTail) else augment(to_unit(images), config, generator, invert)

@@ -17,7 +17,7 @@ from torch import nn
 import tune_sketch.events as events
 from tune_sketch.data import NotStagedError, open_data, stage_data
 from tune_sketch.data.splits import read_splits
-from tune_sketch.events import Config, EndingReport, EpochReport, Job, NotWrittenReport, TestResult
+from tune_sketch.events import Config, EndingReport, EpochReport, Job, NotWrittenReport, Scores, TestResult
 from tune_sketch.trainables.averaging import best_weights
 from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
 from tune_sketch.trainables.calibration import fit_temperature
@@ -27,7 +27,7 @@ from tune_sketch.trainables.checkpoints import (
     read_newest_checkpoint,
     write_checkpoint,
 )
-from tune_sketch.trainables.evaluation import evaluate, predict_logits, predict_probabilities
+from tune_sketch.trainables.evaluation import evaluate, predict_logits
 from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.speed.data_parallel import Rank, StepReport, Worker, WorkerGroup
 from tune_sketch.trainables.speed.devices import device_of, keep_freed_memory
@@ -153,7 +153,7 @@ def belongs_to(payload: Payload, job: Job) -> bool:
 
 
 def open_job(job: Job) -> tuple[nn.Module, TrainingSplits, str]:
-    """(network, training and validation arrays, device) of a job."""
+    """(network, training and validation arrays, device) of a job: of a last step all to train on, none to validate."""
     torch.set_num_threads(max(1, job.num_threads // job.num_processes))
     keep_freed_memory()
     data = open_data(stage_data(job.data))
@@ -166,11 +166,16 @@ def open_job(job: Job) -> tuple[nn.Module, TrainingSplits, str]:
         freeze=str(job.config["freeze"]),
         head=str(job.config["head"]),
         weights_path=job.weights,
+        image_px=data.images.shape[1],
+        class_names=data.class_names,
     )
+    train, validation = splits.train, splits.validation
+    if job.trains_on_validation:
+        train, validation = np.union1d(train, validation), validation[:0]
     arrays = TrainingSplits(
         # Views of the memory map: all trials of a machine share its pages, none copies the drawings.
-        train=SplitArrays(data.images, data.labels, indices=splits.train),
-        validation=SplitArrays(data.images, data.labels, indices=splits.validation),
+        train=SplitArrays(data.images, data.labels, indices=train),
+        validation=SplitArrays(data.images, data.labels, indices=validation),
         num_classes=len(data.class_names),
         invert=job.invert,
         fingerprint=data.fingerprint,
@@ -220,28 +225,28 @@ def keep_weights(checkpoints: Path, path: Path) -> None:
     os.replace(temporary, path)
 
 
-def score_on_test(job: Job, weights: str) -> tuple[TestResult, np.ndarray]:
-    """(metrics, probabilities float32 [num_test, num_classes]) of retrained weights on the test split.
+def score_on_test(job: Job, weights: str) -> Scores:
+    """The test result of retrained weights, with their probabilities on the test and the validation split.
 
-    The probabilities are calibrated on the validation split.
+    The probabilities are calibrated on the validation split, or by the job's temperature where that was trained on.
     """
     torch.set_num_threads(job.num_threads)
     data = open_data(stage_data(job.data))
     splits = read_splits(Path(job.splits), data)
-    validation, test = splits.validation, splits.test
     model = build_model(
-        job.model, len(data.class_names), dropout=float(job.config["dropout"]), head=str(job.config["head"])
+        job.model,
+        len(data.class_names),
+        dropout=float(job.config["dropout"]),
+        head=str(job.config["head"]),
+        image_px=data.images.shape[1],
     )
     model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
-    device = device_of(job.gpus)
-    logits = predict_logits(model, data.images[validation], device=device, pretrained=job.pretrained)
-    temperature = fit_temperature(logits.cpu().numpy(), data.labels[validation])
-    probabilities = predict_probabilities(
-        model,
-        data.images[test],
-        device=device,
-        invert=job.invert,
-        pretrained=job.pretrained,
-        temperature=temperature,
-    )
-    return TestResult(evaluate(probabilities, data.labels[test]), len(test), temperature), probabilities
+    predict = partial(predict_logits, model, device=device_of(job.gpus), pretrained=job.pretrained)
+    temperature, validation = job.temperature, None
+    if not job.trains_on_validation:
+        logits = predict(data.images[splits.validation]).cpu()
+        temperature = fit_temperature(logits.numpy(), data.labels[splits.validation])
+        validation = (logits / temperature).softmax(dim=1).numpy()
+    probabilities = (predict(data.images[splits.test]).cpu() / temperature).softmax(dim=1).numpy()
+    result = TestResult(evaluate(probabilities, data.labels[splits.test]), len(splits.test), temperature)
+    return Scores(result, probabilities, validation)

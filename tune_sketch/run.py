@@ -23,6 +23,7 @@ from tune_sketch.config.settings import Settings
 from tune_sketch.data.splits import write_splits
 from tune_sketch.events import Source, Trial
 from tune_sketch.retraining.finalists import choose_finalists
+from tune_sketch.retraining.last_step import LastStep
 from tune_sketch.retraining.racing import Race
 from tune_sketch.retraining.results import results_lines
 from tune_sketch.retraining.timetable import SearchEnd, Timetable
@@ -102,7 +103,7 @@ def open_run(
     journal = Journal(open_storage(run, facts, storage), facts.study_name)
     settings = facts.settings
     screen = Progress(settings.num_samples, expected_epochs(settings), settings.num_retrainings * settings.max_epochs)
-    screen.watch([*journal.trials, *journal.retrainings.values()])
+    screen.watch([*journal.trials, *journal.later_trainings.values()])
     screen.print_line(f"run directory  {run.path}\nTensorBoard    {tensorboard_text(run.tensorboard)}")
     backend.start()
     stop = StopSignal(run, screen.print_line)
@@ -212,7 +213,7 @@ def run_trainings(
     )
     if queue.has_next():
         work.backend.run(queue, recorder, workers, run)
-    for trial in [*journal.trials, *journal.retrainings.values()]:
+    for trial in [*journal.trials, *journal.later_trainings.values()]:
         if trial.is_unfinished:
             journal.pause(trial.key)
     write_tables(run, journal)
@@ -227,6 +228,8 @@ def retrain_and_report(work: OpenRun, storage: str | None) -> bool:
     if not stop.by_signal:
         stop.clear()
         retrain_within_time(work, work.timetable) if work.timetable is not None else retrain_finalists(work)
+    if work.settings.last_step and not stop.by_signal:
+        take_last_step(work)
     if not stop.by_signal:
         finish(work)
     work.screen.show_live("")
@@ -250,6 +253,21 @@ def retrain_finalists(work: OpenRun) -> None:
     race = Race(journal, finalists, mean_seeds=settings.retraining_seeds, seed=settings.seed)
     workers = work.allocate(settings.num_retrainings)
     run_trainings(work, race.unfinished(), race.propose, NEVER_STOP, [screen], workers)
+
+
+def take_last_step(work: OpenRun) -> None:
+    """Train the winner once more, on training and validation drawings together: the network of best/."""
+    last, stop, timetable = LastStep(work.journal, seed=work.settings.seed), work.stop, work.timetable
+    work.screen.num_retraining_epochs += last.num_epochs_left()
+    if timetable is not None and last.num_epochs_left():
+        if not timetable.has_time_for(last.retraining()):
+            work.screen.print_line("no time is left to train the winner once more with the validation drawings")
+            return
+        stop.deadline = timetable.retraining_end(len(work.journal.later_trainings) + 1)
+        stop.deadline_reason = "the time for the last step is over: the winner as it was validated is in best/"
+    run_trainings(work, last.unfinished(), last.propose, NEVER_STOP, [work.screen], work.allocate(1))
+    if timetable is not None and not stop.by_signal:
+        stop.clear()
 
 
 def retrain_within_time(work: OpenRun, timetable: Timetable) -> None:

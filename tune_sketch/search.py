@@ -6,7 +6,15 @@ import time
 import types
 from typing import Any
 
-from tune_sketch.config.flags import build_parser, check_combination, given_choices, make_settings, read_models
+from tune_sketch.config.flags import (
+    LISTING,
+    build_parser,
+    check_combination,
+    given_choices,
+    list_models,
+    make_settings,
+    read_models,
+)
 from tune_sketch.data.screen import prepare_screen, print_error
 from tune_sketch.storage.history import JournalError
 
@@ -30,15 +38,18 @@ def main(argv: list[str] | None = None) -> int:
 
 def search_models(arguments: argparse.Namespace, begun_at: float) -> int:
     """A search of each model, and a joint report of several."""
+    if arguments.model is not None and any(name.startswith(LISTING) for name in arguments.model):
+        print("\n".join(list_models(arguments.model)))
+        return 0
     models, choices = read_models(arguments.model), given_choices(arguments)
     all_settings = [make_settings(model, choices) for model in models]
     from tune_sketch.backend.ray_backend import RayBackend
     from tune_sketch.config.plan import plan_lines, prepare_inputs
-    from tune_sketch.new_run import DEFAULT_FOLDER, check_place, make_run
+    from tune_sketch.new_run import DEFAULT_FOLDER, check_place, make_run, model_name
     from tune_sketch.run import estimate_lines, report_together, run_search
 
     backend, runs, folder = RayBackend(arguments.address), [], arguments.runs_dir or DEFAULT_FOLDER
-    names = [arguments.name and arguments.name + f"-{model}" * (len(models) > 1) for model in models]
+    names = [arguments.name and arguments.name + f"-{model_name(model)}" * (len(models) > 1) for model in models]
     check_place(folder, filter(None, names), arguments.storage)
     backend.check()
     for settings, name in zip(all_settings, names, strict=True):

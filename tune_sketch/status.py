@@ -15,6 +15,7 @@ from tune_sketch.data.paths import path_argument
 from tune_sketch.events import Trial
 from tune_sketch.formatting import count_text, duration_text, name_of, percent, print_lines, short_text
 from tune_sketch.retraining.finalists import find_finalists
+from tune_sketch.retraining.last_step import find_last_step
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.schedulers.rungs import rank_trials
 from tune_sketch.storage.facts import Facts, read_facts
@@ -29,6 +30,7 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
     """Trials by state, best so far, rungs, cost, time left, and what a resume would do."""
     facts, history, owner = read_facts(run), read_history(run, storage), read_owner(run)
     settings, trials, retrainings = facts.settings, history.trials, list(history.retrainings.values())
+    last_steps = list(history.last_steps.values())
     sampler = SAMPLERS[settings.strategy]
     rungs = settings.rungs
     lines = [f"run directory  {run.path}", f"model, data    {settings.model}, {settings.data}"]
@@ -49,7 +51,7 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
         lines.append(
             f"rung {rung:>4}      {count_text(len(values), 'trial')} came so far{best_text}; {stopped} stopped here"
         )
-    lines += cost_lines(trials, retrainings)
+    lines += cost_lines(trials, [*retrainings, *last_steps])
     lines += budget_lines(trials, rungs, settings)
     if facts.division is not None:
         spent = measure_spent(facts.sessions, history, time.time() if owner is not None else None)
@@ -57,6 +59,8 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
         lines.append(f"total time     {duration_text(spent.total)} of {total} used, all sittings together")
     if retrainings:
         lines.append(f"retrainings    {len(retrainings)}: {count_states(retrainings, owner is not None)}")
+    if last_steps:
+        lines.append(f"last step      {count_states(last_steps, owner is not None)}")
     lines.append(f"test split     {describe_test(history)}")
     if owner is not None:
         lines.append(f"time left      {time_left_text(trials, facts)}")
@@ -149,8 +153,13 @@ def describe_resume(run: RunDirectory, history: History, settings: Settings) -> 
     left = [trial for trial in retrainings if trial.is_unfinished]
     if left:
         steps.append(f"continue {len(left)} retrainings")
+    last = find_last_step(history)
+    is_last_left = settings.last_step and (last is None or last.is_unfinished)
+    once_more = "train the winner once more with the validation drawings" if is_last_left else ""
     if steps or not retrainings:
         steps.append("retrain the finalists and read the test split")
+    elif once_more:
+        steps += [once_more, "read the test split"]
     elif any(trial.test is None for trial in retrainings if trial.status == "completed"):
         steps.append("read the test split")
     if not steps:

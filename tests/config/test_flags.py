@@ -16,8 +16,8 @@ from tune_sketch.search import main
 
 FLAGS = """address checkpoint-epochs class-from classes cpus-per-trial data download dry-run finalists frozen-views
 gpu-hours gpus-per-trial grace-epochs group-by help image-px max-concurrent max-epochs max-failures min-gain
-model name no-invert num-samples passes per-class protocol reduction-factor resume retraining-seeds runs-dir
-seed skip-bad-images split-by splits storage strategy time-budget total-time warm-start weights"""
+model name no-invert no-last-step num-samples passes per-class protocol reduction-factor resume retraining-seeds
+runs-dir seed skip-bad-images split-by splits storage strategy time-budget total-time warm-start weights"""
 OLD_FLAGS = "confirm-seeds confirm-top"  # of version 0.1: they work, and --help does not show them
 
 
@@ -98,7 +98,7 @@ def test_defaults_suit_the_data(tmp_path):
         ("--model baseline --split-by day", "--split-by must be one of photo, file"),
         ("--model baseline --splits nonesuch.csv", "--splits must be a file with the columns image and split or class"),
         ("--model baseline --group-by cat --split-by file", "--group-by keeps drawings together, and --split-by file"),
-        ("--model baseline --weights nonesuch.pt", "--weights must be a weights file or one of auto, imagenet, none"),
+        ("--model baseline --weights nonesuch.pt", "--weights must be one of auto, imagenet, none, a file or a run"),
         ("--model baseline --download", "--download is only for --data quickdraw"),
         ("--model baseline --name ../elsewhere", "--name must be one folder name"),
         ("--model baseline --name .hidden", "--name must be one folder name"),

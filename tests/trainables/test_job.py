@@ -165,7 +165,8 @@ def test_kept_weights_are_scored_on_the_test_split(decoded: Path, tmp_path: Path
     for _ in range(2):
         worker.step()
     keep_weights(Path(job.checkpoints), tmp_path / "weights.pt")
-    result, probabilities = score_on_test(job, str(tmp_path / "weights.pt"))
+    scores = score_on_test(job, str(tmp_path / "weights.pt"))
+    result, probabilities = scores.result, scores.test
     data = open_data(decoded)
     test = read_splits(job.splits, data).test
     assert result.num_images == len(test)

@@ -4,10 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from tune_sketch.config.settings import Settings
-from tune_sketch.events import Job, Report, TestResult, Verdict
+from tune_sketch.events import Job, Report, Scores, Verdict
 from tune_sketch.storage.facts import Facts, GpuSharing
 from tune_sketch.storage.run_directory import RunDirectory
 
@@ -43,7 +41,5 @@ class Backend(Protocol):
     def run(self, jobs: Iterator[Job | None], on_report: OnReport, workers: Workers, run: RunDirectory) -> None:
         """Run jobs until there are no more. A None among them: none now, ask again after the next report."""
 
-    def score_on_test(
-        self, jobs: Iterable[tuple[Job, str]], workers: Workers
-    ) -> Iterator[tuple[str, TestResult, np.ndarray]]:
-        """(key, result, probabilities float32 [num_test, num_classes]) of networks, from (job, weights file)."""
+    def score_on_test(self, jobs: Iterable[tuple[Job, str]], workers: Workers) -> Iterator[tuple[str, Scores]]:
+        """(key, scores) of networks, from (job, weights file)."""

@@ -3,14 +3,12 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from tune_sketch.backend.allocation import allocate_workers
 from tune_sketch.backend.base import OnReport, Workers
 from tune_sketch.backend.cluster import choose_folder, start_ray
 from tune_sketch.backend.gpu_sharing import measure_gpu_sharing
 from tune_sketch.config.settings import Settings
-from tune_sketch.events import Job, TestResult
+from tune_sketch.events import Job, Scores
 from tune_sketch.storage.facts import Facts, GpuSharing
 from tune_sketch.storage.run_directory import RunDirectory
 
@@ -44,9 +42,7 @@ class RayBackend:
 
         run_jobs(jobs, on_report, workers, run)
 
-    def score_on_test(
-        self, jobs: Iterable[tuple[Job, str]], workers: Workers
-    ) -> Iterator[tuple[str, TestResult, np.ndarray]]:
+    def score_on_test(self, jobs: Iterable[tuple[Job, str]], workers: Workers) -> Iterator[tuple[str, Scores]]:
         from tune_sketch.backend.ray_tune import score_jobs
 
         return score_jobs(jobs, workers)

@@ -48,7 +48,7 @@ class Progress:
         epoch = trial.epochs[-1]
         line = (
             f"{name_of(trial)}  epoch {epoch.number}/{trial.config['epochs']}  "
-            f"top-1 {percent(epoch.val_top1)}  {self.best_text(trial)}  {self.time_left_text()}"
+            f"top-1 {percent(epoch.metrics.get('val_top1'))}  {self.best_text(trial)}  {self.time_left_text()}"
         )
         if self.file.isatty():
             self.show_live(line)

@@ -4,6 +4,8 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from tune_sketch.search_spaces import SPACES, is_timm
+
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -12,6 +14,12 @@ def check_known(what: str, name: object, known: Iterable[object]) -> None:
     names = [str(k) for k in known]
     if name not in names:
         raise ValueError(f"{what} must be one of {', '.join(names)}, got {name!r}" + did_you_mean(str(name), names))
+
+
+def check_model(name: str) -> None:
+    """Raises ValueError for what cannot be a network's name. Which ones timm has is asked where it is imported."""
+    if not is_timm(name):
+        check_known("--model", name, [*SPACES, "timm:NAME"])
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tune_sketch.config.checks import check_at_least, check_known, did_you_mean, parse_duration
+from tune_sketch.config.checks import check_at_least, check_known, check_model, did_you_mean, parse_duration
 from tune_sketch.data import DATASETS
 from tune_sketch.data.paths import read_path
 from tune_sketch.data.request import DataRequest
 from tune_sketch.data.splits import OWN_SPLIT, PROTOCOLS, SPLIT_BY
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.schedulers.rungs import rung_epochs
-from tune_sketch.search_spaces import SPACES
 
 WEIGHTS = ("auto", "imagenet", "none")
+OF_WEIGHTS = ("", "search.json")  # a file itself, or this in a run directory
 OLD_VALUES = {"rung-tpe": "incumbent", "study": "paper"}  # names of version 0.1, accepted for one version
 FIRST_RUNG_FRACTION = 0.06  # of max_epochs; what won in simulation on LCBench, see benchmarks/search_quality.py
 AUTO: Any = None  # a default that depends on the data and the model
@@ -49,8 +49,7 @@ def setting(help_: str, default: Any = AUTO, **flag: Any) -> Any:
 class Settings:
     """Every choice fixed for one search. What varies per trial is in search_spaces/, machines in cluster.yaml.
 
-    What is left out takes a default that suits the data and the model. Raises ValueError (name, rule and value in the
-    message) when a choice is impossible.
+    What is left out takes a default that suits data and model. Raises ValueError for a choice that is impossible.
     """
 
     model: str
@@ -93,7 +92,7 @@ class Settings:
     )
     download: bool = setting("with --data quickdraw: fetch the chosen classes", False, metavar=None, on_resume="fixed")
     weights: str = setting(
-        f"initial weights: {', '.join(WEIGHTS)} or a file", "auto", metavar="W", path_or=WEIGHTS, on_resume="content"
+        f"start from: {', '.join(WEIGHTS)}, a file, a run", "auto", metavar="W", path_or=WEIGHTS, on_resume="content"
     )
     strategy: str = setting(
         f"how to search: {', '.join(SAMPLERS)} (default: incumbent)",
@@ -131,13 +130,13 @@ class Settings:
     )
     seed: int = setting("seed of everything that is drawn by chance (default: 0)", 0, on_resume="fixed")
     finalists: int = setting(
-        "retrain the K best, beside the paper's and the recipe",
-        metavar="K",
-        least=0,
-        old_name="--confirm-top",
+        "retrain the K best, beside the paper's and the recipe", metavar="K", least=0, old_name="--confirm-top"
     )
     retraining_seeds: int = setting(
         "fresh seeds of a finalist on average: more where it is close", least=1, old_name="--confirm-seeds"
+    )
+    last_step: bool = setting(
+        "do not train the winner once more with validation", name="--no-last-step", metavar=None, on_resume="fixed"
     )
     frozen_views: int = setting(
         "keep what frozen layers give for V augmented views (default: 0)", 0, metavar="V", least=0, on_resume="fixed"
@@ -146,7 +145,7 @@ class Settings:
     max_failures: int = setting("retries of a trial whose process died (default: 3)", 3, least=0)
 
     def __post_init__(self) -> None:
-        check_known("--model", self.model, SPACES)
+        check_model(self.model)
         for name, flag in FLAGS.items():
             value = getattr(self, name)
             if isinstance(value, str) and value in OLD_VALUES and flag.known is not None:
@@ -247,6 +246,7 @@ def default_choices(settings: Settings) -> dict[str, Any]:
     The paper (Tables 1 to 3) trained at 224 px, the baseline for 80 epochs.
     """
     common: dict[str, Any] = {"protocol": "standard", "finalists": 2, "retraining_seeds": 3}
+    common["last_step"] = settings.strategy != "one-factor"  # the paper's own procedure has none
     if settings.strategy == "one-factor":
         common["num_samples"] = SAMPLERS["one-factor"].most_trials * settings.passes
     if settings.data == "doodles":
@@ -282,8 +282,8 @@ def resolve_paths(settings: Settings) -> Settings:
     for run in settings.warm_start:
         if not (Path(run) / "search.json").is_file():
             raise ValueError(f"--warm-start must name run directories, and {run} has no search.json")
-    if settings.weights not in WEIGHTS and not Path(settings.weights).is_file():
-        raise ValueError(f"--weights must be a weights file or one of {', '.join(WEIGHTS)}, got {given['weights']!r}")
+    if settings.weights not in WEIGHTS and not any((Path(settings.weights) / part).is_file() for part in OF_WEIGHTS):
+        raise ValueError(f"--weights must be one of {', '.join(WEIGHTS)}, a file or a run, got {given['weights']!r}")
     return settings
 
 

@@ -100,17 +100,18 @@ class Classifier:
         """The layer for Grad-CAM: the deepest whose output has at least 4 x 4 cells, or else the finest."""
         from tune_sketch.trainables.networks.registry import known_architecture  # torch, see `load_classifier`
 
-        layers = known_architecture(self.architecture).cam_layers
-        for name in layers:
-            shapes: list[tuple[int, ...]] = []
+        architecture = known_architecture(self.architecture, self.image_px)
+        to_maps = architecture.to_maps or (lambda layer, output: output)
+        for name in architecture.cam_layers:
+            shapes: list[Sequence[int]] = []
             hook = self.network.get_submodule(name).register_forward_hook(
-                lambda module, inputs, output, shapes=shapes: shapes.append(tuple(output.shape))
+                lambda _, __, output, name=name, shapes=shapes: shapes.append(to_maps(name, output).shape)
             )
             self.compute_probabilities(np.zeros((1, self.image_px, self.image_px), np.uint8))
             hook.remove()
             if min(shapes[0][2:]) >= MIN_CELLS:
                 return name
-        return layers[-1]
+        return architecture.cam_layers[-1]
 
 
 def _list_pictures(images: Picture | Iterable[Picture]) -> list[Picture]:
@@ -152,6 +153,7 @@ def load_best(folder: Path) -> Classifier:
         len(info["class_names"]),
         dropout=info["dropout"],
         head=info.get("head", "plain"),  # older runs know no other
+        image_px=info["image_px"],
     )
     try:
         network.load_state_dict(torch.load(weights_file, weights_only=True, map_location="cpu"))

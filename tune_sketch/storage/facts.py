@@ -78,6 +78,12 @@ class WeightsFacts:
     description: str
     pretrained: bool
     sha256: str | None = None  # of the file; not in older runs
+    scaled_as_new: bool = False  # loaded from a run that began with new weights
+
+    @property
+    def normalised(self) -> bool:
+        """Whether drawings are normalised as the network's published weights want it."""
+        return self.pretrained and not self.scaled_as_new
 
 
 @dataclass(frozen=True)
@@ -173,6 +179,8 @@ def read_facts(run: RunDirectory) -> Facts:
         values: dict[str, Any] = json.loads(run.search_json.read_text(encoding="utf-8"))
         if "format" not in values:
             values = upgrade_search(values)
+        if isinstance(values.get("settings"), dict):
+            values["settings"].setdefault("last_step", False)  # of a search that began without knowing it
         if values["format"] != FORMAT:
             raise ValueError(f"its format is {values['format']}, this version reads {FORMAT}: use a newer version")
         return ADAPTER.validate_json(json.dumps(values))

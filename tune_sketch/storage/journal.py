@@ -68,10 +68,12 @@ class Journal(History):
             return
         self.search_id, self.retraining_id = find_studies(self.storage, name)
         known = load(self.storage, name)
-        super().__init__(known.trials, known.retrainings, known.notes)
-        for study_id, trainings in ((self.search_id, self.trials), (self.retraining_id, self.retrainings.values())):
-            for number, trial in enumerate(trainings):
-                self.ids[trial.key] = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        super().__init__(known.trials, known.retrainings, known.notes, known.last_steps)
+        keys = [trial.key for trial in self.trials]
+        later_keys = [t.user_attrs["key"] for t in self.storage.get_all_trials(self.retraining_id, deepcopy=False)]
+        for study_id, own in ((self.search_id, keys), (self.retraining_id, later_keys)):
+            for number, key in enumerate(own):
+                self.ids[key] = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
     def note(self, key: str, value: Any) -> None:
         """Keep one JSON value about the search as a whole."""
@@ -101,23 +103,42 @@ class Journal(History):
         if key not in self.retrainings:
             source = self.trials[number].source if number < len(self.trials) else Source("paper")
             trial = Trial(key, number, config, seed, source, seed_index=seed_index, started_at=self.clock())
-            self._create(self.retraining_id, trial, len(self.retrainings))
+            self._create(self.retraining_id, trial, len(self.later_trainings))
             self.retrainings[key] = trial
         return self.retrainings[key]
+
+    def add_last_step(self, number: int, config: Config, seed: int) -> Trial:
+        """Record that trial `number` is to be trained on training and validation drawings together."""
+        index = 1 + sum(trial.number == number for trial in self.last_steps.values())
+        trial = Trial(
+            key=f"last-step-{number:04d}-{index:02d}",
+            number=number,
+            config=config,
+            seed=seed,
+            source=self.trials[number].source,
+            seed_index=index,
+            is_last_step=True,
+            started_at=self.clock(),
+        )
+        self._create(self.retraining_id, trial, len(self.later_trainings))
+        self.last_steps[trial.key] = trial
+        return trial
 
     def record_epoch(self, key: str, epoch: Epoch) -> Trial:
         """Record an epoch, with the decision about it. One that is known already is not written again."""
         trial = self.find(key)
         if epoch.number <= len(trial.epochs):
             return trial
-        assert math.isfinite(epoch.val_top1), f"{key}: value {epoch.val_top1}"
+        value = None if trial.is_last_step else epoch.val_top1
+        assert value is None or math.isfinite(value), f"{key}: value {value}"
         epoch = replace(epoch, recorded_at=self.clock())
         after, identifier = trial.with_epoch(epoch), self.ids[key]
         attribute = f"epoch_{epoch.number:04d}"
 
         def write() -> None:  # the attribute last: with it the epoch counts
             with together(self.storage):
-                self.storage.set_trial_intermediate_value(identifier, epoch.number, epoch.val_top1)
+                if value is not None:
+                    self.storage.set_trial_intermediate_value(identifier, epoch.number, value)
                 self.storage.set_trial_user_attr(identifier, attribute, to_json(epoch))
 
         self._retry(write)
@@ -128,7 +149,10 @@ class Journal(History):
         trial = self.find(key)
         assert trial.is_unfinished, f"{key} has ended already: {trial.status}"
         state, now, identifier = STATES[status], self.clock(), self.ids[key]
-        values = None if state == TrialState.FAIL or not trial.epochs else [trial.epochs[-1].val_top1]
+        if trial.is_last_step and state == TrialState.COMPLETE:
+            state = TrialState.PRUNED  # which Optuna allows without a value: it has none on validation
+        has_value = state != TrialState.FAIL and trial.epochs and not trial.is_last_step
+        values = [trial.epochs[-1].val_top1] if has_value else None
         num_tries = itertools.count()
 
         def write() -> None:
@@ -154,7 +178,7 @@ class Journal(History):
 
     def record_test(self, key: str, test: TestResult) -> Trial:
         """Record a retraining's result on the test split."""
-        trial = replace(self.retrainings[key], test=test)
+        trial = replace(self.later_trainings[key], test=test)
         self._retry(lambda: self.storage.set_study_user_attr(self.retraining_id, key, to_json(test)))
         return self._keep(trial)
 
@@ -172,7 +196,7 @@ class Journal(History):
             "seed_index": trial.seed_index,
             "source": {name: value for name, value in asdict(trial.source).items() if value is not None},
             "started_at": trial.started_at,
-        }
+        } | ({"is_last_step": True} if trial.is_last_step else {})
         template = create_trial(
             state=TrialState.RUNNING,
             params=trial.params,
@@ -198,7 +222,9 @@ class Journal(History):
 
     def _keep(self, trial: Trial) -> Trial:
         """Take the trial's new state into memory."""
-        if trial.is_retraining:
+        if trial.is_last_step:
+            self.last_steps[trial.key] = trial
+        elif trial.is_retraining:
             self.retrainings[trial.key] = trial
         else:
             self.trials[trial.number] = trial

@@ -67,7 +67,12 @@ def load(storage: BaseStorage, name: str) -> History:
         trial_of(frozen, tests.get(frozen.user_attrs["key"]))
         for frozen in storage.get_all_trials(retraining_id, deepcopy=False)
     ]
-    return History(trials, {trial.key: trial for trial in retrainings}, dict(storage.get_study_user_attrs(search_id)))
+    return History(
+        trials,
+        {trial.key: trial for trial in retrainings if not trial.is_last_step},
+        dict(storage.get_study_user_attrs(search_id)),
+        {trial.key: trial for trial in retrainings if trial.is_last_step},
+    )
 
 
 def trial_of(frozen: FrozenTrial, test: dict[str, Any] | None = None) -> Trial:
@@ -83,6 +88,7 @@ def trial_of(frozen: FrozenTrial, test: dict[str, Any] | None = None) -> Trial:
         params=dict(frozen.params),
         distributions=dict(frozen.distributions),
         seed_index=attributes["seed_index"],
+        is_last_step=attributes.get("is_last_step", False),
         status=ending.get("status", "paused" if frozen.state == TrialState.WAITING else "running"),
         epochs=tuple(epoch_from_json(attributes[name]) for name in sorted(attributes) if name.startswith("epoch_")),
         started_at=attributes["started_at"],

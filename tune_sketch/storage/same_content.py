@@ -69,11 +69,11 @@ def find_weights(run: RunDirectory, facts: Facts, settings: Settings) -> Weights
     is_there = known.path is None or os.path.isfile(known.path)
     found: WeightsFacts | ResolvedWeights
     if is_moved:
-        found = resolve_weights(settings.model, settings.weights)
+        found = resolve_weights(settings.model, settings.weights, settings.image_px)
     elif is_there:
         found = known
     elif settings.weights in WEIGHTS:
-        found = resolve_weights(settings.model, "imagenet")
+        found = resolve_weights(settings.model, "imagenet", settings.image_px)
     else:
         raise ValueError(
             f"{run.path}: its weights are no longer in {known.path}. If they have moved, give their new place: "
