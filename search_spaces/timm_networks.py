@@ -1,8 +1,13 @@
 """What may vary in a trial of a network of timm, what the paper would have done, and today's recipe."""
 
-from optuna.trial import BaseTrial
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from tune_sketch.search_spaces import common
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
 # By depth, the same for all networks: up to which share of its layer groups loaded weights stay as they are.
 FREEZE_POINTS = ("none", "stem", "quarter", "half", "three_quarters", "head_only")

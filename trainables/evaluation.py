@@ -13,6 +13,7 @@ from tune_sketch.trainables.speed.devices import (
     is_out_of_memory,
     memory_format,
     move_to_device,
+    send,
 )
 
 # For new weights: paper stays 0 when it is dark, as the paper wanted it, and ink becomes 4, because it covers
@@ -40,8 +41,10 @@ def normalise(images: Tensor, model: nn.Module, pretrained: bool) -> Tensor:
     layout = memory_format(images.device)
     normalisation = IMAGENET if architecture is None else architecture.normalisation
     if pretrained and normalisation is not None:
-        mean = images.new_tensor(normalisation.mean).view(1, 3, 1, 1)
-        std = images.new_tensor(normalisation.std).view(1, 3, 1, 1)
+        mean, std = (
+            send(torch.tensor(values, dtype=images.dtype), images.device).view(1, 3, 1, 1)
+            for values in (normalisation.mean, normalisation.std)
+        )
         return ((images - mean) / std).contiguous(memory_format=layout)  # one channel broadcasts to three
     return (images / NEW_WEIGHTS_STD).expand(-1, 3, -1, -1).contiguous(memory_format=layout)
 

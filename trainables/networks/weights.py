@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tune_sketch.trainables.networks.architecture import Architecture, architecture_of
@@ -67,7 +66,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     with file.open("rb") as opened:
         is_safetensors = opened.read(9)[8:] == b"{"  # after the length of the header, which is JSON
     try:
-        content: Any = load_file(file, device="cpu") if is_safetensors else load_torch_file(file)
+        content: Any = load_safetensors(file) if is_safetensors else load_torch_file(file)
     except Exception as error:  # of a damaged pickle it may be any
         reason = (str(error).strip().splitlines() or [""])[0]
         raise ValueError(
@@ -78,6 +77,13 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     if not tensors:
         raise ValueError(f"weights: {file} must hold a dict from names to tensors, and holds none")
     return {modern_name(name): tensor for name, tensor in tensors.items()}
+
+
+def load_safetensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file."""
+    from safetensors.torch import load_file  # only such a file needs it
+
+    return load_file(file, device="cpu")
 
 
 def load_torch_file(file: Path) -> Any:
