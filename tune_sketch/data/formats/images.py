@@ -6,11 +6,14 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from tune_sketch.data.bounds import read_regular
 from tune_sketch.data.formats.base import Decoded, DecodeSettings, Drawing, Format
+from tune_sketch.data.formats.guarded import decode_guarded, is_risky
 from tune_sketch.data.pictures import FORMATS, is_heif, register_heif
 from tune_sketch.data.pixels import BadDrawingError, prepare_ink
 
 MAX_IMAGE_PIXELS = 64_000_000
+STRIP_PIXELS = 2**20  # worked on at once, where floats are needed
 MANY_FRAMES = "tune_sketch: many frames"  # in the `info` of a picture from a file that holds others too
 
 
@@ -21,8 +24,7 @@ class Images(Format):
         yield Drawing(file, class_name, "images", path, 0)
 
     def read(self, drawing: Drawing) -> bytes:
-        with open(drawing.path, "rb") as file:
-            return file.read()
+        return read_regular(drawing.path)
 
     def decode(self, drawing: Drawing, content: bytes, settings: DecodeSettings) -> Decoded:
         picture = open_gray(content, drawing.path)
@@ -32,7 +34,23 @@ class Images(Format):
 
 def open_gray(content: bytes, path: str) -> Image.Image:
     """The whole picture in mode L, any size, as `convert_to_gray` makes it. Raises BadDrawingError."""
-    return _open_image(_draw_svg(content) if path.lower().endswith(".svg") else content)
+    is_svg = path.lower().endswith(".svg")
+    if not is_risky(content, is_svg):
+        return open_gray_here(content, is_svg)
+    # What is missing is said here, not by the process that decodes.
+    if is_svg:
+        import cairosvg  # noqa: F401  # the extra `svg`
+    if is_heif(content) and not register_heif():
+        raise BadDrawingError("a HEIC picture, to read which: pip install 'tune_sketch[heic]'")
+    gray = decode_guarded(content, is_svg)
+    picture = Image.frombytes("L", (gray.width, gray.height), gray.pixels)
+    picture.info[MANY_FRAMES] = gray.is_first_of_many
+    return picture
+
+
+def open_gray_here(content: bytes, is_svg: bool) -> Image.Image:
+    """The same, in this process whatever the format."""
+    return _open_image(_draw_svg(content) if is_svg else content)
 
 
 def _open_image(content: bytes) -> Image.Image:
@@ -43,12 +61,10 @@ def _open_image(content: bytes) -> Image.Image:
             # A phone's photo may hold a preview or depths beside the picture (MPO).
             gray.info[MANY_FRAMES] = bool(getattr(image, "is_animated", False)) and image.format != "MPO"
             return gray
-    except BadDrawingError:
+    except (BadDrawingError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else f"damaged: {error}"
-        if is_heif(content) and not register_heif():
-            reason = "a HEIC picture, to read which: pip install 'tune_sketch[heic]'"
         raise BadDrawingError(reason) from error
 
 
@@ -83,12 +99,16 @@ def scale_deep(grey: np.ndarray) -> np.ndarray:
 
 def find_paper(rgba: Image.Image) -> str:
     """The paper to put behind a transparent picture: what its ink can be seen on."""
-    pixels = np.asarray(rgba, np.float64)
-    coverage = pixels[..., 3] / 255
-    if not 0 < coverage.mean() < 0.5:  # mostly opaque: it has paper of its own
+    pixels = np.asarray(rgba)
+    covered = shades = 0.0
+    rows = max(1, STRIP_PIXELS // rgba.width)  # a strip at a time: as floats a large picture would take gigabytes
+    for top in range(0, rgba.height, rows):
+        strip = pixels[top : top + rows].astype(np.float64)
+        covered += strip[..., 3].sum() / 255
+        shades += (strip[..., :3].mean(axis=2) * strip[..., 3]).sum() / 255
+    if not 0 < covered < 0.5 * rgba.width * rgba.height:  # mostly opaque: it has paper of its own
         return "white"
-    shade = (pixels[..., :3].mean(axis=2) * coverage).sum() / coverage.sum()
-    return "white" if shade < 128 else "black"
+    return "white" if shades / covered < 128 else "black"
 
 
 def _draw_svg(content: bytes) -> bytes:
@@ -97,6 +117,8 @@ def _draw_svg(content: bytes) -> bytes:
 
     try:
         png: bytes = cairosvg.svg2png(bytestring=content, output_width=1024, background_color="white")
+    except MemoryError:
+        raise
     except Exception as error:  # the errors of an XML parser and of a renderer
         raise BadDrawingError(f"damaged: {error}") from error
     return png

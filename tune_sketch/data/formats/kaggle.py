@@ -25,7 +25,7 @@ class Kaggle(Format):
             return False
         try:
             read_columns(str(path))
-        except ValueError:
+        except (OSError, ValueError):
             return False
         return True
 
@@ -47,7 +47,7 @@ class Kaggle(Format):
         with open(drawing.path, "rb") as opened:
             opened.seek(drawing.position)
             try:
-                _, cells = next(read_rows(opened))
+                _, cells = next(read_rows(opened), (0, []))
                 content, word = (cells[column] for column in columns)
             except (ValueError, LookupError) as error:
                 raise OSError(f"not a row of {', '.join(COLUMNS)}: {error}") from error

@@ -31,6 +31,7 @@ DATASETS: dict[str, Callable[[DataRequest, Path, bool], Source]] = {
     "doodles": find_doodles,
     "quickdraw": find_quickdraw,
 }
+MAX_PER_FILE = 2_000_000  # drawings; the largest file of Quick, Draw! has 345 thousand
 # The layouts of a folder, in the order in which they are tried: each finds its source or returns None.
 LAYOUTS: tuple[Callable[[DataRequest, Path], Source | None], ...] = (
     find_by_name,
@@ -188,7 +189,9 @@ def _list_all(source: Source, request: DataRequest, problems: list[Problem]) -> 
         for file in files:
             path = "" if source.root is None else str(source.root / file)
             try:
-                for drawing in DRAWING_FORMATS[source.format].list(file, path, class_name, most):
+                for number, drawing in enumerate(DRAWING_FORMATS[source.format].list(file, path, class_name, most)):
+                    if number == MAX_PER_FILE:
+                        raise ValueError(f"more than {MAX_PER_FILE:,} drawings in one file")
                     if file in source.splits or file in source.groups:
                         split, group = source.splits.get(file), source.groups.get(file)
                         yield replace(drawing, split=split or drawing.split, group=group or drawing.group)
