@@ -13,7 +13,7 @@ import tempfile
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,7 +138,9 @@ def read_one(boundary: Boundary, content: bytes, place: Path) -> None:
 def write_page(rows: list[dict[str, object]]) -> None:
     """Put the table into the page, between its marks."""
     lines = ["| reader | inputs tried | named as bad | read | faults |", "|---|---|---|---|---|"]
-    lines += [f"| {r['reader']} | {r['tried']:,} | {r['refused']:,} | {r['accepted']:,} | {r['faults']} |" for r in rows]
+    lines += [
+        f"| {r['reader']} | {r['tried']:,} | {r['refused']:,} | {r['accepted']:,} | {r['faults']} |" for r in rows
+    ]
     total = [sum(int(str(row[name])) for row in rows) for name in ("tried", "refused", "accepted", "faults")]
     lines.append(f"| all | {total[0]:,} | {total[1]:,} | {total[2]:,} | {total[3]} |")
     before, _, rest = PAGE.read_text().partition(BEGIN)
@@ -185,5 +187,3 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
-
-

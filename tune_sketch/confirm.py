@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     run = RunDirectory(arguments.run)
     prepare_screen()
     try:
-        prepare_resume(run, given_choices(arguments))
+        prepare_resume(run, given_choices(arguments), arguments.storage)
         return 0 if confirm_run(run, RayBackend(arguments.address), arguments.storage) else 130
     except (ValueError, JournalError, OSError) as error:
         return print_error(error)

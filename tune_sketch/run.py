@@ -38,6 +38,7 @@ from tune_sketch.storage.journal import Journal
 from tune_sketch.storage.lock import lock
 from tune_sketch.storage.provenance import describe_session
 from tune_sketch.storage.reading import open_storage
+from tune_sketch.storage.recorded_choices import note_choices
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.storage.tables import write_tables
 
@@ -92,9 +93,11 @@ def open_run(run: RunDirectory, backend: Backend, storage: str | None) -> Iterat
     facts = read_facts(run).with_session(describe_session(getattr(backend, "address", None)))
     write_facts(run, facts)
     journal = Journal(open_storage(run, facts, storage), facts.study_name)
+    note_choices(journal, facts)
     settings = facts.settings
     screen = Progress(settings.num_samples, expected_epochs(settings), settings.num_retrainings * settings.max_epochs)
-    screen.watch([*journal.trials, *journal.retrainings.values()])
+    trainings = [*journal.trials, *journal.retrainings.values()]
+    screen.watch(trainings, wall_seconds(facts.sessions, trainings))
     screen.print_line(f"run directory  {run.path}\nTensorBoard    {tensorboard_text(run.tensorboard)}")
     backend.start()
     stop = StopSignal(run, screen.print_line)
@@ -116,7 +119,9 @@ def search_trials(work: OpenRun) -> None:
     workers = work.allocate(settings.num_samples)
     work.screen.print_line(f"workers        {describe_workers(workers)}{describe_sharing(work.sharing, workers)}")
     if settings.time_budget_seconds is not None:
-        stop.deadline = time.time() + settings.time_budget_seconds - wall_seconds(work.facts.sessions, journal.trials)
+        stop.deadline = (
+            time.monotonic() + settings.time_budget_seconds - wall_seconds(work.facts.sessions, journal.trials)
+        )
     sampler = make_sampler(work)
     budget = Budget(
         journal.trials,
@@ -191,6 +196,7 @@ def run_trainings(
         callbacks=[*callbacks, Cleanup(run, journal, stop)],
         max_failures=work.settings.max_failures,
         stop_requested=stop.requested,
+        interrupt=stop.interrupt,
         save_error=run.save_error,
         say=work.screen.print_line,
     )

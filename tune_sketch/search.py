@@ -57,11 +57,14 @@ def resume(arguments: argparse.Namespace) -> int:
     """Go on with a run directory, extended by the changed settings."""
     from tune_sketch.backend.ray_backend import RayBackend
     from tune_sketch.run import run_search
-    from tune_sketch.storage.resume import prepare_resume
+    from tune_sketch.storage.resume import prepare_resume, retry_failed
     from tune_sketch.storage.run_directory import RunDirectory
 
     run = RunDirectory(arguments.resume)
-    prepare_resume(run, given_choices(arguments))
+    prepare_resume(run, given_choices(arguments), arguments.storage)
+    if arguments.retry_failed:
+        retried = [trial.key for trial in retry_failed(run, arguments.storage)]
+        print(f"tried again    {', '.join(retried) or 'nothing: no trial has failed'}", file=sys.stderr)
     return 0 if run_search(run, RayBackend(arguments.address), arguments.storage) else 130
 
 

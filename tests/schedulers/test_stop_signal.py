@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.support.trials import make_trial
+from tune_sketch.commands import command_text
 from tune_sketch.schedulers.stop_signal import StopSignal
 from tune_sketch.storage.run_directory import RunDirectory
 
@@ -46,10 +47,29 @@ def test_the_second_signal_leaves_at_once(stop, monkeypatch, capsys):
     assert "left at once" in capsys.readouterr().err
 
 
-def test_a_spent_time_budget_ends_the_search_but_not_what_comes_after(stop):
-    stop.deadline = time.time() + 60
+def test_an_interruption_is_for_what_comes_after_too_and_a_first_signal_leaves_time(stop, monkeypatch):
+    codes = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    stop.interrupt("splits.csv is lost")
+    assert stop.requested()
+    assert stop.by_signal
+    assert stop.said[0] == f"splits.csv is lost\nresume with:  {command_text('search', '--resume', stop.run.path)}"
+    stop.clear()
+    assert stop.requested()
+    os.kill(os.getpid(), signal.SIGINT)
+    assert codes == []
+
+
+def test_a_clock_that_jumps_spends_no_time_budget(stop, monkeypatch):
+    stop.deadline = time.monotonic() + 60
+    monkeypatch.setattr(time, "time", lambda: 4e9)
     assert not stop.requested()
-    stop.deadline = time.time() - 1
+
+
+def test_a_spent_time_budget_ends_the_search_but_not_what_comes_after(stop):
+    stop.deadline = time.monotonic() + 60
+    assert not stop.requested()
+    stop.deadline = time.monotonic() - 1
     assert stop.requested()
     assert stop.requested()
     assert len(stop.said) == 1

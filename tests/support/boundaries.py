@@ -12,13 +12,12 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from tests.support.drawings import draw, make_stroke_line
 from tests.support.quickdraw_files import polylines, write_bin, write_csv, write_npz
 from tune_sketch.data.archives import unpack_archive
 from tune_sketch.data.formats.base import DecodeSettings, Drawing
-from tune_sketch.data.formats.registry import DRAWING_FORMATS, decode_drawing, read_content
+from tune_sketch.data.formats.registry import DRAWING_FORMATS, decode_drawing
 from tune_sketch.data.pixels import BadDrawingError
 from tune_sketch.data.sources.lists import read_list
 from tune_sketch.data.sources.tables import read_table
@@ -340,9 +339,7 @@ def read_post(content: bytes, folder: Path) -> None:
 
 def pictures(suffix: str, module: str = "", **options: object) -> Boundary:
     make = {".heic": make_heic, ".svg": make_svg}.get(suffix, partial(make_pictures, suffix, options))
-    return Boundary(
-        f"picture {suffix}", make, partial(read_picture_file, f"input{suffix}"), (BadDrawingError,), module
-    )
+    return Boundary(f"picture {suffix}", make, partial(read_picture_file, f"input{suffix}"), (BadDrawingError,), module)
 
 
 def class_files(suffix: str, format_name: str) -> Boundary:

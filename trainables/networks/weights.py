@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tune_sketch.data.bounds import reason_text
 from tune_sketch.trainables.networks.architecture import Architecture, architecture_of
 
 
@@ -33,13 +34,20 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(f"weights: {file} holds more than tensors (code, or no torch file) and is refused") from error
-    except (RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"weights: {file} cannot be read as a torch file: {error}") from error
+    except Exception as error:  # torch's own reader of pickles raises almost anything on damaged bytes
+        raise ValueError(f"weights: {file} cannot be read as a torch file: {reason_text(error)}") from error
     for key in ("model", "state_dict"):  # a whole training state
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise ValueError(f"weights: {file} must hold a dict from names to tensors")
+    for name, tensor in content.items():
+        if not isinstance(name, str):
+            raise ValueError(f"weights: {file} must name its tensors by text, got {name!r:.40}")
+        is_plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+        if not is_plain or tensor.is_complex():
+            kind = "quantised" if tensor.is_quantized else f"{tensor.layout}, {tensor.device.type}, {tensor.dtype}"
+            raise ValueError(f"weights: {file} must hold plain numbers, {name} is another kind of tensor ({kind})")
     return {modern_name(name): tensor for name, tensor in content.items()}
 
 
@@ -66,6 +74,11 @@ def match_weights(
             missing.append(f"{name} is missing")
     unknown = [f"{name} is unknown" for name in weights if name not in ours and not name.startswith(head)]
     problems = missing + different + unknown
+    for name, tensor in fitting.items():
+        if tensor.is_floating_point() != ours[name].is_floating_point():
+            problems.append(f"{name} is {tensor.dtype}, must be {ours[name].dtype}")
+        elif not torch.isfinite(tensor).all():
+            problems.append(f"{name} holds numbers that are not finite")
     if problems:
         shown = "; ".join(problems[:4]) + (f"; and {len(problems) - 4} more" if len(problems) > 4 else "")
         raise ValueError(f"weights: {file} does not fit {architecture.name}: {shown}")

@@ -29,4 +29,6 @@ def job_of(trial: Trial, run: RunDirectory, facts: Facts, workers: Workers) -> J
         num_threads=workers.num_threads,
         num_processes=settings.num_processes,
         gpus=workers.gpus,
+        num_recorded=len(trial.epochs),
+        splits_sha256=facts.data.splits_sha256,
     )

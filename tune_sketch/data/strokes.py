@@ -60,7 +60,8 @@ def render_strokes(
     for starts, ends in _cut_segments(points, is_break, longest_px=pen_px + 2):
         np.minimum(distances, _measure_distances(starts, ends, image_px, pen_px / 2 + 0.5), out=distances)
     coverage = np.clip(pen_px / 2 + 0.5 - distances, 0, min(1.0, pen_px))
-    return np.rint(coverage * 255).astype(np.uint8)
+    ink: NDArray[np.uint8] = np.rint(coverage * 255).astype(np.uint8)
+    return ink
 
 
 def _join_strokes(strokes: Sequence[ArrayLike]) -> tuple[np.ndarray, np.ndarray]:
@@ -116,7 +117,9 @@ def _cut_segments(
             yield starts[batch], ends[batch]
             continue
         part_of = np.repeat(batch, num_parts[batch])
-        part_number = np.arange(len(part_of)) - np.repeat(np.cumsum(num_parts[batch]) - num_parts[batch], num_parts[batch])
+        part_number = np.arange(len(part_of)) - np.repeat(
+            np.cumsum(num_parts[batch]) - num_parts[batch], num_parts[batch]
+        )
         part_steps = steps[part_of] / num_parts[part_of, None]
         part_starts = starts[part_of] + part_steps * part_number[:, None]
         yield part_starts, part_starts + part_steps

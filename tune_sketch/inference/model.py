@@ -1,17 +1,20 @@
 """Loads the chosen network of a run and classifies drawings with it."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 from PIL import Image
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from tune_sketch.commands import command_text
+from tune_sketch.data.bounds import parsing, read_regular
+from tune_sketch.data.request import LARGEST_IMAGE_PX, SMALLEST_IMAGE_PX
 from tune_sketch.inference.photos import Picture, read_picture
+from tune_sketch.storage.facts import describe_first
 from tune_sketch.storage.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -121,34 +124,61 @@ def load_classifier(run_path: str | Path) -> Classifier:
             f"{run_path} has no network yet: its search or its retraining has not ended. "
             f"Go on with: {command_text('search', '--resume', run.path)}"
         )
-    info = json.loads(model_file.read_text())
-    import torch  # takes two seconds, which the errors above need not wait for
-
+    info = read_model_file(model_file)
+    # torch takes two seconds to import, which the errors above need not wait for.
     from tune_sketch.trainables.networks.build import build_model
+    from tune_sketch.trainables.networks.weights import read_weights
     from tune_sketch.trainables.speed.devices import default_device
 
-    network = build_model(
-        info["architecture"],
-        len(info["class_names"]),
-        dropout=info["dropout"],
-        head=info.get("head", "plain"),  # older runs know no other
-    )
+    with parsing(model_file):
+        network = build_model(info.architecture, len(info.class_names), dropout=info.dropout, head=info.head)
     try:
-        network.load_state_dict(torch.load(weights_file, weights_only=True, map_location="cpu"))
-    except (RuntimeError, EOFError, OSError) as error:
+        network.load_state_dict(read_weights(weights_file))
+    except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{weights_file} does not hold the weights that {model_file} describes: {reason}") from error
     network.eval()
     return Classifier(
         network=network,
-        architecture=info["architecture"],
-        class_names=info["class_names"],
-        image_px=info["image_px"],
-        invert=info["invert"],
-        pretrained=info["pretrained"],
+        architecture=info.architecture,
+        class_names=info.class_names,
+        image_px=info.image_px,
+        invert=info.invert,
+        pretrained=info.pretrained,
         device=default_device(),
-        **{name: info[name] for name in ("pen_width_fraction", "extent_fraction") if name in info},  # not in 0.1
+        pen_width_fraction=info.pen_width_fraction,
+        extent_fraction=info.extent_fraction,
     )
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What of best/model.json is needed to use the network."""
+
+    __pydantic_config__ = ConfigDict(strict=True)  # it holds more, for people
+
+    architecture: str
+    class_names: Annotated[list[str], Field(min_length=2, max_length=100_000)]
+    image_px: Annotated[int, Field(ge=SMALLEST_IMAGE_PX, le=LARGEST_IMAGE_PX)]
+    invert: bool
+    pretrained: bool
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    head: str = "plain"  # older runs know no other
+    pen_width_fraction: Annotated[float, Field(gt=0, le=1)] = 0.025  # not in 0.1, as the next
+    extent_fraction: Annotated[float, Field(ge=0, le=1)] = 0.8
+
+
+def read_model_file(path: Path) -> ModelFile:
+    """best/model.json. Raises ValueError that says where it is damaged."""
+    content = read_regular(path)
+    try:
+        with parsing(path):
+            found: ModelFile = TypeAdapter(ModelFile).validate_json(content)
+    except ValueError as error:
+        if isinstance(error.__cause__, ValidationError):
+            raise ValueError(f"{path} is damaged: {describe_first(error.__cause__)}") from None
+        raise
+    return found
 
 
 def best_classes(probabilities: np.ndarray, class_names: Sequence[str]) -> list[tuple[str, float]]:

@@ -25,9 +25,10 @@ class StopSignal:
 
     def __init__(self, run: RunDirectory, say: Callable[[str], None]) -> None:
         self.run, self.say = run, say
-        self.by_signal = False
+        self.by_signal = False  # or by `interrupt`
+        self.num_signals = 0
         self.reason = ""
-        self.deadline: float | None = None  # seconds since 1970
+        self.deadline: float | None = None  # of time.monotonic, which no change of the clock moves
         self.run.stop_file.unlink(missing_ok=True)
         self.replaced: dict[int, Any] = {}  # the handlers that were there before
         if threading.current_thread() is threading.main_thread():
@@ -37,9 +38,10 @@ class StopSignal:
             say("not in the main thread: Ctrl-C and SIGTERM are not caught here and end the program at once")
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.by_signal:
+        if self.num_signals:
             print("\nleft at once; resume with the command above", file=sys.stderr, flush=True)
             os._exit(130)
+        self.num_signals += 1
         self.by_signal = True
         self.request(
             f"{signal.Signals(number).name}: each training finishes its epoch and keeps a checkpoint. "
@@ -56,9 +58,14 @@ class StopSignal:
             reason += f" (no file can be written: {error})"
         self.say(reason)
 
+    def interrupt(self, reason: str) -> None:
+        """Wind up as after a signal: what comes after the search waits for a resume too."""
+        self.by_signal = True
+        self.request(f"{reason}\nresume with:  {command_text('search', '--resume', self.run.path)}")
+
     def requested(self) -> bool:
         """Whether to wind up; looks at the clock as well."""
-        if not self.reason and self.deadline is not None and time.time() > self.deadline:
+        if not self.reason and self.deadline is not None and time.monotonic() > self.deadline:
             self.request("the time budget is spent: the search ends, each training finishes its epoch")
         return bool(self.reason)
 

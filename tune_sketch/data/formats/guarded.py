@@ -126,7 +126,7 @@ def end_guard() -> None:
 def serve() -> None:
     """What the process does: read a request, decode, answer, until there are no more."""
     limit_process()
-    from tune_sketch.data.formats.images import MANY_FRAMES, open_gray_here
+    from tune_sketch.data.formats.gray import MANY_FRAMES, open_gray_here
 
     def decode(content: bytes, is_svg: bool) -> Gray:
         picture = open_gray_here(content, is_svg)
