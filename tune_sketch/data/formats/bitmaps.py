@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from tune_sketch.data.bounds import open_regular, reason_text
-from tune_sketch.data.formats.base import Decoded, DecodeSettings, Drawing, Format
+from tune_sketch.data.formats.base import MAX_PER_FILE, Decoded, DecodeSettings, Drawing, Format
 from tune_sketch.data.pixels import prepare_ink
 
 
@@ -25,7 +25,10 @@ class Bitmaps(Format):
             yield Drawing(f"{file}:{row + 1}", class_name, "bitmaps", path, row)
 
     def read(self, drawing: Drawing) -> bytes:
-        bitmaps = _find_bitmaps_once(drawing.path)
+        try:
+            bitmaps = _find_bitmaps_once(drawing.path)
+        except ValueError as error:
+            raise OSError("the file has changed meanwhile") from error
         with open_regular(drawing.path) as file:
             if bitmaps.is_fortran:
                 places = range(drawing.position, bitmaps.num_rows * bitmaps.row_bytes, bitmaps.num_rows)
@@ -74,6 +77,8 @@ def find_bitmaps(path: str) -> Rows:
         if not side or dtype != np.uint8 or side * side != shape[1] or shape[0] < 0:
             raise ValueError(f"must be uint8 [N, 784] (or another square), is {dtype} {list(shape)}")
         found = Rows(shape[0], shape[1], file.tell(), is_fortran)
+    if found.num_rows > MAX_PER_FILE:
+        raise ValueError(f"{found.num_rows:,} drawings, more than {MAX_PER_FILE:,} in one file")
     if found.start + found.num_rows * found.row_bytes > num_bytes:
         raise ValueError(f"no array of NumPy: {num_bytes:,} bytes are too few for {list(shape)}")
     return found

@@ -80,6 +80,8 @@ def read_rows(file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
 
     def lines() -> Iterator[str]:
         while line := file.readline(MAX_LINE_BYTES):
+            if len(line) == MAX_LINE_BYTES:
+                raise ValueError(f"the line that begins at byte {ends[-1]:,} is longer than {MAX_LINE_BYTES:,}")
             ends.append(ends[-1] + len(line))
             yield line.decode("utf-8-sig" if ends[-2] == 0 else "utf-8")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tune_sketch.data.archives import is_archive, unpack_archive
-from tune_sketch.data.formats.base import Drawing
+from tune_sketch.data.formats.base import MAX_PER_FILE, Drawing
 from tune_sketch.data.formats.registry import DRAWING_FORMATS
 from tune_sketch.data.names import written_names
 from tune_sketch.data.pictures import SUFFIXES
@@ -31,7 +31,6 @@ DATASETS: dict[str, Callable[[DataRequest, Path, bool], Source]] = {
     "doodles": find_doodles,
     "quickdraw": find_quickdraw,
 }
-MAX_PER_FILE = 2_000_000  # drawings; the largest file of Quick, Draw! has 345 thousand
 # The layouts of a folder, in the order in which they are tried: each finds its source or returns None.
 LAYOUTS: tuple[Callable[[DataRequest, Path], Source | None], ...] = (
     find_by_name,
@@ -58,6 +57,8 @@ def find_source(request: DataRequest, cache_dir: Path, progress: bool) -> Source
             source = use_table(source, request, table)
     except OSError as error:
         raise ValueError(f"{request.data} cannot be read: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{request.data} cannot be read: its folders lie too deep in each other") from error
     if request.group_by is not None and request.group_by.strip().lower() != source.group_column.lower():
         read_pattern("--group-by", request.group_by)
         source = replace(source, group_origin=f"--group-by {request.group_by}", group_column="")
