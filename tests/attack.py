@@ -106,7 +106,11 @@ def attack(boundary: Boundary, num_inputs: int, folder: Path) -> Count:
     count = Count()
     goods = [path.read_bytes() for path in boundary.make(folder)]
     for number, good in enumerate(goods):  # else a reader that refuses everything would pass
-        read_one(boundary, good, folder / f"good{number}")
+        try:
+            read_one(boundary, good, folder / f"good{number}")
+        except boundary.refusals:
+            if not boundary.may_refuse_good:
+                raise
     for number in range(num_inputs):
         good, other = goods[number % len(goods)], goods[int(rng.integers(len(goods)))]
         content = b"" if number == 0 else damage(good, other, rng)

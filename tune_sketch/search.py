@@ -60,12 +60,13 @@ def resume(arguments: argparse.Namespace) -> int:
     from tune_sketch.storage.resume import prepare_resume, retry_failed
     from tune_sketch.storage.run_directory import RunDirectory
 
-    run = RunDirectory(arguments.resume)
+    run, backend = RunDirectory(arguments.resume), RayBackend(arguments.address)
+    backend.check()
     prepare_resume(run, given_choices(arguments), arguments.storage)
     if arguments.retry_failed:
         retried = [trial.key for trial in retry_failed(run, arguments.storage)]
         print(f"tried again    {', '.join(retried) or 'nothing: no trial has failed'}", file=sys.stderr)
-    return 0 if run_search(run, RayBackend(arguments.address), arguments.storage) else 130
+    return 0 if run_search(run, backend, arguments.storage) else 130
 
 
 class CallableModule(types.ModuleType):

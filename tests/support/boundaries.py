@@ -40,6 +40,7 @@ class Boundary:
     read: Callable[[bytes, Path], None]
     refusals: tuple[type[Exception], ...] = (ValueError,)
     module: str = ""  # that must be installed
+    may_refuse_good: bool = False  # where nothing is behind a good one
 
     def missing(self) -> str:
         """Why it cannot be tried here, or nothing."""
@@ -300,18 +301,18 @@ def read_checkpoint_file(which: str, content: bytes, folder: Path) -> None:
 
 def make_url(folder: Path) -> list[Path]:
     path = folder / "url"
-    path.write_text("postgresql://me:secret@127.0.0.1:1/name?connect_timeout=1")
+    path.write_text("postgresql:///name?host=/nowhere&port=1&user=me&password=secret&connect_timeout=1")
     return [path]
 
 
 def read_url(content: bytes, folder: Path) -> None:
-    from tune_sketch.storage.database import check_server, hide_password, mask_password
+    from tune_sketch.storage.database import check_server, close_storage, hide_password, open_database
 
     url = content.decode("utf-8", "surrogateescape")
     hide_password(url)
     hide_password(f"--storage={url}")
     check_server(url)
-    mask_password(url)
+    close_storage(open_database(url))
 
 
 @cache
@@ -323,6 +324,7 @@ def page_client() -> object:
 
 
 def make_post(folder: Path) -> list[Path]:
+    page_client()  # beforehand: it takes seconds
     path = folder / "post.json"
     path.write_text(json.dumps({"strokes": [[[0.2, 0.8], [0.2, 0.4], [0.5, 0.1]], [[0.45, 0.8], [0.45, 0.6]]]}))
     return [path]
@@ -376,6 +378,6 @@ BOUNDARIES = [
     Boundary("owner.json", make_owner, read_owner_json),
     Boundary("best/model.json", partial(make_run_file, "best/model.json"), partial(read_best, "best/model.json")),
     Boundary("best/weights.pt", partial(make_run_file, "best/weights.pt"), partial(read_best, "best/weights.pt")),
-    Boundary("--storage URL", make_url, read_url),
+    Boundary("--storage URL", make_url, read_url, (ValueError, JournalError), may_refuse_good=True),
     Boundary("drawing page: a request", make_post, read_post),
 ]

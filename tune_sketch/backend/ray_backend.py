@@ -7,7 +7,7 @@ import numpy as np
 
 from tune_sketch.backend.allocation import allocate_workers
 from tune_sketch.backend.base import OnReport, Workers
-from tune_sketch.backend.cluster import choose_folder, start_ray
+from tune_sketch.backend.cluster import check_address, choose_folder, start_ray
 from tune_sketch.backend.gpu_sharing import measure_gpu_sharing
 from tune_sketch.config.settings import Settings
 from tune_sketch.events import Job, TestResult
@@ -27,6 +27,8 @@ class RayBackend:
         """Raises ValueError for what would keep Ray from starting here, before anything waits for it."""
         if self.address is None:
             choose_folder()
+        else:
+            check_address(self.address)
 
     def start(self) -> None:
         start_ray(self.address)

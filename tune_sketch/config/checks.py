@@ -20,10 +20,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def check_at_least(name: str, value: float, least: float) -> None:
-    """Raises ValueError when a number is under its least value."""
+def check_between(name: str, value: float, least: float, most: float) -> None:
+    """Raises ValueError when a number is under its least value or over its most."""
+    text = str(value)
+    text = text[:20] + "..." if len(text) > 20 else text
     if not value >= least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
+        raise ValueError(f"{name} must be at least {least}, got {text}")
+    if not value <= most:
+        raise ValueError(f"{name} must be at most {most:,}, got {text}")
 
 
 def parse_duration(text: str) -> float:
