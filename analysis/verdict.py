@@ -203,7 +203,12 @@ def warn(run: RunData) -> list[str]:
             f"The test split has only {its['num_test']:,} drawings: chance alone moves the result by up to "
             f"{100 * its['chance_of_drawings']:.1f} points either way."
         )
-    if settings.retraining_seeds < 2:
+    if run.chosen is not None and run.chosen.is_of_search:
+        warnings.append(
+            "No retraining fitted into --total-time: the network is the search's own, chosen among many by its "
+            "validation value, which is therefore too high. Its test value is not."
+        )
+    elif settings.retraining_seeds < 2 or (run.chosen is not None and its.get("num_seeds", 2) < 2):
         warnings.append("One seed per finalist: the variance between trainings is not known.")
     if its["num_compared"] > 1 and its.get("selection_bias", 0.0) > SELECTION_MARGIN:
         warnings.append(

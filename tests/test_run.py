@@ -10,6 +10,9 @@ import pytest
 from tests.support.in_process import InProcessBackend
 from tune_sketch.config.plan import prepare_inputs
 from tune_sketch.config.settings import Settings
+from tune_sketch.data import open_data
+from tune_sketch.data.splits import read_splits
+from tune_sketch.inference.model import load_classifier
 from tune_sketch.new_run import create_run
 from tune_sketch.run import confirm_run, run_search
 from tune_sketch.storage.facts import read_facts
@@ -89,6 +92,19 @@ def test_a_finished_search_has_its_trials_retrainings_tests_and_files(straight):
     assert not straight.stop_file.exists()
     assert list((straight.path / "checkpoints").rglob("*.pt")) == [], "disk space is given back"
     assert len(read_facts(straight).sessions) == 1
+
+
+def test_the_networks_temperature_is_in_every_answer(straight):
+    """Fitted, recorded with the test result, stored with the network, and used by the search as by who loads it."""
+    best = load_classifier(straight.path)
+    (row,) = [row for row in read_csv(straight.retraining_csv) if float(row["temperature"]) == best.temperature]
+    trial = read_history(straight).retrainings[f"retraining-{int(row['trial']):04d}-{int(row['seed_index']):02d}"]
+    assert trial.test is not None
+    assert trial.test.temperature == best.temperature != 1.0
+    data = open_data(Path(read_facts(straight).data.cache))
+    probabilities = best.compute_probabilities(data.images[read_splits(straight.splits_csv, data).test])
+    rows = read_csv(straight.predictions_csv)
+    assert [float(row["probability_1"]) for row in rows] == pytest.approx(list(probabilities.max(axis=1)), abs=2e-6)
 
 
 @pytest.mark.parametrize("moment", [1, 4, 8])

@@ -78,20 +78,33 @@ def predict_probabilities(
     device: str | torch.device,
     invert: bool,
     pretrained: bool,
+    temperature: float = 1.0,
     batch_size: int = 256,
 ) -> np.ndarray:
     """Float32 [N, classes], each row summing to 1, for uint8 images [N, H, W].
 
     `invert` and `pretrained` are those of the training. (`invert` says how the pixels are to be read; the
-    network has learned its polarity, so nothing is changed here.)
+    network has learned its polarity, so nothing is changed here.) The logits are divided by the temperature.
     """
+    logits = predict_logits(model, images, device=device, pretrained=pretrained, batch_size=batch_size)
+    return (logits / temperature).softmax(dim=1).cpu().numpy()
+
+
+def predict_logits(
+    model: nn.Module,
+    images: np.ndarray | Tensor,
+    *,
+    device: str | torch.device,
+    pretrained: bool,
+    batch_size: int = 256,
+) -> Tensor:
+    """Float32 [N, classes] on the device, for uint8 images [N, H, W]."""
     check_image_px(model, min(images.shape[1:]))
     device = torch.device(device)
     move_to_device(model, device)
     labels = np.zeros(len(images), dtype=np.int64)
     source = BatchSource(SplitArrays(images, labels), device)
-    logits = compute_logits(model, source, pretrained=pretrained, batch_size=batch_size)
-    return logits.softmax(dim=1).cpu().numpy()
+    return compute_logits(model, source, pretrained=pretrained, batch_size=batch_size)
 
 
 def count_hits(logits: Tensor, labels: Tensor) -> Tensor:

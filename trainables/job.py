@@ -21,13 +21,14 @@ from tune_sketch.data.splits import Splits, hash_splits, read_splits
 from tune_sketch.events import Config, EndingReport, EpochReport, HinderedReport, Job, NotWrittenReport, TestResult
 from tune_sketch.trainables.averaging import best_weights
 from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
+from tune_sketch.trainables.calibration import fit_temperature
 from tune_sketch.trainables.checkpoints import (
     CheckpointNotWrittenError,
     Payload,
     read_newest_checkpoint,
     write_checkpoint,
 )
-from tune_sketch.trainables.evaluation import evaluate, predict_probabilities
+from tune_sketch.trainables.evaluation import evaluate, predict_logits, predict_probabilities
 from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.networks.weights import load_weights
 from tune_sketch.trainables.speed.data_parallel import Rank, StepReport, Worker, WorkerGroup
@@ -259,15 +260,27 @@ def keep_weights(checkpoints: Path, path: Path) -> None:
 
 
 def score_on_test(job: Job, weights: str) -> tuple[TestResult, np.ndarray]:
-    """(metrics, probabilities float32 [num_test, num_classes]) of retrained weights on the test split."""
+    """(metrics, probabilities float32 [num_test, num_classes]) of retrained weights on the test split.
+
+    The probabilities are calibrated on the validation split.
+    """
     torch.set_num_threads(job.num_threads)
     data = open_data(stage_data(job.data))
-    test = read_job_splits(job, data).test
+    splits = read_job_splits(job, data)
+    validation, test = splits.validation, splits.test
     model = build_model(
         job.model, len(data.class_names), dropout=float(job.config["dropout"]), head=str(job.config["head"])
     )
     model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
+    device = device_of(job.gpus)
+    logits = predict_logits(model, data.images[validation], device=device, pretrained=job.pretrained)
+    temperature = fit_temperature(logits.cpu().numpy(), data.labels[validation])
     probabilities = predict_probabilities(
-        model, data.images[test], device=device_of(job.gpus), invert=job.invert, pretrained=job.pretrained
+        model,
+        data.images[test],
+        device=device,
+        invert=job.invert,
+        pretrained=job.pretrained,
+        temperature=temperature,
     )
-    return TestResult(evaluate(probabilities, data.labels[test]), len(test)), probabilities
+    return TestResult(evaluate(probabilities, data.labels[test]), len(test), temperature), probabilities

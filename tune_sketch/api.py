@@ -1,5 +1,6 @@
 """The Python interface: search, and open a run's results as tables and as a classifier."""
 
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -93,6 +94,7 @@ def search(
     this machine and ended again, unless it runs already. Interrupted, it returns with what there is. Raises ValueError
     for anything that the caller can mend, before anything expensive starts.
     """
+    begun_at = time.time()
     settings = resolve_paths(settings)
     folder, backend = read_path(runs_dir), RayBackend(address)
     check_place(folder, [check_run_name(name)] if name is not None else [], storage)
@@ -100,7 +102,7 @@ def search(
     run = make_run(folder, name, settings, prepare_inputs(settings), storage)
     was_started = is_started()
     try:
-        run_search(run, backend, storage)
+        run_search(run, backend, storage, begun_at)
     finally:
         if not was_started:
             stop_ray()

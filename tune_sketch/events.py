@@ -92,12 +92,16 @@ class Epoch:
 
 @dataclass(frozen=True)
 class TestResult:
-    """A network's metrics on the test split (fractions, and the loss in nats)."""
+    """A network's metrics on the test split (fractions, and the loss in nats), its probabilities calibrated.
+
+    temperature: of its logits, fitted on the validation split; 1 in runs of before there were any.
+    """
 
     __test__ = False  # no test class, whatever pytest thinks of its name
 
     metrics: Mapping[str, float]
     num_images: int
+    temperature: float = 1.0
 
     @property
     def top1(self) -> float:

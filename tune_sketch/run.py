@@ -25,6 +25,8 @@ from tune_sketch.events import Source, Trial
 from tune_sketch.retraining.finalists import choose_finalists
 from tune_sketch.retraining.racing import Race
 from tune_sketch.retraining.results import results_lines
+from tune_sketch.retraining.timetable import SearchEnd, Timetable
+from tune_sketch.retraining.within_time import TimedRace, remove_kept_checkpoints
 from tune_sketch.samplers import SAMPLERS, Sampler
 from tune_sketch.samplers.base import SearchTask
 from tune_sketch.samplers.warm_start import adapt, source_of
@@ -53,6 +55,7 @@ class OpenRun:
     backend: Backend
     stop: StopSignal
     screen: Progress
+    timetable: Timetable | None = None  # of --total-time, once the search has its workers
 
     @property
     def settings(self) -> Settings:
@@ -70,9 +73,12 @@ class OpenRun:
         return self.backend.allocate(self.settings, num_trainings, self.sharing)
 
 
-def run_search(run: RunDirectory, backend: Backend, storage: str | None = None) -> bool:
-    """Search, retrain the best, read the test split, report. False: interrupted, to be resumed."""
-    with lock(run), open_run(run, backend, storage) as work:
+def run_search(run: RunDirectory, backend: Backend, storage: str | None = None, begun_at: float | None = None) -> bool:
+    """Search, retrain the best, read the test split, report. False: interrupted, to be resumed.
+
+    begun_at: seconds since 1970 from which --total-time counts, as it is for the caller: before decoding.
+    """
+    with lock(run), open_run(run, backend, storage, begun_at) as work:
         search_trials(work)
         return retrain_and_report(work, storage)
 
@@ -88,9 +94,11 @@ def confirm_run(run: RunDirectory, backend: Backend, storage: str | None = None)
 
 
 @contextlib.contextmanager
-def open_run(run: RunDirectory, backend: Backend, storage: str | None) -> Iterator[OpenRun]:
+def open_run(
+    run: RunDirectory, backend: Backend, storage: str | None, begun_at: float | None = None
+) -> Iterator[OpenRun]:
     """Begin a session: open the record, start the backend, listen for signals."""
-    facts = read_facts(run).with_session(describe_session(getattr(backend, "address", None)))
+    facts = read_facts(run).with_session(describe_session(getattr(backend, "address", None), begun_at)).divided()
     write_facts(run, facts)
     journal = Journal(open_storage(run, facts, storage), facts.study_name)
     note_choices(journal, facts)
@@ -107,6 +115,8 @@ def open_run(run: RunDirectory, backend: Backend, storage: str | None) -> Iterat
     try:
         yield OpenRun(run, facts, journal, backend, stop, screen)
     finally:
+        session = replace(session, ended_at=time.time())
+        write_facts(run, replace(facts, sessions=(*facts.sessions[:-1], session)))
         stop.close()
         journal.close()
 
@@ -119,9 +129,7 @@ def search_trials(work: OpenRun) -> None:
     workers = work.allocate(settings.num_samples)
     work.screen.print_line(f"workers        {describe_workers(workers)}{describe_sharing(work.sharing, workers)}")
     if settings.time_budget_seconds is not None:
-        stop.deadline = (
-            time.monotonic() + settings.time_budget_seconds - wall_seconds(work.facts.sessions, journal.trials)
-        )
+        stop.deadline = time.time() + settings.time_budget_seconds - wall_seconds(work.facts.sessions, journal.trials)
     sampler = make_sampler(work)
     budget = Budget(
         journal.trials,
@@ -134,6 +142,12 @@ def search_trials(work: OpenRun) -> None:
         say=work.screen.print_line,
     )
 
+    callbacks: list[Callback] = [work.screen, TensorBoardLog(work.directory.tensorboard, journal.trials), budget]
+    if settings.total_time_seconds is not None:
+        work.timetable = Timetable(work.facts, journal, workers.num_workers)
+        work.screen.ends_at = work.timetable.end
+        callbacks.append(SearchEnd(work.timetable, stop, journal.trials))
+
     def propose() -> Trial | None:
         proposal = sampler.next(journal)
         seed = derive_seed(settings.seed, "trial", len(journal.trials))
@@ -144,7 +158,7 @@ def search_trials(work: OpenRun) -> None:
         [trial for trial in journal.trials if trial.is_unfinished],
         propose,
         ASHA(work.rungs, settings.reduction_factor) if sampler.stops_trials else NEVER_STOP,
-        [work.screen, TensorBoardLog(work.directory.tensorboard, journal.trials), budget],
+        callbacks,
         workers,
     )
     if not any(trial.epochs for trial in journal.trials) and not stop.by_signal:
@@ -193,7 +207,7 @@ def run_trainings(
         journal,
         queue,
         asha,
-        callbacks=[*callbacks, Cleanup(run, journal, stop)],
+        callbacks=[*callbacks, Cleanup(run, journal, stop, keeps_best=work.timetable is not None)],
         max_failures=work.settings.max_failures,
         stop_requested=stop.requested,
         interrupt=stop.interrupt,
@@ -216,7 +230,7 @@ def retrain_and_report(work: OpenRun, storage: str | None) -> bool:
     run, stop = work.directory, work.stop
     if not stop.by_signal:
         stop.clear()
-        retrain_finalists(work)
+        retrain_within_time(work, work.timetable) if work.timetable is not None else retrain_finalists(work)
     if not stop.by_signal:
         finish(work)
     work.screen.show_live("")
@@ -242,6 +256,26 @@ def retrain_finalists(work: OpenRun) -> None:
     run_trainings(work, race.unfinished(), race.propose, NEVER_STOP, [screen], workers)
 
 
+def retrain_within_time(work: OpenRun, timetable: Timetable) -> None:
+    """Retrain what time allows; where that is nothing, take the search's own network."""
+    journal, stop, say = work.journal, work.stop, work.screen.print_line
+    race = TimedRace(journal, timetable, seed=work.settings.seed)
+    workers = work.allocate(max(1, len(race.plan()) + len(race.unfinished())))
+    timetable.num_workers = workers.num_workers
+    say(race.begin())
+    stop.deadline = race.end - timetable.last_step_seconds()
+    stop.deadline_reason = "the time for retraining is over: each training finishes its epoch"
+    work.screen.num_retraining_epochs = sum(planned.num_epochs for planned in race.plan())
+    run_trainings(work, race.unfinished(), race.propose, NEVER_STOP, [work.screen], workers)
+    if stop.by_signal:
+        return
+    stop.clear()
+    say(race.settle(work.directory))
+    if not race.has_network():  # as where no network of the search was kept, since it began without --total-time
+        say("no network is there yet: the best is retrained as briefly as can be, though time is over")
+        run_trainings(work, [race.insist()], lambda: None, NEVER_STOP, [work.screen], workers)
+
+
 def finish(work: OpenRun) -> None:
     """Choose on validation, then score every retrained network on the test split that has not been, and write it."""
     from tune_sketch.retraining.testing import read_test_split  # imports torch, as no driver does before
@@ -249,6 +283,8 @@ def finish(work: OpenRun) -> None:
     read_test_split(
         work.directory, work.facts, work.journal, work.backend, work.allocate(work.settings.num_retrainings)
     )
+    if work.timetable is not None:
+        remove_kept_checkpoints(work.directory, work.journal)
 
 
 def report_together(runs: Sequence[RunDirectory], storage: str | None = None) -> Path:

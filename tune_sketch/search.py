@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 import types
 from typing import Any
 
@@ -14,11 +15,12 @@ from tune_sketch.storage.history import JournalError
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Exit code 0: done; 2: something that the user can mend; 130: interrupted, resumable."""
+    begun_at = time.time()
     arguments = build_parser().parse_args(argv)
     prepare_screen()
     try:
         check_combination(arguments)
-        return search_models(arguments) if arguments.resume is None else resume(arguments)
+        return search_models(arguments, begun_at) if arguments.resume is None else resume(arguments, begun_at)
     except (ValueError, JournalError, OSError) as error:
         return print_error(error)
     except KeyboardInterrupt:  # before StopSignal listens: while data is decoded or Ray starts
@@ -26,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def search_models(arguments: argparse.Namespace) -> int:
+def search_models(arguments: argparse.Namespace, begun_at: float) -> int:
     """A search of each model, and a joint report of several."""
     models, choices = read_models(arguments.model), given_choices(arguments)
     all_settings = [make_settings(model, choices) for model in models]
@@ -41,19 +43,20 @@ def search_models(arguments: argparse.Namespace) -> int:
     backend.check()
     for settings, name in zip(all_settings, names, strict=True):
         inputs = prepare_inputs(settings)
-        print("\n".join(plan_lines(settings, inputs)), file=sys.stderr)
+        print("\n".join(plan_lines(settings, inputs, time.time() - begun_at)), file=sys.stderr)
         if arguments.dry_run:
             print("\n".join(estimate_lines(settings, inputs, backend)), file=sys.stderr)
             continue
         runs.append(make_run(folder, name, settings, inputs, arguments.storage))
-        if not run_search(runs[-1], backend, arguments.storage):
+        if not run_search(runs[-1], backend, arguments.storage, begun_at):
             return 130
+        begun_at = time.time()  # of the next model, which has as much time
     if len(runs) > 1:
         print(f"all models    {report_together(runs, arguments.storage)}")
     return 0
 
 
-def resume(arguments: argparse.Namespace) -> int:
+def resume(arguments: argparse.Namespace, begun_at: float) -> int:
     """Go on with a run directory, extended by the changed settings."""
     from tune_sketch.backend.ray_backend import RayBackend
     from tune_sketch.run import run_search
@@ -66,7 +69,7 @@ def resume(arguments: argparse.Namespace) -> int:
     if arguments.retry_failed:
         retried = [trial.key for trial in retry_failed(run, arguments.storage)]
         print(f"tried again    {', '.join(retried) or 'nothing: no trial has failed'}", file=sys.stderr)
-    return 0 if run_search(run, backend, arguments.storage) else 130
+    return 0 if run_search(run, backend, arguments.storage, begun_at) else 130
 
 
 class CallableModule(types.ModuleType):

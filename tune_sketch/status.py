@@ -22,6 +22,7 @@ from tune_sketch.storage.history import History
 from tune_sketch.storage.lock import read_owner
 from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.run_directory import RunDirectory
+from tune_sketch.storage.spent import measure_spent
 
 
 def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
@@ -51,6 +52,10 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
         )
     lines += cost_lines(trials, retrainings)
     lines += budget_lines(trials, rungs, settings)
+    if facts.division is not None:
+        spent = measure_spent(facts.sessions, history, time.time() if owner is not None else None)
+        total = duration_text(facts.division.total_seconds)
+        lines.append(f"total time     {duration_text(spent.total)} of {total} used, all sittings together")
     if retrainings:
         lines.append(f"retrainings    {len(retrainings)}: {count_states(retrainings, owner is not None)}")
     lines.append(f"test split     {describe_test(history)}")

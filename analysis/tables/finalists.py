@@ -21,6 +21,8 @@ def tabulate_finalists(run: RunData) -> Rows:
             "is_baseline": finalist.is_baseline,
             "is_chosen": finalist.is_chosen,
             "num_seeds": len(finalist.retrainings),
+            "least_epochs": min((len(trial.epochs) for trial in finalist.retrainings), default=None),
+            "most_epochs": max((len(trial.epochs) for trial in finalist.retrainings), default=None),
             "val_top1_in_search": in_search.get(finalist.number),
             "val_top1": finalist.mean("val_top1"),
             "chance_of_best": finalist.chance_of_best,
@@ -46,6 +48,7 @@ def show_finalists(rows: Rows) -> Rows:
         {
             "trial": f"{row['trial']}{row['mark']}",
             "seeds": row["num_seeds"],
+            "epochs": epochs_text(row["least_epochs"], row["most_epochs"]),
             "validation, in search": percent_text(row["val_top1_in_search"]),
             "validation, fresh seeds": percent_text(row["val_top1"]),
             "chance of being best": percent_text(row["chance_of_best"], 0),
@@ -61,11 +64,17 @@ def show_finalists(rows: Rows) -> Rows:
     ]
 
 
+def epochs_text(least: int | None, most: int | None) -> str:
+    """The lengths of a finalist's retrainings, which --total-time may have cut."""
+    return "" if least is None else str(most) if least == most else f"{least} to {most}"
+
+
 FINALISTS = Table(
     "finalists",
     "result",
     "Finalists on fresh seeds",
-    "Means over seeds in percent; the test split is read once per retrained network. * chosen on validation. Chance of "
+    "Means over seeds in percent; the test split is read once per retrained network. * chosen on validation. (search): "
+    "the search's own network, for want of time, with the value that it was chosen by. Chance of "
     "being best: that no other finalist has a higher mean over all possible seeds on these validation drawings "
     "(a hierarchical normal model with one spread between seeds: Gelman et al. 2013, section 5.4). Finalists without a "
     "chance get fewer seeds. Balanced accuracy is the mean recall of the classes that the test split has; precision "

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from tune_sketch.analysis.run_data import RunData
 from tune_sketch.analysis.tables.base import Table
+from tune_sketch.analysis.tables.calibration import TEMPERATURES
 from tune_sketch.analysis.tables.costs import COSTS
 from tune_sketch.analysis.tables.data import DATA
 from tune_sketch.analysis.tables.finalists import FINALISTS
@@ -15,6 +16,7 @@ from tune_sketch.analysis.tables.parameters import PARAMETERS
 from tune_sketch.analysis.tables.rungs import RUNG_COUNTS
 from tune_sketch.analysis.tables.selection_bias import SELECTION_BIAS
 from tune_sketch.analysis.tables.settings import SETTINGS
+from tune_sketch.analysis.tables.total_time import TOTAL_TIME
 from tune_sketch.analysis.tables.votes import VOTES_TABLE
 
 TABLES: tuple[Table[RunData], ...] = (
@@ -23,10 +25,12 @@ TABLES: tuple[Table[RunData], ...] = (
     SELECTION_BIAS,
     MCNEMAR,
     PARAMETERS,
+    TEMPERATURES,
     VOTES_TABLE,
     DATA,
     LEADERBOARD,
     RUNG_COUNTS,
+    TOTAL_TIME,
     COSTS,
     SETTINGS,
 )

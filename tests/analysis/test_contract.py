@@ -67,7 +67,8 @@ def test_every_figure_in_every_state(figure, state, runs, tmp_path):
 @pytest.mark.parametrize("table", TABLES, ids=name_of)
 def test_every_table_in_every_state(table, state, runs, tmp_path):
     shown = write_tables([table], runs[state], tmp_path / "figures", tmp_path)
-    assert shown or state != "finished", "a finished run has them all"
+    if table.name != "total_time":  # of runs with --total-time alone, see test_total_time.py
+        assert shown or state != "finished", "a finished run has them all"
     for item in shown:
         check_table(item, tmp_path)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.support.fake_runs import make_finished_run
+from tests.support.fake_runs import TEMPERATURE, make_finished_run
 from tune_sketch.analysis.figures.best_so_far import best_quantile, expected_best, tabulate_best_so_far
 from tune_sketch.analysis.figures.calibration import tabulate_calibration
 from tune_sketch.analysis.figures.classes import tabulate_classes
@@ -15,6 +15,7 @@ from tune_sketch.analysis.figures.confusion import count_confusion, order_by_sim
 from tune_sketch.analysis.figures.importance import measure_importance
 from tune_sketch.analysis.run_data import read_run
 from tune_sketch.analysis.scales import axis_scale, is_logarithmic, is_numeric
+from tune_sketch.analysis.tables.calibration import tabulate_temperatures
 from tune_sketch.analysis.tables.leaderboard import tabulate_leaderboard
 from tune_sketch.analysis.tables.parameters import tabulate_parameters
 from tune_sketch.analysis.tables.rungs import tabulate_rungs
@@ -22,6 +23,8 @@ from tune_sketch.analysis.tables.votes import tabulate_votes
 from tune_sketch.data.doodles import render_doodle
 from tune_sketch.inference.grad_cam import first_layer_channels, map_activations, overlay
 from tune_sketch.inference.model import Classifier
+from tune_sketch.retraining.finalists import find_finalists
+from tune_sketch.storage.history import History
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.networks.heads import HEADS
@@ -127,10 +130,50 @@ def test_confusion_and_classes_by_hand(run):
         label = run.class_names.index(row["class"])
         assert row["recall"] == pytest.approx(counts[label, label] / counts[label].sum())
         assert row["num_drawings"] == counts[label].sum()
-    bins = tabulate_calibration(run)
-    assert sum(row["num_drawings"] for row in bins) == len(run.predictions)
-    assert sum(row["num_drawings"] * row["share_right"] for row in bins) == pytest.approx(right)
-    assert 0 <= bins[0]["expected_calibration_error"] <= 1
+
+
+def test_calibration_before_and_after_by_hand(run):
+    """As trained, the probabilities are those of the temperature 1; both are of the same drawings, right alike."""
+    right = run.predicted_labels == run.test_labels
+    rows = tabulate_calibration(run)
+    calibrated = run.read_test_probabilities(run.best_key).astype(float)
+    powers = calibrated**TEMPERATURE
+    before = powers / powers.sum(axis=1, keepdims=True)
+    stated = {"as trained": before.max(axis=1), "calibrated": calibrated.max(axis=1)}
+    assert list(dict.fromkeys(row["probabilities"] for row in rows)) == list(stated)
+    for state, own in stated.items():
+        bins = [row for row in rows if row["probabilities"] == state]
+        assert sum(row["num_drawings"] for row in bins) == len(run.predictions)
+        assert sum(row["num_drawings"] * row["share_right"] for row in bins) == pytest.approx(right.sum())
+        error = 0.0
+        for place in range(15):
+            inside = (own >= place / 15) & (own < (place + 1) / 15)
+            if inside.any():
+                error += inside.mean() * abs(right[inside].mean() - own[inside].mean())
+        assert bins[0]["expected_calibration_error"] == pytest.approx(error, abs=1e-5)
+    *seeds, mean = tabulate_temperatures(run)
+    (best,) = [row for row in seeds if row["network"] == run.best_key]
+    assert best["error_after"] == pytest.approx(error, abs=1e-5)
+    of_label = np.stack([before, calibrated])[:, np.arange(len(right)), run.test_labels]
+    assert [best["loss_before"], best["loss_after"]] == pytest.approx(list(-np.log(of_label).mean(axis=1)))
+    assert best["top1"] == pytest.approx(right.mean())
+    assert best["error_change"] == pytest.approx(best["error_after"] - best["error_before"])
+    assert best["loss_change_low"] < best["loss_change"] < best["loss_change_high"]
+    assert mean["loss_before"] == pytest.approx(np.mean([row["loss_before"] for row in seeds]))
+    assert mean["loss_change_low"] < mean["loss_change"] < mean["loss_change_high"]
+
+
+def test_a_run_without_temperatures_shows_what_it_says(run):
+    """As a run of an earlier version, whose record has none."""
+    old = {
+        key: replace(trial, test=replace(trial.test, temperature=1.0)) for key, trial in run.history.retrainings.items()
+    }
+    history = History(run.trials, old, run.history.notes)
+    without = replace(run, history=history, finalists=tuple(find_finalists(history)))
+    rows = tabulate_calibration(without)
+    assert {row["probabilities"] for row in rows} == {"as trained"}
+    assert sum(row["num_drawings"] for row in rows) == len(run.predictions)
+    assert tabulate_temperatures(without) == []
 
 
 def test_similar_classes_are_neighbours():

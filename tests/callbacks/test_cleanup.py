@@ -43,3 +43,15 @@ def test_the_checkpoints_of_an_ended_trial_go_and_those_of_a_retraining_stay(tmp
     assert not run.checkpoints(trial.key).exists()
     assert run.checkpoints(retraining.key).exists(), "it holds the weights that will be tested"
     assert stop.seen == [1]
+
+
+def test_where_time_may_not_suffice_for_another_the_best_ended_trial_keeps_its_network(tmp_path):
+    run, journal, stop = RunDirectory(tmp_path), Journal(), Stop()
+    callback = Cleanup(run, journal, stop, keeps_best=True)
+    for value in (0.3, 0.6, 0.5, None):
+        trial = add_trial(journal)
+        make_checkpoint(run, trial.key)
+        if value is not None:
+            journal.record_epoch(trial.key, make_epoch(1, value))
+        callback.on_end(journal.end(trial.key, "failed" if value is None else "stopped"))
+    assert [trial.number for trial in journal.trials if run.checkpoints(trial.key).exists()] == [1]

@@ -20,7 +20,7 @@ from tune_sketch.search import main
 FLAGS = """address checkpoint-epochs class-from classes cpus-per-trial data download dry-run finalists frozen-views
 gpu-hours gpus-per-trial grace-epochs group-by help image-px max-concurrent max-epochs max-failures min-gain
 model name no-invert num-samples passes per-class protocol reduction-factor resume retraining-seeds retry-failed
-runs-dir seed skip-bad-images split-by splits storage strategy time-budget warm-start weights"""
+runs-dir seed skip-bad-images split-by splits storage strategy time-budget total-time warm-start weights"""
 OLD_FLAGS = "confirm-seeds confirm-top"  # of version 0.1: they work, and --help does not show them
 
 
@@ -86,6 +86,9 @@ def test_defaults_suit_the_data(tmp_path):
         ("--model baseline --finalists -1", "--finalists must be at least 0, got -1"),
         ("--model baseline --finalist 1", "did you mean '--finalists'"),
         ("--model baseline --time-budget soon", "--time-budget"),
+        ("--model baseline --total-time soon", "--total-time"),
+        ("--model baseline --total-time 0s", "--total-time must be positive and finite, got 0"),
+        ("--model baseline --total-time 1h --checkpoint-epochs 2", "--checkpoint-epochs must be 1, got 2"),
         ("--model baseline --gpu-hours 0", "--gpu-hours must be positive and finite, got 0"),
         ("--model baseline --min-gain 0.2%", "invalid float value"),
         ("--model baseline --min-gain 1", "--min-gain must be a fraction of at least 0 and under 1, got 1"),

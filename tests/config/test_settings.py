@@ -45,12 +45,18 @@ SETTINGS = Settings("baseline", num_samples=12, max_epochs=9, grace_epochs=1, cl
 
 def test_every_setting_either_may_change_or_is_fixed():
     """A new setting must be put on one side."""
-    assert set(FLAGS) == set(OTHER) | set(MAY_CHANGE) | set(MAY_MOVE)
+    assert set(FLAGS) == set(OTHER) | set(MAY_CHANGE) | set(MAY_MOVE) | {"total_time_seconds"}  # see below
     assert {name for name, flag in FLAGS.items() if flag.on_resume == "content"} == set(MAY_MOVE)
     assert {name for name, flag in FLAGS.items() if flag.on_resume == "fixed"} == set(OTHER)
     changed = change_settings(SETTINGS, MAY_CHANGE)
     assert {name: getattr(changed, name) for name in MAY_CHANGE} == MAY_CHANGE
     assert dataclasses.replace(changed, **{name: getattr(SETTINGS, name) for name in MAY_CHANGE}) == SETTINGS
+
+
+def test_the_total_time_may_change_where_each_epoch_is_kept():
+    assert change_settings(SETTINGS, {"total_time_seconds": 90.0}).total_time_seconds == 90.0
+    with pytest.raises(ValueError, match="--checkpoint-epochs must be 1, got 3"):
+        change_settings(SETTINGS, {"total_time_seconds": 90.0, "checkpoint_epochs": 3})
 
 
 @pytest.mark.parametrize("name", OTHER)

@@ -2,15 +2,18 @@
 
 import csv
 import io
+import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from tests.support.fake_runs import begin_run, make_finished_run
+from tests.support.fake_runs import TEMPERATURE, begin_run, make_finished_run
 from tune_sketch.data.doodles import render_doodle
 from tune_sketch.inference.model import load_classifier
 from tune_sketch.predict import main
+from tune_sketch.storage.run_directory import RunDirectory
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,22 @@ def test_predictions_are_those_of_the_command(run, classifier, pictures, capsys)
     for row, label, probabilities in zip(rows, found.labels, found.probabilities, strict=True):
         assert row["class_1"] == label
         assert float(row["probability_1"]) == pytest.approx(probabilities.max(), abs=2e-6)
+
+
+def test_probabilities_are_those_of_the_networks_temperature(run, classifier, pictures, tmp_path):
+    """And of a run without one, as of an earlier version, those of the network itself."""
+    info = json.loads((run.best / "model.json").read_text())
+    assert classifier.temperature == info.pop("temperature") == TEMPERATURE
+    old = RunDirectory(tmp_path / "old")
+    shutil.copytree(run.path, old.path)
+    (old.best / "model.json").write_text(json.dumps(info))
+    plain = load_classifier(old.path).predict(pictures)
+    powers = plain.probabilities ** (1 / TEMPERATURE)
+    expected = powers / powers.sum(axis=1, keepdims=True)
+    found = classifier.predict(pictures)
+    assert np.abs(expected - found.probabilities).max() < 1e-5
+    assert np.abs(plain.probabilities - found.probabilities).max() > 1e-4
+    assert found.labels == plain.labels
 
 
 def test_paths_images_and_arrays_are_prepared_alike(classifier, pictures):

@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 
 from tests.support.fake_runs import make_finished_run
-from tune_sketch.data.pixels import measure_extent, measure_pen
+from tune_sketch.data.pixels import measure_extent, measure_lines, measure_pen, measure_strength
+from tune_sketch.data.strokes import render_strokes
 from tune_sketch.draw import main
-from tune_sketch.inference.drawing_page import MAX_POINTS, draw_strokes, make_app, open_server
+from tune_sketch.inference.drawing_page import (
+    MAX_POINTS,
+    classify_strokes,
+    draw_strokes,
+    make_app,
+    open_server,
+    prepare_strokes,
+)
 from tune_sketch.inference.model import load_classifier
 
 pytest.importorskip("flask", reason="the extra `draw` is not installed")
@@ -44,6 +52,17 @@ def test_a_drawing_is_recognised(client):
     assert client.get("/", base_url="http://127.0.0.1:8765").status_code == 200
 
 
+def test_the_page_names_the_classes_whatever_they_are_called(classifier):
+    hostile = ["</script><script>alert(1)</script>", "NUM_CLASSES", *classifier.class_names[2:]]
+    app = make_app(replace(classifier, class_names=hostile))
+    page = app.test_client().get("/", base_url="http://127.0.0.1:8765").get_data(as_text=True)
+    assert "&lt;/script&gt;&lt;script&gt;alert(1)" in page
+    assert "<script>alert" not in page
+    assert f"The {len(hostile)} classes that it knows" in page
+    assert "NUM CLASSES, " in page
+    assert all(name.replace("_", " ") in page for name in classifier.class_names[2:])
+
+
 def test_an_empty_canvas_has_no_class(client):
     for nothing in ([], [[]]):
         assert post(client, nothing).get_json() == {"predictions": [], "overlay": None}
@@ -54,13 +73,58 @@ def test_size_and_pen_are_those_of_the_training_drawings(classifier, pen, extent
     """Whatever the size on the canvas: a network of thin lines is not shown thick ones."""
     model = replace(classifier, pen_width_fraction=pen, extent_fraction=extent)
     for scale, shift in ((1.0, 0.0), (0.6, 0.1), (0.4, 0.6)):
-        ink = draw_strokes(model, [scale * np.array(stroke) + shift for stroke in HOUSE], 128)
+        ink = draw_strokes(model, [scale * np.array(stroke) + shift for stroke in HOUSE], 128, extent)
         assert measure_pen(ink) == pytest.approx(128 * pen, rel=0.15)
         assert measure_extent(ink) == pytest.approx(extent, abs=0.03)
 
 
+def test_lines_are_as_dark_as_those_of_the_training_drawings(classifier):
+    """Lines thinner than a pixel are pale; a pen of a pixel's width is dark, whatever its width was measured as."""
+    house = [np.array(stroke) for stroke in HOUSE]
+    pale = np.stack([render_strokes(house, 64, 0.5, margin) for margin in (0.1, 0.15, 0.2)])
+    model = replace(classifier, image_px=64, **measure_lines(pale, np.arange(3), True))
+    found = prepare_strokes(model, house, model.extent_fraction)
+    assert measure_strength(found) == pytest.approx(np.mean([measure_strength(ink) for ink in pale]), rel=0.03)
+    dark = prepare_strokes(replace(model, ink_strength=1.0), house, model.extent_fraction)
+    assert dark.sum() > 1.3 * found.sum()
+    light = replace(model, invert=False)
+    assert (prepare_strokes(light, house, model.extent_fraction) == 255 - found).all()
+
+
+def test_a_drawing_is_seen_in_the_sizes_of_the_training_drawings(classifier, client):
+    """The page's answer is the mean over them, and of a network that knows one size the answer to that one."""
+    house = [np.array(stroke) for stroke in HOUSE]
+    several = replace(classifier, extent_fraction=0.7, extent_range=(0.5, 0.9))
+    views = np.stack([prepare_strokes(several, house, extent) for extent in (0.5, 0.7, 0.9)])
+    assert [measure_extent(ink) for ink in views] == pytest.approx([0.5, 0.7, 0.9], abs=0.08)
+    expected = several.compute_probabilities(views).mean(axis=0)
+    assert classify_strokes(several, [house, house]) == pytest.approx(np.stack([expected] * 2), abs=1e-6)
+    one = replace(classifier, extent_range=())
+    alone = one.compute_probabilities(prepare_strokes(one, house, one.extent_fraction)[None])
+    assert classify_strokes(one, [house]) == pytest.approx(alone, abs=1e-6)
+    shown = dict(post(client, HOUSE).get_json()["predictions"])
+    own = classify_strokes(classifier, [house])[0]
+    assert shown == pytest.approx({name: own[classifier.class_names.index(name)] for name in shown}, abs=1e-6)
+
+
+def test_a_run_says_how_its_drawings_were_drawn(classifier, tmp_path):
+    smaller, larger = classifier.extent_range
+    assert 0 < smaller <= classifier.extent_fraction <= larger <= 1
+    assert 0 < classifier.ink_strength <= 1
+    rng = np.random.default_rng(0)
+    sizes = rng.uniform(0.2, 0.9, 40)
+    square = [np.array([[0, 0], [0, 1], [1, 1], [1, 0], [0, 0]])]
+    ink = np.stack([render_strokes(square, 100, 4.0, (1 - size) / 2) for size in sizes])
+    known = measure_lines(255 - ink, np.arange(40), invert=False)
+    assert known["pen_width_fraction"] == pytest.approx(0.04, abs=0.004)
+    expected = np.quantile(sizes, (0.25, 0.5, 0.75))
+    assert [known["extent_range"][0], known["extent_fraction"], known["extent_range"][1]] == pytest.approx(
+        expected, abs=0.02
+    )
+
+
 def test_a_dot_is_not_blown_up(classifier):
-    ink = draw_strokes(classifier, [np.array([[0.3, 0.3], [0.305, 0.3]])], 64)
+    ink = draw_strokes(classifier, [np.array([[0.3, 0.3], [0.305, 0.3]])], 64, 0.8)
     assert 0 < (ink > 0).mean() < 0.02
 
 

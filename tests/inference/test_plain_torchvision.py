@@ -15,11 +15,11 @@ from tune_sketch.trainables.evaluation import NEW_WEIGHTS_STD
 (SNIPPET,) = [block for block in blocks_of(ROOT / "docs" / "results.md") if "resnet50(num_classes" in block.text]
 
 
-def classes_of(network, images):
+def classes_of(network, images, temperature):
     """Probabilities of plain torchvision for ink 255 on 0, as the page says how to prepare it."""
     inputs = torch.from_numpy(images).float()[:, None].expand(-1, 3, -1, -1) / 255 / 0.25
     with torch.inference_mode():
-        return network(inputs).softmax(dim=1).numpy()
+        return (network(inputs) / temperature).softmax(dim=1).numpy()
 
 
 @pytest.mark.parametrize("model", ["resnet50", "densenet121"])
@@ -37,5 +37,6 @@ def test_weights_load_into_plain_torchvision(tmp_path, monkeypatch, model):
     assert type(network) is getattr(torchvision.models, "ResNet" if model == "resnet50" else "DenseNet")
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32), dtype=np.uint8)
     expected = load_classifier(run.path).compute_probabilities(images)
-    assert np.abs(classes_of(network, images) - expected).max() < 1e-5
-    assert json.loads((run.best / "model.json").read_text())["pretrained"] is False
+    info = json.loads((run.best / "model.json").read_text())
+    assert np.abs(classes_of(network, images, info["temperature"]) - expected).max() < 1e-5
+    assert info["pretrained"] is False

@@ -288,6 +288,11 @@ def test_the_drawing_page_answers_while_one_draws(browser, searched):
         more.move_by_offset(60, 60).move_by_offset(60, -60).release().perform()
         wait_until(lambda: shown_classes(browser) != first)
         keep(browser, "draw")
+        answer = browser.find_element("id", "answer")
+        assert answer.location["x"] >= paper.location["x"] + paper.size["width"], "beside the paper on a wide screen"
+        assert paper.size["width"] == paper.size["height"] > 300
+        browser.find_element("css selector", "summary").click()
+        assert all(text.split("\n")[0] in answer.text.split("it knows")[1] for text in first)
         touch_stroke(browser, paper)
         browser.find_element("id", "clear").click()
         wait_until(lambda: not browser.find_elements("css selector", "#classes li"))

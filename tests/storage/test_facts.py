@@ -48,6 +48,7 @@ def valid_settings(draw):
         "cpus_per_trial": draw(st.none() | st.floats(0.01, 4096)),
         "gpus_per_trial": draw(st.none() | st.just(0.0) | st.floats(0.01, 1) | st.integers(1, 8)),
         "time_budget_seconds": draw(st.none() | NUMBERS),
+        "total_time_seconds": draw(st.none() | NUMBERS),
         "gpu_hours": draw(st.none() | NUMBERS | st.integers(1, 9)),
         "min_gain": draw(st.none() | st.floats(0, 0.99)),
         "seed": draw(st.integers(0, 2**40)),
@@ -57,6 +58,8 @@ def valid_settings(draw):
         "checkpoint_epochs": draw(st.integers(1, 9)),
         "max_failures": draw(st.integers(0, 9)),
     }
+    if choices["total_time_seconds"] is not None:
+        choices["checkpoint_epochs"] = 1
     return Settings(draw(st.sampled_from(list(SPACES))), **choices)
 
 

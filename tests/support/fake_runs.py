@@ -33,6 +33,7 @@ DISTRIBUTIONS = {
     "epochs": IntDistribution(1, 1000),
 }
 EPOCH_SECONDS = 1.5
+TEMPERATURE = 1.25  # of every retrained network
 
 
 class FakeClock:
@@ -158,12 +159,13 @@ def add_retrainings(run: RunDirectory, journal: Journal, *, seeds: int = 2) -> N
     for trial in trials:
         logits = rng.normal(size=(len(test), len(data.class_names)))
         logits[np.arange(len(test)), labels] += 2.0
-        probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        powers = np.exp(logits / TEMPERATURE)
+        probabilities = powers / powers.sum(axis=1, keepdims=True)
         np.savez_compressed(run.test_probabilities(trial.key), probabilities=probabilities.astype(np.float32))
         torch.manual_seed(trial.seed_index)
         model = build_model(facts.settings.model, len(data.class_names))
         torch.save(model.state_dict(), run.retrained / f"{trial.key}.pt")
-        journal.record_test(trial.key, TestResult(evaluate(probabilities, labels), len(test)))
+        journal.record_test(trial.key, TestResult(evaluate(probabilities, labels), len(test), TEMPERATURE))
     write_results(run, facts, journal, journal.retrainings[trials[-1].key])
 
 

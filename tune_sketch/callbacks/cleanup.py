@@ -14,8 +14,9 @@ TABLE_SECONDS = 30.0  # at most this often: the tables are written whole
 class Cleanup:
     """After each epoch: tables now and then. After each ending: give back disk, look for failures of one kind."""
 
-    def __init__(self, run: RunDirectory, history: History, stop: StopSignal) -> None:
-        self.run, self.history, self.stop = run, history, stop
+    def __init__(self, run: RunDirectory, history: History, stop: StopSignal, *, keeps_best: bool = False) -> None:
+        """keeps_best: of the ended trials the best keeps its network, for there may be no time for another one."""
+        self.run, self.history, self.stop, self.keeps_best = run, history, stop, keeps_best
         self.written_at = 0.0
 
     def on_epoch(self, trial: Trial) -> None:
@@ -26,5 +27,11 @@ class Cleanup:
     def on_end(self, trial: Trial) -> None:
         if trial.is_retraining:
             return  # its checkpoint holds the weights that will be tested
-        self.run.remove_checkpoints(trial.key)
+        ended = [trial]
+        if self.keeps_best:
+            ended = [t for t in self.history.trials if not t.is_unfinished and self.run.checkpoints(t.key).exists()]
+            ended.sort(key=lambda t: t.epochs[-1].val_top1 if t.epochs else -1.0)
+            ended = ended[: -1 if ended and ended[-1].epochs else None]
+        for trial in ended:
+            self.run.remove_checkpoints(trial.key)
         self.stop.check_failures(self.history.trials)

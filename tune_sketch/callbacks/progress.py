@@ -32,6 +32,7 @@ class Progress:
         self.num_epochs_here = self.num_epochs_before = 0
         self.seconds_before = 0.0
         self.shown_at = 0.0
+        self.ends_at: float | None = None  # seconds since 1970, where --total-time says
 
     def watch(self, trials: Iterable[Trial], wall_seconds: float = 0.0) -> None:
         """Count what earlier sessions recorded, in so much time: the pace until this one has one of its own."""
@@ -93,4 +94,6 @@ class Progress:
         epochs_left += max(0.0, self.num_retraining_epochs - sum(len(trial.epochs) for trial in retrainings))
         spent = self.seconds_before + time.monotonic() - self.started
         seconds = epochs_left * spent / max(1, self.num_epochs_before + self.num_epochs_here)
+        if self.ends_at is not None:
+            seconds = max(0.0, min(seconds, self.ends_at - time.time()))
         return f"about {duration_text(seconds)} left"

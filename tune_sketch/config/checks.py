@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
+SHARES = (0.01, 4096)
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -28,6 +29,13 @@ def check_between(name: str, value: float, least: float, most: float) -> None:
         raise ValueError(f"{name} must be at least {least}, got {text}")
     if not value <= most:
         raise ValueError(f"{name} must be at most {most:,}, got {text}")
+
+
+def check_share(name: str, value: float | None, *, may_be_none: bool) -> None:
+    """Raises ValueError for cores or GPUs of a trial that no machine has, or of which thousands would start at once."""
+    least, most = SHARES
+    if value is not None and not least <= value <= most and not (may_be_none and value == 0):
+        raise ValueError(f"{name} must be {'0, or ' * may_be_none}from {least} to {most}, got {value:g}")
 
 
 def parse_duration(text: str) -> float:

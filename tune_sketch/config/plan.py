@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tune_sketch.config.settings import Settings
+from tune_sketch.config.total_time import divide, division_text
 from tune_sketch.data import SketchData, open_data, prepare_data, publish_data
 from tune_sketch.data.describe import (
     class_sizes_text,
@@ -87,8 +88,11 @@ def expected_epochs(settings: Settings) -> float:
     return SAMPLERS[settings.strategy].expected_epochs(rungs, settings.reduction_factor)
 
 
-def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
-    """The plan in words: data, splits, weights, trials, rungs, the most and the expected epochs."""
+def plan_lines(settings: Settings, inputs: Inputs, prepared_seconds: float = 0.0) -> list[str]:
+    """The plan in words: data, splits, weights, trials, rungs, the most and the expected epochs.
+
+    prepared_seconds: that the command took until now.
+    """
     data, splits, sampler = inputs.data, inputs.splits, SAMPLERS[settings.strategy]
     facts = describe_data(settings, inputs)
     largest, smallest = largest_and_smallest(data)
@@ -118,6 +122,8 @@ def plan_lines(settings: Settings, inputs: Inputs) -> list[str]:
     ]
     if settings.warm_start:
         lines.append(f"warm      begins with the best of {', '.join(settings.warm_start)}")
+    if settings.total_time_seconds is not None:
+        lines.append(f"total     {division_text(divide(settings.total_time_seconds, prepared_seconds))}")
     budgets = budget_texts(settings)
     if budgets:
         lines.append(f"budget    the search ends earlier after {', or '.join(budgets)}")

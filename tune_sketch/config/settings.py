@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tune_sketch.config.checks import check_between, check_known, did_you_mean, parse_duration
+from tune_sketch.config.checks import check_between, check_known, check_share, did_you_mean, parse_duration
 from tune_sketch.data import DATASETS
 from tune_sketch.data.paths import read_path
 from tune_sketch.data.request import DataRequest
@@ -18,7 +18,6 @@ from tune_sketch.search_spaces import SPACES
 
 WEIGHTS = ("auto", "imagenet", "none")
 OLD_VALUES = {"rung-tpe": "incumbent", "study": "paper"}  # names of version 0.1, accepted for one version
-SHARES = (0.01, 4096)  # least and most cores or GPUs of one trial
 FIRST_RUNG_FRACTION = 0.06  # of max_epochs; what won in simulation on LCBench, see benchmarks/search_quality.py
 AUTO: Any = None  # a default that depends on the data and the model
 
@@ -122,10 +121,10 @@ class Settings:
     cpus_per_trial: float | None = setting("CPU cores of one trial")  # None: one core, or a GPU's share of the cores
     gpus_per_trial: float | None = setting("GPUs of one trial: 2 split each batch, 0.5 shares a GPU")  # None: one
     time_budget_seconds: float | None = setting(
-        "end the search, not the retraining, after T: 45s, 30m, 2h, 3d",
-        metavar="T",
-        name="--time-budget",
-        parse=parse_duration,
+        "end the search alone after T: 45s, 30m, 2h, 3d", metavar="T", name="--time-budget", parse=parse_duration
+    )
+    total_time_seconds: float | None = setting(
+        "end all after T, retraining, test and report too", metavar="T", name="--total-time", parse=parse_duration
     )
     gpu_hours: float | None = setting("end the search after N GPU-hours of training (or worker-hours)")
     min_gain: float | None = setting(
@@ -186,17 +185,17 @@ class Settings:
             raise ValueError(
                 f"--grace-epochs must be at most --max-epochs: got {self.grace_epochs} > {self.max_epochs}"
             )
-        if self.time_budget_seconds is not None and not 0 < self.time_budget_seconds < math.inf:
-            raise ValueError(f"--time-budget must be positive and finite, got {self.time_budget_seconds:g} s")
-        if self.gpu_hours is not None and not 0 < self.gpu_hours < math.inf:
-            raise ValueError(f"--gpu-hours must be positive and finite, got {self.gpu_hours:g}")
+        for name in ("time_budget_seconds", "total_time_seconds", "gpu_hours"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{FLAGS[name].spelling(name)} must be positive and finite, got {value:g}")
+        if self.total_time_seconds is not None and self.checkpoint_epochs > 1:
+            rule = "--total-time ends a training at a checkpoint: --checkpoint-epochs must be 1"
+            raise ValueError(f"{rule}, got {self.checkpoint_epochs}")
         if self.min_gain is not None and not 0 <= self.min_gain < 1:
             raise ValueError(f"--min-gain must be a fraction of at least 0 and under 1, got {self.min_gain:g}")
-        least, most = SHARES
-        if self.cpus_per_trial is not None and not least <= self.cpus_per_trial <= most:
-            raise ValueError(f"--cpus-per-trial must be from {least} to {most}, got {self.cpus_per_trial:g}")
-        if self.gpus_per_trial is not None and self.gpus_per_trial != 0 and not least <= self.gpus_per_trial <= most:
-            raise ValueError(f"--gpus-per-trial must be 0, or from {least} to {most}, got {self.gpus_per_trial:g}")
+        for name in ("cpus_per_trial", "gpus_per_trial"):
+            check_share(FLAGS[name].spelling(name), getattr(self, name), may_be_none=name == "gpus_per_trial")
         if self.gpus_per_trial is not None and self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
             raise ValueError(f"--gpus-per-trial above 1 must be a whole number, got {self.gpus_per_trial:g}")
 

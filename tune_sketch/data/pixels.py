@@ -12,6 +12,7 @@ MIN_CONTRAST = 12.0  # grey values by which ink must differ from the paper aroun
 MIN_INK_FRACTION = 3e-4  # of a photo's area: a drawing has more
 MARGIN_FRACTION = 0.08  # of free paper around a drawing that was cut out of a photo
 FAINT_INK = 200  # of 255; ink whose strongest pixel is weaker is made as strong as that of other drawings
+NUM_SAMPLED = 500  # drawings of which lines are measured
 BLANK_RANGE = 16  # a picture with a smaller range of grey values shows nothing
 
 
@@ -210,6 +211,23 @@ def keep_drawing(mask: np.ndarray) -> np.ndarray:
     return kept
 
 
+def measure_lines(images: np.ndarray, rows: np.ndarray, invert: bool) -> dict[str, float | list[float]]:
+    """How drawings, some rows of uint8 [N, H, W], were drawn, by a part of them, so that others can be drawn alike.
+
+    pen_width_fraction, extent_fraction: medians of `measure_pen` and of `measure_extent`, over the picture's side;
+    extent_range: quartiles of the latter; ink_strength: median of `measure_strength`.
+    """
+    sample = images[np.sort(rows)[:: max(1, len(rows) // NUM_SAMPLED)]]
+    inks = sample if invert else 255 - sample
+    smaller, middle, larger = np.quantile([measure_extent(ink) for ink in inks], (0.25, 0.5, 0.75))
+    return {
+        "pen_width_fraction": round(float(np.median([measure_pen(ink) for ink in inks])) / images.shape[1], 5),
+        "extent_fraction": round(float(middle), 4),
+        "extent_range": [round(float(smaller), 4), round(float(larger), 4)],
+        "ink_strength": round(float(np.median([measure_strength(ink) for ink in inks])), 4),
+    }
+
+
 def measure_pen(ink: np.ndarray) -> float:
     """The mean width of the lines in px: twice their area over the length of their outline.
 
@@ -219,6 +237,13 @@ def measure_pen(ink: np.ndarray) -> float:
     down, right = np.diff(coverage, axis=0)[:, :-1], np.diff(coverage, axis=1)[:-1]
     outline = float(np.hypot(down, right).sum())
     return float(2 * coverage.sum() / outline) if outline else 0.0
+
+
+def measure_strength(ink: np.ndarray) -> float:
+    """How dark the lines are, from 0 to 1: the mean coverage of a bit of ink. Lines thinner than a pixel are pale."""
+    coverage = ink.astype(np.float64) / 255
+    total = float(coverage.sum())
+    return float((coverage**2).sum()) / total if total else 0.0
 
 
 def measure_extent(ink: np.ndarray) -> float:

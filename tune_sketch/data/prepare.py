@@ -21,7 +21,6 @@ from tune_sketch.data.locks import hold_lock
 from tune_sketch.data.names import written_lines
 from tune_sketch.data.near_copies import find_near_copies
 from tune_sketch.data.pictures import left_out_text
-from tune_sketch.data.pixels import measure_extent, measure_pen
 from tune_sketch.data.progress import Progress
 from tune_sketch.data.request import DataError, DataRequest, Problem, default_cache_dir, make_cache_dir
 from tune_sketch.data.sketch_data import FORMAT_VERSION, is_whole, open_data, photo_of
@@ -38,7 +37,6 @@ ONE_CLASS = (
     "with the columns image and class) or by --class-from REGEX"
 )
 _VISIBLE_SHADES = 16  # of paper, in grey values: a smaller standard deviation says nothing
-_NUM_SAMPLED = 256  # drawings from which the width of lines is measured
 
 
 @dataclass(frozen=True)
@@ -227,7 +225,6 @@ def _build(building: Path, source: Source, request: DataRequest, listing: _Listi
         "kind": source.format,
         "num_light_on_dark": sum(decoded.papers[index] < 128 for index in kept if index in decoded.papers),
         "paper_by_class": paper_by_class([(drawings[i].class_name, decoded.papers.get(i)) for i in kept]),
-        **measure_pens(np.load(building / "images.npy", mmap_mode="r"), request.invert),
         "copies": copies,
         "num_first_of_many": decoded.num_first_of_many,
         "near_copies": None if decoded.hashes is None else find_near_copies(decoded.hashes[kept], copies),
@@ -273,17 +270,6 @@ def paper_by_class(papers: Sequence[tuple[str, int | None]]) -> dict[str, float]
     if within > 0.5 * float(shades.var()) * len(shades):
         return None
     return {name: round(float(np.mean(values)), 1) for name, values in sorted(by_class.items())}
-
-
-def measure_pens(images: np.ndarray, invert: bool) -> dict[str, float]:
-    """The median width of the lines, and of the drawings' longer side, as fractions of the picture's side."""
-    sample = images[:: max(1, len(images) // _NUM_SAMPLED)]
-    inks = sample if invert else 255 - sample
-    side = images.shape[1]
-    return {
-        "pen_width_fraction": round(float(np.median([measure_pen(ink) for ink in inks])) / side, 5),
-        "extent_fraction": round(float(np.median([measure_extent(ink) for ink in inks])), 4),
-    }
 
 
 def _find_doubles(drawings: Sequence[Drawing], digests: Sequence[bytes | None]) -> dict[int, str]:

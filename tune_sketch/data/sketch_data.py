@@ -30,8 +30,6 @@ class SketchData:
     original_px: smallest and largest original side, where there is one.
     num_light_on_dark: drawings whose files show light ink on dark paper.
     paper_by_class: mean grey value of the files' paper by class, if it could tell the classes apart by itself.
-    pen_width_fraction, extent_fraction: medians of the lines' width and of the drawings' longer side, over the
-        picture's side.
     copies: {index: index of the first drawing with the same content} of drawings that are exact copies.
     num_first_of_many: pictures whose files hold other frames or pages too, which are not used.
     near_copies: (index, index of an earlier drawing that looks alike, bits of 256 that their hashes are apart); None
@@ -52,8 +50,6 @@ class SketchData:
     original_px: tuple[int, int] | None
     num_light_on_dark: int = 0
     paper_by_class: dict[str, float] | None = None
-    pen_width_fraction: float = 0.025
-    extent_fraction: float = 0.8
     copies: dict[int, int] = field(default_factory=dict)
     num_first_of_many: int = 0
     near_copies: tuple[tuple[int, int, int], ...] | None = ()
@@ -127,8 +123,6 @@ def _open(folder: Path) -> SketchData:
         original_px=tuple(meta["original_px"]) if meta["original_px"] else None,
         num_light_on_dark=meta["num_light_on_dark"],
         paper_by_class=meta["paper_by_class"],
-        pen_width_fraction=meta["pen_width_fraction"],
-        extent_fraction=meta["extent_fraction"],
         copies=dict(meta["copies"]),
         num_first_of_many=meta["num_first_of_many"],
         near_copies=None if meta["near_copies"] is None else tuple(map(tuple, meta["near_copies"])),

@@ -3,14 +3,18 @@
 import base64
 import io
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
 from flask import Flask, Response, abort, jsonify, request
+from markupsafe import escape
 from PIL import Image
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
+from tune_sketch.data.names import written_name
+from tune_sketch.data.pixels import measure_strength
 from tune_sketch.data.strokes import render_strokes
 from tune_sketch.inference.grad_cam import enlarge_map, map_activations, overlay
 from tune_sketch.inference.model import Classifier, best_classes
@@ -52,7 +56,7 @@ def make_app(model: Classifier) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BYTES
     one_at_a_time = threading.Lock()  # the network's hooks for the activation map are not made for two threads
     app.before_request(refuse_other_hosts)
-    app.get("/")(lambda: show_page(model.pen_width_fraction))
+    app.get("/")(lambda: show_page(model))
 
     @app.post("/recognise")
     def recognise() -> Response:
@@ -69,10 +73,14 @@ def refuse_other_hosts() -> None:
         abort(403)
 
 
-def show_page(pen_width_fraction: float) -> str:
-    """The page, whose pen is as thick as the lines of the training drawings."""
-    page = (PAGE / "draw.html").read_text(encoding="utf-8").replace("PEN_WIDTH_FRACTION", f"{pen_width_fraction:.5f}")
-    return page.replace("/* script */", (PAGE / "draw.js").read_text(encoding="utf-8"))
+def show_page(model: Classifier) -> str:
+    """The page, whose pen is as thick as the lines of the training drawings, with the classes that there are."""
+    page = (PAGE / "draw.html").read_text(encoding="utf-8")
+    page = page.replace("PEN_WIDTH_FRACTION", f"{model.pen_width_fraction:.5f}")
+    page = page.replace("/* script */", (PAGE / "draw.js").read_text(encoding="utf-8"))
+    names = sorted(written_name(name).replace("_", " ") for name in model.class_names)
+    page = page.replace("NUM_CLASSES", f"{len(names):,}")
+    return page.replace("CLASS_NAMES", escape(", ".join(names)))  # last: a name may hold any of these words
 
 
 def read_posted_strokes() -> Strokes:
@@ -92,9 +100,9 @@ def recognise_strokes(model: Classifier, strokes: Strokes) -> Answer:
     """The answer to a drawing. An empty canvas has no predictions."""
     if not strokes:
         return {"predictions": [], "overlay": None}
-    square, large = (draw_strokes(model, strokes, side_px) for side_px in (model.image_px, OVERLAY_PX))
-    image, shown = (square, large) if model.invert else (255 - square, 255 - large)
-    probabilities = model.compute_probabilities(image[None])[0]
+    probabilities = classify_strokes(model, [strokes])[0]
+    image = prepare_strokes(model, strokes, model.extent_fraction)
+    shown = polarise(model, draw_strokes(model, strokes, OVERLAY_PX, model.extent_fraction))
     activation = map_activations(model, image[None], np.array([probabilities.argmax()]))[0]
     buffer = io.BytesIO()
     Image.fromarray(overlay(shown, enlarge_map(activation, OVERLAY_PX), model.invert)).save(buffer, format="png")
@@ -104,11 +112,38 @@ def recognise_strokes(model: Classifier, strokes: Strokes) -> Answer:
     }
 
 
-def draw_strokes(model: Classifier, strokes: Strokes, side_px: int) -> np.ndarray:
-    """uint8 [side_px, side_px], ink 255 on 0: as large and with as thick a pen as the training drawings."""
+def classify_strokes(model: Classifier, drawings: Sequence[Strokes]) -> np.ndarray:
+    """Float32 [N, num_classes]: what the page says of drawings, none of which is empty.
+
+    The mean of the probabilities over the sizes that the training drawings have: their median and quartiles.
+    """
+    extents = (model.extent_fraction, *model.extent_range)
+    views = [prepare_strokes(model, strokes, extent) for strokes in drawings for extent in extents]
+    probabilities = model.compute_probabilities(np.stack(views))
+    mean: np.ndarray = probabilities.reshape(len(drawings), len(extents), -1).mean(axis=1)
+    return mean
+
+
+def prepare_strokes(model: Classifier, strokes: Strokes, extent_fraction: float) -> np.ndarray:
+    """uint8 [image_px, image_px]: a drawing for the network, its lines as wide and as dark as in training."""
+    ink = draw_strokes(model, strokes, model.image_px, extent_fraction)
+    darkness = min(1.0, model.ink_strength / measure_strength(ink))
+    return polarise(model, np.rint(darkness * ink).astype(np.uint8))
+
+
+def polarise(model: Classifier, ink: np.ndarray) -> np.ndarray:
+    """Ink of 255 on 0 as the network was trained on it."""
+    return ink if model.invert else 255 - ink
+
+
+def draw_strokes(model: Classifier, strokes: Strokes, side_px: int, extent_fraction: float) -> np.ndarray:
+    """uint8 [side_px, side_px], ink 255 on 0: with as thick a pen as the training drawings.
+
+    extent_fraction: of the drawing's longer side over the picture's, unless it is very small on the canvas.
+    """
     points = np.concatenate(strokes)
     extent = float((points.max(axis=0) - points.min(axis=0)).max())
-    filled = model.extent_fraction * min(1.0, extent / SMALL_FRACTION)
+    filled = extent_fraction * min(1.0, extent / SMALL_FRACTION)
     return render_strokes(
         strokes, side_px, max(0.5, model.pen_width_fraction * side_px), margin=0.5 * (1 - filled) * 0.998
     )

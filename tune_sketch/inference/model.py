@@ -1,7 +1,7 @@
 """Loads the chosen network of a run and classifies drawings with it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 NUM_SHOWN = 5
+# Of model.json; older runs lack them.
 MIN_CELLS = 4  # per side of an activation map: a coarser one does not show the place on the paper
 
 
@@ -40,6 +41,10 @@ class Classifier:
     """A trained network with its preprocessing.
 
     invert: it was trained on ink 255 on 0, else on ink 0 on 255. pretrained: it began with ImageNet weights.
+    temperature: by which its logits are divided, so that probabilities are as certain as they are right.
+    pen_width_fraction, extent_fraction, extent_range, ink_strength: of the training drawings, so that others can be
+        drawn like them. Width of the lines, and of the longer side its median and quartiles, over the picture's side;
+        and how dark lines are, as `measure_strength` says. Without the last two, nothing is known of them.
     """
 
     network: "nn.Module"
@@ -49,8 +54,11 @@ class Classifier:
     invert: bool
     pretrained: bool
     device: str
-    pen_width_fraction: float = 0.025  # of the training drawings' lines, over the picture's side
-    extent_fraction: float = 0.8  # of the training drawings' longer side, over the picture's side
+    pen_width_fraction: float = 0.025
+    extent_fraction: float = 0.8
+    extent_range: Sequence[float] = ()
+    ink_strength: float = 1.0
+    temperature: float = 1.0
 
     def predict(self, images: Picture | Iterable[Picture]) -> Predictions:
         """Classify one picture or several, each prepared as by `prepare`. Raises ValueError as it does."""
@@ -81,7 +89,12 @@ class Classifier:
         from tune_sketch.trainables.evaluation import predict_probabilities  # torch, see `load_classifier`
 
         return predict_probabilities(
-            self.network, squares, device=self.device, invert=self.invert, pretrained=self.pretrained
+            self.network,
+            squares,
+            device=self.device,
+            invert=self.invert,
+            pretrained=self.pretrained,
+            temperature=self.temperature,
         )
 
     @cached_property
@@ -124,6 +137,12 @@ def load_classifier(run_path: str | Path) -> Classifier:
             f"{run_path} has no network yet: its search or its retraining has not ended. "
             f"Go on with: {command_text('search', '--resume', run.path)}"
         )
+    return load_best(run.best)
+
+
+def load_best(folder: Path) -> Classifier:
+    """The network in a folder such as a run's best/. Raises ValueError when its files do not fit together."""
+    model_file, weights_file = folder / "model.json", folder / "weights.pt"
     info = read_model_file(model_file)
     # torch takes two seconds to import, which the errors above need not wait for.
     from tune_sketch.trainables.networks.build import build_model
@@ -148,6 +167,9 @@ def load_classifier(run_path: str | Path) -> Classifier:
         device=default_device(),
         pen_width_fraction=info.pen_width_fraction,
         extent_fraction=info.extent_fraction,
+        extent_range=info.extent_range,
+        ink_strength=info.ink_strength,
+        temperature=info.temperature,
     )
 
 
@@ -166,6 +188,9 @@ class ModelFile:
     head: str = "plain"  # older runs know no other
     pen_width_fraction: Annotated[float, Field(gt=0, le=1)] = 0.025  # not in 0.1, as the next
     extent_fraction: Annotated[float, Field(ge=0, le=1)] = 0.8
+    extent_range: list[Annotated[float, Field(ge=0, le=1)]] = field(default_factory=list)  # nor in early runs of 0.2
+    ink_strength: Annotated[float, Field(ge=0, le=1)] = 1.0
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 
 
 def read_model_file(path: Path) -> ModelFile:

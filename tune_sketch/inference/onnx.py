@@ -17,15 +17,15 @@ NUM_CHECKED = 8
 
 
 class _WholeNetwork(nn.Module):
-    """Preprocessing, network and softmax in one: uint8 [N, H, W] to float32 [N, num_classes]."""
+    """Preprocessing, network, temperature and softmax in one: uint8 [N, H, W] to float32 [N, num_classes]."""
 
-    def __init__(self, network: nn.Module, pretrained: bool) -> None:
+    def __init__(self, network: nn.Module, pretrained: bool, temperature: float) -> None:
         super().__init__()
-        self.network, self.pretrained = network, pretrained
+        self.network, self.pretrained, self.temperature = network, pretrained, temperature
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self.network(normalise(to_unit(images), self.network, self.pretrained))
-        return logits.softmax(dim=1)
+        return (logits / self.temperature).softmax(dim=1)
 
 
 def export_onnx(model: Classifier, path: Path) -> float:
@@ -42,7 +42,7 @@ def export_onnx(model: Classifier, path: Path) -> float:
     except ModuleNotFoundError as error:
         raise ValueError(f"--export onnx needs {error.name}; install it with: pip install '.[onnx]'") from error
 
-    whole = _WholeNetwork(model.network, model.pretrained).to("cpu").eval()
+    whole = _WholeNetwork(model.network, model.pretrained, model.temperature).to("cpu").eval()
     images = check_images(model.image_px)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)

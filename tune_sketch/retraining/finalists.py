@@ -10,6 +10,9 @@ from tune_sketch.schedulers.rungs import rank_trials
 from tune_sketch.statistics import chances_of_best, t_interval
 from tune_sketch.storage.history import History
 
+OF_SEARCH = 0  # the seed index of a network that the search itself trained, where no time was left for a retraining
+LEAST_LENGTH = 0.8  # of a retraining, over its finalist's longest
+
 
 def choose_finalists(trials: Sequence[Trial], num_best: int) -> list[Trial]:
     """The paper's configuration (trial 0), today's recipe and the best `num_best` others that were trained at all."""
@@ -21,10 +24,23 @@ def choose_finalists(trials: Sequence[Trial], num_best: int) -> list[Trial]:
 
 def choose_winner(completed: Sequence[Trial]) -> int:
     """The finalist with the highest mean validation top-1 over its seeds; the earlier trial where two are equal."""
-    values: dict[int, list[float]] = {}
-    for trial in completed:
-        values.setdefault(trial.number, []).append(trial.epochs[-1].val_top1)
-    return max(sorted(values), key=lambda number: math.fsum(values[number]) / len(values[number]))
+    numbers = sorted({trial.number for trial in completed})
+    values = {
+        number: [t.epochs[-1].val_top1 for t in comparable([t for t in completed if t.number == number])]
+        for number in numbers
+    }
+    return max(numbers, key=lambda number: math.fsum(values[number]) / len(values[number]))
+
+
+def comparable(completed: Sequence[Trial]) -> list[Trial]:
+    """Those of one configuration's completed retrainings that count: on fresh seeds, and about as long as the longest.
+
+    Lengths differ where time ended some, or where a search was extended. The search's own network, which its luck has
+    chosen, counts where there is no other.
+    """
+    fresh = [trial for trial in completed if trial.seed_index != OF_SEARCH] or list(completed)
+    longest = max((len(trial.epochs) for trial in fresh), default=0)
+    return [trial for trial in fresh if len(trial.epochs) >= LEAST_LENGTH * longest]
 
 
 @dataclass(frozen=True)
@@ -33,7 +49,7 @@ class Finalist:
 
     number: int  # of the trial
     is_chosen: bool  # on validation
-    retrainings: tuple[Trial, ...]  # completed, by seed index
+    retrainings: tuple[Trial, ...]  # completed and comparable, by seed index
     chance_of_best: float | None  # None: the noise between seeds is not known
 
     @property
@@ -48,7 +64,12 @@ class Finalist:
     def mark(self) -> str:
         """What a table puts behind its number."""
         kind = " (paper)" if self.is_baseline else " (recipe)" if self.is_recipe else ""
-        return kind + " *" * self.is_chosen
+        return kind + " (search)" * self.is_of_search + " *" * self.is_chosen
+
+    @property
+    def is_of_search(self) -> bool:
+        """Whether its network is the one that the search trained, not one on a fresh seed."""
+        return any(trial.seed_index == OF_SEARCH for trial in self.retrainings)
 
     def values(self, metric: str) -> list[float]:
         """A metric on each seed that has it: "val_top1" of the last epoch, or "test_top1", ..., on the test split.
@@ -82,6 +103,7 @@ def find_finalists(history: History) -> list[Finalist]:
         completed.setdefault(trial.number, [])
         if trial.status == "completed":
             completed[trial.number].append(trial)
+    completed = {number: comparable(trials) for number, trials in completed.items()}
     chances = chances_of_best({n: [t.epochs[-1].val_top1 for t in trials] for n, trials in completed.items()})
     chosen = chosen_finalist(history)
     return [

@@ -7,6 +7,7 @@ import numpy as np
 
 from tune_sketch.commands import command_text, tensorboard_text
 from tune_sketch.data import open_data
+from tune_sketch.data.pixels import measure_lines
 from tune_sketch.data.splits import read_splits
 from tune_sketch.events import Trial
 from tune_sketch.formatting import percent
@@ -29,6 +30,7 @@ RETRAINING_COLUMNS = (
     "num_epochs",
     *RESULT_METRICS,
     "num_test",
+    "temperature",
     "test_top1_wilson_low",
     "test_top1_wilson_high",
     "train_seconds",
@@ -76,7 +78,8 @@ def retraining_rows(history: History, finalists: list[Finalist]) -> list[Row]:
         if trial.test is not None:
             row |= {f"test_{name}": value for name, value in trial.test.metrics.items()}
             low, high = wilson_interval(trial.test.top1, trial.test.num_images)
-            row |= {"num_test": trial.test.num_images, "test_top1_wilson_low": low, "test_top1_wilson_high": high}
+            row |= {"num_test": trial.test.num_images, "temperature": trial.test.temperature}
+            row |= {"test_top1_wilson_low": low, "test_top1_wilson_high": high}
         rows.append(row)
     return rows
 
@@ -120,6 +123,7 @@ def write_predictions(run: RunDirectory, facts: Facts, best: Trial) -> None:
 def write_best(run: RunDirectory, facts: Facts, best: Trial) -> None:
     """Write best/: the weights and what is needed to use them."""
     data = open_data(Path(facts.data.cache))
+    train = read_splits(run.splits_csv, data).train
     run.best.mkdir(exist_ok=True)
     shutil.copyfile(run.retrained / f"{best.key}.pt", run.best / "weights.pt")
     assert best.test is not None
@@ -133,8 +137,8 @@ def write_best(run: RunDirectory, facts: Facts, best: Trial) -> None:
             "image_px": facts.settings.image_px,
             "invert": facts.settings.invert,
             "pretrained": facts.weights.pretrained,
-            "pen_width_fraction": data.pen_width_fraction,
-            "extent_fraction": data.extent_fraction,
+            "temperature": best.test.temperature,
+            **measure_lines(data.images, train, facts.settings.invert),
             "trial": best.number,
             "retraining": best.key,
             "config": best.config,

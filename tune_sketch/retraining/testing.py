@@ -4,7 +4,7 @@ import numpy as np
 
 from tune_sketch.backend.base import Backend, Workers
 from tune_sketch.backend.jobs import job_of
-from tune_sketch.retraining.finalists import choose_winner
+from tune_sketch.retraining.finalists import choose_winner, comparable
 from tune_sketch.retraining.results import write_results
 from tune_sketch.storage.facts import Facts
 from tune_sketch.storage.journal import Journal
@@ -37,8 +37,8 @@ def read_test_split(run: RunDirectory, facts: Facts, journal: Journal, backend: 
         for key, result, probabilities in backend.score_on_test(jobs, workers):
             np.savez_compressed(run.test_probabilities(key), probabilities=probabilities)
             journal.record_test(key, result)
-    of_winner = [trial for trial in journal.retrainings.values() if trial.number == chosen and trial.test is not None]
-    best = max(of_winner, key=lambda trial: (trial.epochs[-1].val_top1, trial.key))
+    tested = [trial for trial in journal.retrainings.values() if trial.number == chosen and trial.test is not None]
+    best = max(comparable(tested), key=lambda trial: (trial.epochs[-1].val_top1, trial.key))
     write_results(run, facts, journal, best)
     for trial in completed:
         run.remove_checkpoints(trial.key)

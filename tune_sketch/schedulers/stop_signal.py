@@ -15,6 +15,8 @@ from tune_sketch.storage.run_directory import RunDirectory
 
 NUM_SAME_FAILURES = 3  # when the first so many trials fail for one reason, and none succeeded, the search ends
 
+SPENT = "the time budget is spent: the search ends, each training finishes its epoch"
+
 
 class StopSignal:
     """The request to wind up. The first signal lets each training finish its epoch and keep a checkpoint; the second
@@ -28,7 +30,8 @@ class StopSignal:
         self.by_signal = False  # or by `interrupt`
         self.num_signals = 0
         self.reason = ""
-        self.deadline: float | None = None  # of time.monotonic, which no change of the clock moves
+        self.deadline: float | None = None  # seconds since 1970
+        self.deadline_reason = SPENT
         self.run.stop_file.unlink(missing_ok=True)
         self.replaced: dict[int, Any] = {}  # the handlers that were there before
         if threading.current_thread() is threading.main_thread():
@@ -65,8 +68,8 @@ class StopSignal:
 
     def requested(self) -> bool:
         """Whether to wind up; looks at the clock as well."""
-        if not self.reason and self.deadline is not None and time.monotonic() > self.deadline:
-            self.request("the time budget is spent: the search ends, each training finishes its epoch")
+        if not self.reason and self.deadline is not None and time.time() > self.deadline:
+            self.request(self.deadline_reason)
         return bool(self.reason)
 
     def may_start(self) -> bool:
@@ -89,5 +92,5 @@ class StopSignal:
     def clear(self) -> None:
         """Forget a spent time budget: what comes after the search is not part of it."""
         if not self.by_signal:
-            self.reason, self.deadline = "", None
+            self.reason, self.deadline, self.deadline_reason = "", None, SPENT
             self.run.stop_file.unlink(missing_ok=True)

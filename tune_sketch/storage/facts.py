@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from tune_sketch.config.settings import Settings
+from tune_sketch.config.total_time import Division, divide
 from tune_sketch.data.bounds import read_regular, reason_text
 from tune_sketch.events import Config
 from tune_sketch.search_spaces import SpaceLimits
@@ -124,6 +125,8 @@ class Session:
     git_commit: str | None
     host: Host
     address: str | None = None  # of a Ray cluster
+    prepared_seconds: float = 0.0  # before started_at: what the command took until then, decoding above all
+    ended_at: float | None = None  # seconds since 1970; None: it is at work, was killed, or is of an earlier version
     gpu_sharing: GpuSharing | None = None
 
 
@@ -140,6 +143,7 @@ class Facts:
     weights: WeightsFacts
     warm_start: tuple[EarlierTrial, ...] = ()
     sessions: tuple[Session, ...] = ()
+    division: Division | None = None  # of --total-time
     format: int = FORMAT
 
     @property
@@ -149,6 +153,13 @@ class Facts:
 
     def with_session(self, session: Session) -> "Facts":
         return replace(self, sessions=(*self.sessions, session))
+
+    def divided(self) -> "Facts":
+        """With the division of --total-time, which stays as it is until that is changed."""
+        total = self.settings.total_time_seconds
+        if total is None or (self.division is not None and self.division.total_seconds == total):
+            return self
+        return replace(self, division=divide(total, sum(session.prepared_seconds for session in self.sessions)))
 
 
 def write_facts(run: RunDirectory, facts: Facts) -> None:

@@ -17,16 +17,18 @@ from tune_sketch.storage.facts import Host, Session
 PACKAGES = ("tune_sketch", "ray", "optuna", "torch", "torchvision", "numpy", "scikit-learn", "tensorboard")
 
 
-def describe_session(address: str | None) -> Session:
-    """The session that begins now: command, versions, code version and hardware."""
+def describe_session(address: str | None, begun_at: float | None = None) -> Session:
+    """The session that begins now: command, versions, code version and hardware. begun_at: when its command did."""
+    now = time.time()
     return Session(
-        started_at=time.time(),
+        started_at=now,
         time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         command=(Path(sys.argv[0]).name, *(written_name(hide_password(word)) for word in sys.argv[1:])),
         versions={"python": platform.python_version(), **{name: find_version(name) for name in PACKAGES}},
         git_commit=find_git_commit(),
         host=Host(platform.system(), platform.machine(), os.cpu_count()),
         address=address,
+        prepared_seconds=0.0 if begun_at is None else now - begun_at,
     )
 
 

@@ -16,7 +16,7 @@ function place(event) {
 
 function redraw() {
   context.clearRect(0, 0, paper.width, paper.height);
-  context.lineWidth = Math.max(2, paper.width * Number(paper.dataset.pen));
+  context.lineWidth = Math.max(4, paper.width * Number(paper.dataset.pen));
   context.lineCap = context.lineJoin = "round";
   for (const stroke of strokes) {
     context.beginPath();

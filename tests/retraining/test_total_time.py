@@ -1,0 +1,256 @@
+"""A run within --total-time, in this process: whatever the time, it ends with a network, and not late."""
+
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.in_process import InProcessBackend
+from tests.test_run import Killed, make_run
+from tune_sketch.config.plan import plan_lines, prepare_inputs
+from tune_sketch.config.settings import Settings
+from tune_sketch.config.total_time import REPORT_SECONDS, START_SECONDS, divide
+from tune_sketch.events import EpochReport, Worker
+from tune_sketch.retraining.time_plan import find_candidates
+from tune_sketch.retraining.timetable import PLAN_NOTE
+from tune_sketch.run import confirm_run, run_search
+from tune_sketch.storage.facts import read_facts
+from tune_sketch.storage.files import read_csv
+from tune_sketch.storage.journal import Journal
+from tune_sketch.storage.reading import read_history
+from tune_sketch.storage.resume import prepare_resume
+from tune_sketch.storage.run_directory import RunDirectory
+from tune_sketch.storage.spent import measure_spent
+from tune_sketch.trainables.job import make_worker
+
+EPOCH = 10.0  # seconds of an epoch
+
+
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch):
+    monkeypatch.setattr("tune_sketch.analysis.report.write_report", lambda runs, path, *more: path.touch())
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Stands still but for the epochs."""
+    clock = Clock()
+    monkeypatch.setattr(time, "time", clock)
+    monkeypatch.setitem(Journal.__init__.__kwdefaults__, "clock", clock)
+    return clock
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1e9
+
+    def __call__(self):
+        self.now += 1e-4  # two moments are never the same
+        return self.now
+
+
+class SlowBackend(InProcessBackend):
+    """Every epoch takes EPOCH seconds of the clock."""
+
+    def __init__(self, clock, seconds=EPOCH, kill_at=None):
+        super().__init__()
+        self.clock, self.seconds, self.kill_at = clock, seconds, kill_at
+
+    def run(self, jobs, on_report, workers, run):
+        for job in jobs:
+            if job is None:
+                return
+            worker = make_worker(1, Worker("here", 0))
+            worker.begin(job)
+            verdict = "continue"
+            while verdict == "continue":
+                report = worker.step()
+                self.num_reports += 1
+                if self.kill_at == self.num_reports:
+                    raise Killed
+                if isinstance(report, EpochReport):
+                    self.clock.now += self.seconds
+                    times = {"epoch_seconds": self.seconds, "images_per_second": 1e9}
+                    report = replace(report, metrics={**report.metrics, **times})
+                verdict = on_report(job.key, report)
+            worker.close()
+
+
+def search_within(tmp_path, clock, seconds, backend=None, **changes):
+    """A run of which each epoch takes EPOCH seconds, and how long it took, in seconds of the clock."""
+    begun_at = clock()
+    changes = {"num_samples": 50, "max_epochs": 4, "retraining_seeds": 2} | changes
+    run = make_run(tmp_path / "run", total_time_seconds=seconds, **changes)
+    clock.now += 3.0  # of decoding
+    assert run_search(run, backend or SlowBackend(clock), begun_at=begun_at)
+    return run, clock() - begun_at
+
+
+def check_network(run):
+    model = json.loads((run.best / "model.json").read_text())
+    assert (run.best / "weights.pt").stat().st_size > 0
+    assert run.report_html.exists()
+    assert len(read_csv(run.predictions_csv)) == read_facts(run).data.num_test
+    assert list((run.path / "checkpoints").glob("trial-*/*.pt")) == [] or any(
+        trial.is_unfinished for trial in read_history(run).trials
+    )
+    return model
+
+
+@pytest.mark.parametrize("seconds", [1.0, 40.0, 120.0, 300.0, 900.0])
+def test_it_ends_in_time_with_a_network(tmp_path, clock, seconds):
+    run, took = search_within(tmp_path, clock, seconds)
+    assert took <= max(seconds, 3.0) + EPOCH + 1.0
+    model = check_network(run)
+    history = read_history(run)
+    completed = [trial for trial in history.retrainings.values() if trial.status == "completed"]
+    assert completed
+    for trial in completed:
+        candidates = find_candidates(history.trials, 1, fewest_epochs=2)
+        least = {c.number: c.least_epochs for c in candidates}[trial.number]
+        assert len(trial.epochs) >= least or trial.seed_index == 0
+    if seconds < 50:
+        assert model["retraining"].endswith("-00"), "the search's own network, for want of time"
+    if seconds >= 300:
+        best = max(history.trials, key=lambda t: (t.best_epoch.val_top1 if t.epochs else -1, -t.number))
+        assert all(trial.seed_index for trial in completed)
+        assert best.number in {trial.number for trial in completed}
+    spent = measure_spent(read_facts(run).sessions, history)
+    assert spent.total == pytest.approx(took, abs=0.5)
+    assert spent.preparation == pytest.approx(3.0, abs=0.5)
+
+
+def test_the_search_has_the_time_that_retraining_does_not_need(tmp_path, clock):
+    run, _ = search_within(tmp_path, clock, 4000.0, num_samples=8)
+    history, division = read_history(run), read_facts(run).division
+    spent = measure_spent(read_facts(run).sessions, history)
+    assert division == divide(4000.0, division.preparation_seconds)
+    assert division.preparation_seconds == pytest.approx(3.0, abs=0.5)
+    assert all(not trial.is_unfinished for trial in history.trials)
+    assert len(history.trials) == 8, "all that were asked for"
+    assert len(history.retrainings) == 6, "paper, recipe and best on two seeds, none was left out"
+    assert spent.total < 4000.0
+
+
+def test_what_a_killed_sitting_used_counts_and_the_division_stays(tmp_path, clock):
+    run, _ = make_killed(tmp_path, clock, kill_at=16)
+    division = read_facts(run).division
+    clock.now += 1e6  # nobody was at work
+    begun_at = clock()
+    assert run_search(run, SlowBackend(clock), begun_at=begun_at)
+    second = clock() - begun_at
+    assert read_facts(run).division == division
+    assert 15 * EPOCH + second <= 300.0 + 2 * EPOCH
+    assert 15 * EPOCH + second >= 200.0, "nor did the pause count"
+    check_network(run)
+
+
+def make_killed(tmp_path, clock, kill_at):
+    begun_at = clock()
+    run = make_run(tmp_path / "run", total_time_seconds=300.0, num_samples=50, max_epochs=4, retraining_seeds=2)
+    with pytest.raises(Killed):
+        run_search(run, SlowBackend(clock, kill_at=kill_at), begun_at=begun_at)
+    return run, clock() - begun_at
+
+
+def test_killed_while_it_retrains_it_does_not_search_on(tmp_path, clock):
+    run, took = make_killed(tmp_path, clock, kill_at=24)
+    before = read_history(run)
+    assert before.retrainings
+    assert before.notes[PLAN_NOTE]["total_seconds"] == 300.0
+    begun_at = clock()
+    assert run_search(run, SlowBackend(clock), begun_at=begun_at)
+    assert took + clock() - begun_at <= 300.0 + 2 * EPOCH
+    assert read_history(run).trials == before.trials or all(
+        a.epochs == b.epochs for a, b in zip(read_history(run).trials, before.trials, strict=True)
+    )
+    check_network(run)
+
+
+def test_a_finished_run_has_nothing_to_do_until_it_has_more_time(tmp_path, clock):
+    run, _ = search_within(tmp_path, clock, 300.0)
+    before = read_history(run)
+    backend = SlowBackend(clock)
+    assert run_search(run, backend)
+    assert (backend.num_reports, backend.num_scored) == (0, 0)
+    prepare_resume(run, {"total_time_seconds": 600.0})
+    begun_at = clock()
+    assert run_search(run, SlowBackend(clock), begun_at=begun_at)
+    assert 200.0 <= clock() - begun_at <= 300.0 + 2 * EPOCH
+    after = read_history(run)
+    assert sum(len(t.epochs) for t in after.trials) > sum(len(t.epochs) for t in before.trials)
+    assert read_facts(run).division.total_seconds == 600.0
+    check_network(run)
+
+
+def test_a_search_that_began_without_it_still_gets_its_network(tmp_path, clock):
+    """No checkpoint of an ended trial was kept, and the time is over before the first retraining."""
+    run = make_run(tmp_path / "run", num_samples=3, max_epochs=4)
+    with pytest.raises(Killed):
+        run_search(run, SlowBackend(clock, kill_at=12))
+    shutil.rmtree(run.path / "checkpoints")
+    prepare_resume(run, {"total_time_seconds": 20.0})
+    assert run_search(run, SlowBackend(clock))
+    (trial,) = read_history(run).retrainings.values()
+    assert trial.status == "completed"
+    check_network(run)
+
+
+def test_time_budget_ends_the_search_earlier(tmp_path, clock):
+    run, _ = search_within(tmp_path, clock, 900.0, time_budget_seconds=60.0)
+    searched = sum(len(trial.epochs) for trial in read_history(run).trials)
+    assert 6 <= searched <= 8
+    assert all(trial.seed_index for trial in read_history(run).retrainings.values())
+
+
+def test_a_confirmation_is_asked_for_whatever_time_it_is(tmp_path, clock):
+    run, _ = search_within(tmp_path, clock, 120.0)
+    prepare_resume(run, {"retraining_seeds": 3})
+    before = len(read_history(run).retrainings)
+    assert confirm_run(run, SlowBackend(clock))
+    assert len(read_history(run).retrainings) > before
+    check_network(run)
+
+
+def test_the_plan_says_how_the_time_is_divided():
+    settings = Settings("baseline", total_time_seconds=600.0, time_budget_seconds=60.0, weights="none", classes=3)
+    lines = plan_lines(settings, prepare_inputs(settings), 12.0)
+    assert (
+        "total     10 min: 12 s of preparation, at least 8 min of search, at most 2 min of retraining, about 15 s of "
+        "test and report"
+    ) in lines
+    assert "budget    the search ends earlier after 60 s of searching" in lines
+
+
+def test_the_division_adds_up():
+    for total, prepared in ((10.0, 0.0), (60.0, 5.0), (600.0, 12.0), (1e5, 1.0), (5.0, 30.0)):
+        division = divide(total, prepared)
+        parts = (
+            division.preparation_seconds,
+            division.search_seconds,
+            division.retraining_seconds,
+            division.ending_seconds,
+        )
+        assert min(parts) >= 0.0
+        if prepared < total / 2:
+            assert sum(parts) == pytest.approx(total)
+            assert division.search_seconds > division.retraining_seconds > 0
+    assert divide(600.0, 0.0).ending_seconds == 2 * START_SECONDS + REPORT_SECONDS
+
+
+def test_a_run_of_before_has_no_division(tmp_path):
+    run = RunDirectory(Path(tmp_path) / "run")
+    assert read_facts(make_run(run.path)).division is None
+
+
+def test_time_is_kept_for_a_last_step(tmp_path, clock, monkeypatch):
+    """As a training of the winner that is to follow would need it; without one, nothing is kept."""
+    monkeypatch.setattr("tune_sketch.retraining.timetable.LAST_STEP", 1.25)
+    run, took = search_within(tmp_path, clock, 1500.0, num_samples=50)
+    history = read_history(run)
+    lengths = {len(trial.epochs) for trial in history.retrainings.values() if trial.status == "completed"}
+    assert took <= 1500.0 - 1.25 * min(lengths) * EPOCH + EPOCH
+    check_network(run)

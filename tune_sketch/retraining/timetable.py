@@ -1,0 +1,154 @@
+"""Keeps a run within --total-time: says when the search and when the retrainings must stop, from what was measured."""
+
+import statistics
+import time
+from collections.abc import Sequence
+
+from tune_sketch.config.total_time import ENDING_STARTS, REPORT_SECONDS, START_SECONDS
+from tune_sketch.events import Trial
+from tune_sketch.formatting import duration_text
+from tune_sketch.retraining.time_plan import Candidate, Planned, find_candidates, plan_retrainings
+from tune_sketch.schedulers.stop_signal import SPENT, StopSignal
+from tune_sketch.search_spaces.common import fewest_epochs
+from tune_sketch.storage.facts import Facts
+from tune_sketch.storage.history import History
+from tune_sketch.storage.spent import measure_spent
+
+PLAN_NOTE = "retraining_plan"  # in the journal: with it the search is over, until there is more time
+LAST_STEP = 0.0  # epochs of one more training of the winner, over those of its retraining; there is none
+
+
+class Timetable:
+    """When the parts of a run must end, as seconds since 1970. The time of earlier sittings counts."""
+
+    def __init__(self, facts: Facts, history: History, num_workers: int) -> None:
+        assert facts.division is not None
+        self.facts, self.history, self.num_workers = facts, history, num_workers
+        self.last_step = LAST_STEP
+        now = time.time()
+        self.end = now + facts.division.total_seconds - measure_spent(facts.sessions, history, now).total
+
+    def candidates(self) -> list[Candidate]:
+        settings, history = self.facts.settings, self.history
+        retrained, fewest = history.retrainings.values(), fewest_epochs(self.facts.limits)
+        return find_candidates(history.trials, settings.finalists, retrained, fewest_epochs=fewest)
+
+    def start_seconds(self) -> float:
+        """From a process's start to its first epoch: the slowest of the first ones, where there were any."""
+        starts = [session.started_at for session in self.facts.sessions]
+        measured = [
+            first.recorded_at - trial.started_at - first.seconds
+            for trial in self.history.trials[: self.num_workers]
+            for first in trial.epochs[:1]
+            if not any(trial.started_at < start < first.recorded_at for start in starts)  # begun in another sitting
+        ]
+        return max(0.0, *measured) if measured else START_SECONDS
+
+    def ending_seconds(self, num_networks: int) -> float:
+        """Of test and report: as many starts, and the test at the speed of validation."""
+        rounds = -(-num_networks // self.num_workers)
+        return REPORT_SECONDS + ENDING_STARTS * self.start_seconds() + rounds * self.test_seconds()
+
+    def test_seconds(self) -> float:
+        """Of one network on the test split, from what an epoch takes beside its training."""
+        data = self.facts.data
+        validations = [
+            max(0.0, epoch.seconds - data.num_train / rate)
+            for trial in self.history.trials
+            for epoch in trial.epochs
+            if (rate := epoch.metrics.get("images_per_second", 0.0)) > 0
+        ]
+        return statistics.median(validations) * data.num_test / max(1, data.num_validation) if validations else 0.0
+
+    def plan(self, seconds: float, num_cold: int | None = None) -> list[Planned]:
+        """The retrainings that fit into so many seconds."""
+        return plan_retrainings(
+            self.candidates(),
+            self.history.retrainings,
+            seconds=seconds,
+            num_workers=self.num_workers,
+            mean_seeds=self.facts.settings.retraining_seeds,
+            start_seconds=self.start_seconds(),
+            num_cold=num_cold,
+            last_step=self.last_step,
+        )
+
+    def search_end(self) -> float:
+        """When the search must stop: all retrainings have time, or as much as is kept for them.
+
+        Where not even one fits into that, the search may have it.
+        """
+        assert self.facts.division is not None
+        if self.is_search_over():
+            return 0.0
+        wanted = self.plan(float("inf"))
+        seconds = max((planned.ends_after for planned in wanted), default=0.0)
+        seconds += self.last_step_seconds()
+        kept = min(self.facts.division.retraining_seconds, seconds)
+        is_enough = bool(self.plan(kept)) or any(trial.is_unfinished for trial in self.history.retrainings.values())
+        return self.retraining_end(max(1, len(wanted))) - kept * is_enough
+
+    def last_step_seconds(self) -> float:
+        """Kept for the last step of the best: as long as its retraining, where that was begun."""
+        if not self.last_step:
+            return 0.0
+        best = self.candidates()[0]
+        begun = [int(t.config["epochs"]) for t in self.history.retrainings.values() if t.number == best.number]
+        return self.last_step * (begun[-1] if begun else best.epochs) * best.epoch_seconds
+
+    def is_search_over(self) -> bool:
+        """Whether retraining was begun, in this sitting or an earlier one, with no more time since."""
+        note = self.history.notes.get(PLAN_NOTE)
+        return note is not None and note["total_seconds"] >= self.total_seconds
+
+    def retraining_end(self, num_networks: int) -> float:
+        """When the retrainings must stop, the last step's among them."""
+        return self.end - self.ending_seconds(num_networks)
+
+    def text(self) -> str:
+        """Where the time went until now, for the screen."""
+        return f"{duration_text(max(0.0, self.end - time.time()))} of {duration_text(self.total_seconds)} are left"
+
+    @property
+    def total_seconds(self) -> float:
+        assert self.facts.division is not None
+        return self.facts.division.total_seconds
+
+
+class SearchEnd:
+    """Sets the time at which the search stops, anew after each epoch. A callback of the search.
+
+    Before the first epoch nothing stops it: a search without a single one has no network.
+    """
+
+    def __init__(self, timetable: Timetable, stop: StopSignal, trials: Sequence[Trial]) -> None:
+        self.timetable, self.stop, self.trials = timetable, stop, trials
+        self.budget_end, stop.deadline = stop.deadline, None  # of --time-budget
+        self.look()
+
+    def on_epoch(self, trial: Trial) -> None:
+        self.look()
+
+    def on_end(self, trial: Trial) -> None:
+        """Nothing: time is looked at after epochs."""
+
+    def look(self) -> None:
+        if not any(trial.epochs for trial in self.trials):
+            return
+        end = self.timetable.search_end()
+        if self.budget_end is not None and self.budget_end < end:
+            self.stop.deadline, self.stop.deadline_reason = self.budget_end, SPENT
+            return
+        if self.timetable.is_search_over():
+            self.stop.deadline = 0.0
+            self.stop.deadline_reason = (
+                f"the search has had its part of {duration_text(self.timetable.total_seconds)}; a longer --total-time "
+                "goes on with it"
+            )
+            return
+        kept = duration_text(min(self.timetable.end - end, self.timetable.total_seconds))
+        self.stop.deadline = end
+        self.stop.deadline_reason = (
+            f"the search ends: the last {kept} of {duration_text(self.timetable.total_seconds)} are for retraining, "
+            "test and report; each training finishes its epoch"
+        )
