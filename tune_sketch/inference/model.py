@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 NUM_SHOWN = 5
-# Of model.json; older runs lack them.
 MIN_CELLS = 4  # per side of an activation map: a coarser one does not show the place on the paper
 
 
