@@ -1,7 +1,6 @@
 """Carries out a search: from a run directory that holds its settings to one that holds its results."""
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,16 +10,14 @@ from tune_sketch.backend.allocation import describe_workers
 from tune_sketch.backend.base import Backend, BackendLostError, Workers
 from tune_sketch.backend.gpu_sharing import describe_sharing
 from tune_sketch.backend.jobs import job_of
-from tune_sketch.backend.ray_backend import RayBackend
 from tune_sketch.callbacks.base import Callback
 from tune_sketch.callbacks.budget import Budget, wall_seconds
 from tune_sketch.callbacks.cleanup import Cleanup
 from tune_sketch.callbacks.progress import Progress
 from tune_sketch.commands import command_text, tensorboard_text
-from tune_sketch.config.plan import Inputs, describe_data, expected_epochs, expected_hours_lines
+from tune_sketch.config.plan import expected_epochs
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.config.settings import Settings
-from tune_sketch.data.splits import write_splits
 from tune_sketch.events import Source, Trial
 from tune_sketch.retraining.finalists import choose_finalists
 from tune_sketch.retraining.last_step import LastStep
@@ -35,7 +32,7 @@ from tune_sketch.schedulers.asha import ASHA, NEVER_STOP
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.schedulers.stop_signal import StopSignal
-from tune_sketch.search_spaces import configuration_of, known_space, paper_configuration, recipe_configuration
+from tune_sketch.search_spaces import known_space, paper_configuration, recipe_configuration
 from tune_sketch.storage.facts import Facts, GpuSharing, read_facts, write_facts
 from tune_sketch.storage.journal import Journal
 from tune_sketch.storage.lock import lock
@@ -315,16 +312,3 @@ def report_together(runs: Sequence[RunDirectory], storage: str | None = None) ->
     from tune_sketch.analysis.report import write_report
 
     return write_report([run.path for run in runs], runs[0].path.parent / "report.html", storage)
-
-
-def estimate_lines(settings: Settings, inputs: Inputs, backend: RayBackend) -> list[str]:
-    """Time one epoch of the paper's configuration and say what the plan costs."""
-    facts = Facts("timing", None, settings, describe_data(settings, inputs), inputs.weights)
-    config = configuration_of(settings.model, paper_configuration(settings.model, facts.limits), facts.limits)
-    backend.start()
-    workers = backend.allocate(settings, settings.num_samples, GpuSharing(1))
-    with tempfile.TemporaryDirectory(prefix="tune_sketch-") as folder:
-        run = RunDirectory(Path(folder))
-        write_splits(run.splits_csv, inputs.data, inputs.splits)
-        seconds = backend.time_epoch(job_of(Trial("timing", 0, config, settings.seed), run, facts, workers), workers)
-    return expected_hours_lines(settings, seconds, workers.num_workers)
