@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from tune_sketch.trainables.batches import BatchSource, SplitArrays, ordered_batches
-from tune_sketch.trainables.networks.architecture import architecture_of, check_image_px
+from tune_sketch.trainables.networks.architecture import IMAGENET, architecture_of, check_image_px
 from tune_sketch.trainables.networks.freezing import TrainableTail
 from tune_sketch.trainables.speed.devices import (
     autocast,
@@ -13,11 +13,9 @@ from tune_sketch.trainables.speed.devices import (
     is_out_of_memory,
     memory_format,
     move_to_device,
+    send,
 )
 
-# torchvision's ImageNet statistics of red, green and blue, for weights that were trained with them.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 # For new weights: paper stays 0 when it is dark, as the paper wanted it, and ink becomes 4, because it covers
 # few pixels. The baseline without batch norm learns clearly worse from ImageNet's shift of the paper (25
 # drawings of 20 Sketchy classes at 48 px, 20 epochs, 2 seeds: top-1 0.25, here 0.43, ink as 1: 0.43 but slower).
@@ -32,17 +30,21 @@ def to_unit(images: Tensor) -> Tensor:
 def normalise(images: Tensor, model: nn.Module, pretrained: bool) -> Tensor:
     """Float [B, 1, H, W] in [0, 1] to the network's input [B, 3, H, W]: the grey channel three times.
 
-    The same in training, validation and prediction: with ImageNet's mean and deviation for pretrained
-    weights of a network that has ImageNet weights, else divided by a constant. Whether ink is bright or
-    dark is kept. Stored activations come from normalised drawings and are given back as they are.
+    The same in training, validation and prediction: with the mean and deviation that the network's published
+    weights were trained with for pretrained ones, ImageNet's for a network that is none of ours; divided by a
+    constant for new weights, and for a network without published ones. Whether ink is bright or dark is kept.
+    Stored activations come from normalised drawings and are given back as they are.
     """
     if isinstance(model, TrainableTail):
         return images
     architecture = architecture_of(model)
     layout = memory_format(images.device)
-    if pretrained and (architecture is None or architecture.imagenet is not None):
-        mean = images.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
-        std = images.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
+    normalisation = IMAGENET if architecture is None else architecture.normalisation
+    if pretrained and normalisation is not None:
+        mean, std = (
+            send(torch.tensor(values, dtype=images.dtype), images.device).view(1, 3, 1, 1)
+            for values in (normalisation.mean, normalisation.std)
+        )
         return ((images - mean) / std).contiguous(memory_format=layout)  # one channel broadcasts to three
     return (images / NEW_WEIGHTS_STD).expand(-1, 3, -1, -1).contiguous(memory_format=layout)
 

@@ -12,7 +12,7 @@ from tests.support.searching import LIMITS, make_journal, make_sampler, suggest
 from tests.support.trials import make_metrics
 from tests.support.trials import train as record
 from tune_sketch.events import Epoch, Source, Trial
-from tune_sketch.samplers.incumbent import MIN_VALUES, MutationSampler, holds
+from tune_sketch.samplers.incumbent import MIN_VALUES, RECIPE_STEP, MutationSampler, holds, take_step
 from tune_sketch.search_spaces import SPACES, SpaceLimits, configuration_of, paper_configuration, recipe_configuration
 from tune_sketch.storage.history import History
 
@@ -182,6 +182,50 @@ def test_a_value_that_is_no_longer_in_the_range_is_drawn_anew():
     assert {draw({"n": 50}, IntDistribution(3, 9), seed) for seed in range(50)} <= set(range(3, 10))
     kept = [draw({"n": 5}, IntDistribution(1, 10**9), seed) for seed in range(90)]
     assert 30 < kept.count(5) < 60
+
+
+@pytest.mark.parametrize(
+    ("distribution", "value", "step", "moved"),
+    [
+        (FloatDistribution(0.0, 2.0), 0.5, 0.25, 1.0),
+        (FloatDistribution(1e-4, 1e-2, log=True), 1e-3, -0.25, 10**-3.5),  # in the widths of its logarithm
+        (IntDistribution(10, 30), 20, 0.12, 22),
+        (FloatDistribution(0.0, 1.0), 0.9, 0.3, 0.8),  # thrown back by the upper end
+        (FloatDistribution(0.0, 1.0), 0.1, -0.3, 0.2),
+        (FloatDistribution(0.0, 1.0), 0.0, 1.0, 1.0),
+        (FloatDistribution(1e-6, 1e-2, log=True), 1e-2, 0.0, 1e-2),  # not out of the range by rounding
+        (IntDistribution(7, 7), 7, 0.4, 7),
+    ],
+)
+def test_a_step_by_hand(distribution, value, step, moved):
+    assert take_step(distribution, value, step) == pytest.approx(moved, rel=1e-9)
+    assert holds(distribution, take_step(distribution, value, step))
+
+
+@pytest.mark.parametrize("pretrained", [False, True])
+@pytest.mark.parametrize("model", SPACES)
+def test_the_recipe_is_mutated_nearby(journal, model, pretrained):
+    """Numbers stay within some steps of the recipe's, where a mutation of the best one draws from the whole range."""
+    limits = SpaceLimits(max_epochs=30, pretrained=pretrained)
+    recipe = recipe_configuration(model, limits)
+    first = [(paper_configuration(model, limits), Source("paper")), (recipe, Source("recipe"))]
+    sampler = make_sampler("incumbent", model, limits=limits, first=first)
+    steps, distances = [], []
+    for _ in range(80):
+        trial = suggest(sampler, journal)
+        for name, distribution in trial.distributions.items() if trial.source.kind == "mutated" else ():
+            assert holds(distribution, trial.params[name])
+            if name not in recipe or isinstance(distribution, CategoricalDistribution) or distribution.single():
+                continue
+            to_scale = math.log if distribution.log else float
+            low, high, now, before = map(
+                to_scale, (distribution.low, distribution.high, trial.params[name], recipe[name])
+            )
+            distances.append(abs(now - before) / (high - low))
+            steps += [distances[-1]] if distances[-1] > 1e-9 else []
+    assert 0.4 < len(steps) / len(distances) < 0.6, "half of them stay as they are"
+    assert sum(step < 2.5 * RECIPE_STEP for step in steps) > 0.95 * len(steps)
+    assert 0.08 < sum(steps) / len(steps) < 0.2, "0.16 in the mean, less where an end throws back; 0.35 anywhere"
 
 
 def make_past(all_are_long, num_trials=1000):

@@ -1,5 +1,6 @@
 """Gets ready what a search needs before Ray starts, data, splits and initial weights, and says the plan."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from tune_sketch.data.describe import (
     split_warnings,
 )
 from tune_sketch.data.describe_copies import NAMED_IN_PLAN, near_copies_across, near_copies_lines
-from tune_sketch.data.splits import Splits, split_data
+from tune_sketch.data.quickdraw_classes import QUICKDRAW_CLASSES
+from tune_sketch.data.splits import Splits, hash_splits, split_data
 from tune_sketch.data.staging import hash_file
 from tune_sketch.formatting import duration_text
 from tune_sketch.samplers import SAMPLERS
@@ -26,6 +28,8 @@ from tune_sketch.search_spaces import MAX_EVEN_RATIO
 from tune_sketch.storage.facts import ClassSize, DataFacts, SkippedFile, WeightsFacts
 from tune_sketch.trainables.networks.find_weights import resolve_weights
 from tune_sketch.trainables.networks.registry import known_architecture
+
+CLASSES_OF_PEOPLE = 10  # that the plan names at most
 
 
 @dataclass(frozen=True)
@@ -41,16 +45,21 @@ class Inputs:
 
 def prepare_inputs(settings: Settings) -> Inputs:
     """Decode (or reuse) the data, split it, find the weights. Raises ValueError for anything that is wrong."""
+    check_network(settings)
     cache = prepare_data(settings.data_request())
     data = open_data(cache)
     splits = split_data(data, protocol=settings.protocol, split_by=settings.split_by, seed=settings.seed)
-    weights = resolve_weights(settings.model, settings.weights)
-    least_px = known_architecture(settings.model).min_image_px
+    weights = resolve_weights(settings.model, settings.weights, settings.image_px)
+    digest = hash_file(Path(weights.path)) if weights.path is not None else None
+    facts = WeightsFacts(weights.path, weights.description, weights.pretrained, digest, weights.scaled_as_new)
+    return Inputs(cache, publish_data(cache), data, splits, facts)
+
+
+def check_network(settings: Settings) -> None:
+    """ValueError where there is no such network, or it cannot take the drawings' size."""
+    least_px = known_architecture(settings.model, settings.image_px).min_image_px
     if settings.image_px < least_px:
         raise ValueError(f"--image-px must be at least {least_px} for {settings.model}, got {settings.image_px}")
-    digest = hash_file(Path(weights.path)) if weights.path is not None else None
-    facts = WeightsFacts(weights.path, weights.description, weights.pretrained, digest)
-    return Inputs(cache, publish_data(cache), data, splits, facts)
 
 
 def describe_data(settings: Settings, inputs: Inputs) -> DataFacts:
@@ -78,6 +87,7 @@ def describe_data(settings: Settings, inputs: Inputs) -> DataFacts:
         num_copies=len(data.copies),
         num_copies_across=len(find_copies_across(data, splits)),
         split_warnings=tuple(split_warnings(data, splits)),
+        splits_sha256=hash_splits(data, splits),
     )
 
 
@@ -109,6 +119,7 @@ def plan_lines(settings: Settings, inputs: Inputs, prepared_seconds: float = 0.0
         f"model     {inputs.weights.description}",
         f"data      {settings.data}: {len(data.labels)} drawings, {len(data.class_names)} classes of "
         f"{sizes}, at {settings.image_px} px{synthetic}",
+        *([f"instead   drawings by people: {people_text(data)}"] if data.synthetic else []),
         *([f"classes   {class_sizes_text(largest, smallest)}{searched}"] if facts.class_ratio > 1 else []),
         f"splits    {len(splits.train)} train, {len(splits.validation)} validation, {len(splits.test)} test "
         f"({splits.origin})",
@@ -119,6 +130,11 @@ def plan_lines(settings: Settings, inputs: Inputs, prepared_seconds: float = 0.0
         f"retrain   {settings.num_finalists} finalists raced in at most {settings.num_retrainings} retrainings on "
         f"fresh seeds, {settings.num_retrainings * settings.max_epochs} epochs",
     ]
+    if settings.last_step:
+        lines.append(
+            f"last step the winner once more, on training and validation drawings together: at most "
+            f"{settings.max_epochs} epochs of {len(splits.train) + len(splits.validation)} drawings"
+        )
     if settings.warm_start:
         lines.append(f"warm      begins with the best of {', '.join(settings.warm_start)}")
     if settings.total_time_seconds is not None:
@@ -143,6 +159,12 @@ def plan_lines(settings: Settings, inputs: Inputs, prepared_seconds: float = 0.0
     return lines
 
 
+def people_text(data: SketchData) -> str:
+    """The flags that get people's drawings of the same things, at a size and within a time that suit a laptop."""
+    names = [name for name in data.class_names if name in QUICKDRAW_CLASSES][:CLASSES_OF_PEOPLE]
+    return f"--data quickdraw --download --classes {shlex.join(names)} --image-px 64 --total-time 30m"
+
+
 def budget_texts(settings: Settings) -> list[str]:
     """What ends the search before its last trial, in words."""
     texts = []
@@ -157,7 +179,8 @@ def budget_texts(settings: Settings) -> list[str]:
 
 def expected_hours_lines(settings: Settings, epoch_seconds: float, num_workers: int) -> list[str]:
     """What the plan costs, from the measured time of one epoch of the paper's configuration."""
-    num_epochs = settings.num_samples * expected_epochs(settings) + settings.num_retrainings * settings.max_epochs
+    num_trainings = settings.num_retrainings + settings.last_step  # after the search
+    num_epochs = settings.num_samples * expected_epochs(settings) + num_trainings * settings.max_epochs
     worker_seconds = num_epochs * epoch_seconds
     return [
         f"one epoch takes {epoch_seconds:.2f} s on one worker (measured now, the paper's configuration)",

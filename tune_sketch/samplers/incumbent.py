@@ -1,5 +1,6 @@
 """The default strategy: mutates the incumbent, the best configuration at the deepest rung with enough values."""
 
+import math
 import random
 from typing import Any
 
@@ -14,9 +15,11 @@ from tune_sketch.samplers.base import Sampler, SearchTask, ask, propose_at_rando
 from tune_sketch.storage.history import History
 
 MIN_VALUES = 8  # a rung with fewer values is not used
+KEPT_FRACTION = 0.5  # of the parameters of what is mutated, in the mean
+# By which the recipe's numbers move, in widths of their ranges: benchmarks/results/recipe_mutations-cpu.md.
+RECIPE_STEP = 0.2
 RANDOM_FRACTION = 0.2  # of the proposals: insurance against a model that is wrong
 MUTATED_FRACTION = 0.6  # of the proposals; the rest comes from TPE
-KEPT_FRACTION = 0.5  # of the incumbent's parameters, in the mean
 BLOCK_SIZE = 100  # values after which TPE forgets older ones
 NUM_BEST = 25  # but for the best: TPE models no more as good
 
@@ -28,7 +31,8 @@ class IncumbentSampler(Sampler):
     For each rung there are the values of the trials that got there (a trial that ended by itself earlier counts with
     its final value). Proposals rest on the deepest rung with at least MIN_VALUES: three in five mutate the best
     configuration there, each parameter redrawn with probability 1/2; one in five comes from Optuna's TPE; one in five
-    is random. Until a rung has as many, four in five mutate the recipe that the search began with, if there is one.
+    is random. Until a rung has as many, four in five mutate the recipe that the search began with, if there is one: its
+    numbers by steps, because it is already far better than what is drawn at random.
     Relatives are the (1 + lambda) evolution strategies and the incumbent mutation of PriorBand (Mallik et al. 2023,
     arXiv 2306.12370). Other variants: benchmarks/results/search_variants-cpu.md.
     """
@@ -55,7 +59,7 @@ class IncumbentSampler(Sampler):
         seed = derive_seed(self.task.seed, "sampler", number)
         if rung is None:
             assert recipe is not None
-            self.study.sampler = MutationSampler(recipe.params, seed)
+            self.study.sampler = MutationSampler(recipe.params, seed, RECIPE_STEP)
             return ask(self.task, self.study, Source("mutated", parent=recipe.number))
         if chance < RANDOM_FRACTION + MUTATED_FRACTION:
             parent = self.best[rung][1]
@@ -107,17 +111,39 @@ class RungValues:
 
 
 class MutationSampler(RandomSampler):
-    """Keeps each parameter of a configuration by chance and draws the others uniformly."""
+    """Keeps each parameter of a configuration by chance, and draws the others anew.
 
-    def __init__(self, params: Config, seed: int) -> None:
+    Uniformly in their ranges; with a `step`, numbers by a step from where they are instead, whose standard deviation
+    it is, in widths of the range.
+    """
+
+    def __init__(
+        self, params: Config, seed: int, step: float | None = None, kept_fraction: float = KEPT_FRACTION
+    ) -> None:
         super().__init__(seed)
-        self.params, self.random = params, random.Random(seed)
+        self.params, self.random, self.step, self.kept_fraction = params, random.Random(seed), step, kept_fraction
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: BaseDistribution) -> Any:
-        keeps = self.random.random() < KEPT_FRACTION
-        if keeps and param_name in self.params and holds(param_distribution, self.params[param_name]):
+        keeps = self.random.random() < self.kept_fraction
+        known = param_name in self.params and holds(param_distribution, self.params[param_name])
+        if known and keeps:
             return self.params[param_name]
+        if known and self.step is not None and not isinstance(param_distribution, CategoricalDistribution):
+            return take_step(param_distribution, self.params[param_name], self.random.gauss(0.0, self.step))
         return super().sample_independent(study, trial, param_name, param_distribution)
+
+
+def take_step(distribution: BaseDistribution, value: Any, step: float) -> Any:
+    """The number that is `step` widths of the range away on its own scale; the ends of the range throw back."""
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    to_scale, from_scale = (math.log, math.exp) if distribution.log else (float, float)
+    low, width = to_scale(distribution.low), to_scale(distribution.high) - to_scale(distribution.low)
+    if width == 0:
+        return value
+    place = ((to_scale(value) - low) / width + step) % 2
+    moved = from_scale(low + min(place, 2 - place) * width)
+    moved = round(moved) if isinstance(distribution, IntDistribution) else moved
+    return min(max(moved, distribution.low), distribution.high)  # rounding does not lead out of the range
 
 
 def holds(distribution: BaseDistribution, value: Any) -> bool:
