@@ -187,7 +187,6 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run what is missing, writing after each; 1 where a target is missed, or a rehearsed tool fails."""
     arguments = read_arguments(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the tool at work is ended too
     path = result_path(NAME, ".csv")
     rows = [] if arguments.rehearse else read_rows(path)
     done = {key_of(row) for row in rows if row["status"] == "ok"}
@@ -213,4 +212,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the tool at work is ended too
     sys.exit(main())
