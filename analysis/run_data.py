@@ -47,7 +47,7 @@ class RunData:
     history: History
     finalists: tuple[Finalist, ...]  # with at least one completed retraining, the chosen one first
     predictions: tuple[Prediction, ...]  # of the whole test split
-    best_key: str | None  # of the retraining whose network is in best/
+    best_key: str | None  # of the retraining or last step whose network is in best/
     cache: Path  # of the decoded drawings, if they are still there
 
     @property
@@ -67,6 +67,11 @@ class RunData:
     def retrainings(self) -> list[Trial]:
         """Retrainings of the finalists, by trial and seed index."""
         return [trial for _, trial in sorted(self.history.retrainings.items())]
+
+    @cached_property
+    def last_steps(self) -> list[Trial]:
+        """Trainings on training and validation drawings together, by trial."""
+        return [trial for _, trial in sorted(self.history.last_steps.items())]
 
     @property
     def rungs(self) -> list[int]:

@@ -9,6 +9,7 @@ from tune_sketch.analysis.tables.selection_bias import tabulate_selection_bias
 from tune_sketch.analysis.text import interval_text, percent_text, points_text
 from tune_sketch.commands import command_text
 from tune_sketch.formatting import count_text, duration_text
+from tune_sketch.retraining.finalists import shipped_network
 from tune_sketch.search_spaces import MAX_EVEN_RATIO
 from tune_sketch.statistics import wilson_interval
 
@@ -67,6 +68,13 @@ def tabulate_verdict(run: RunData) -> Rows:
         note(f"test_top1_{end}", bound, "finalists.csv: t over seeds")
     for end, bound in zip(("low", "high"), wilson_interval(min(1.0, max(0.0, top1)), data.num_test), strict=True):
         note(f"test_top1_wilson_{end}", bound, "Wilson, from test_top1 and num_test")
+    shipped = shipped_network(run.history)
+    if shipped is not None and shipped.is_last_step and shipped.test is not None:
+        note("last_step_num_drawings", data.num_train + data.num_validation, "winner.csv: last step")
+        note("last_step_num_epochs", len(shipped.epochs), "retraining_epochs.csv, without a seed index")
+        note("last_step_test_top1", shipped.test.top1, "winner.csv: last step")
+        for end, bound in zip(("low", "high"), wilson_interval(shipped.test.top1, data.num_test), strict=True):
+            note(f"last_step_test_top1_{end}", bound, "winner.csv: last step")
     baseline = next((finalist for finalist in run.finalists if finalist.is_baseline), None)
     baseline_top1 = baseline.mean("test_top1") if baseline is not None else None
     if not chosen.is_baseline and baseline_top1 is not None:
@@ -117,6 +125,13 @@ def state_result(run: RunData) -> list[str]:
     sentences.append(state_split(run))
     wilson = interval_text(its["test_top1_wilson_low"], its["test_top1_wilson_high"])
     sentences.append(f"95 % interval of one network on that many drawings: {wilson} % (Wilson).")
+    if "last_step_test_top1" in its:
+        between = interval_text(its["last_step_test_top1_low"], its["last_step_test_top1_high"])
+        sentences.append(
+            f"The network in best/ is that configuration trained once more, on all {its['last_step_num_drawings']:,} "
+            f"training and validation drawings for {count_text(its['last_step_num_epochs'], 'epoch')}: "
+            f"{percent_text(its['last_step_test_top1'])} % ({between} %, Wilson). It has no validation accuracy."
+        )
     if "chance_of_best" in its:
         sentences.append(
             f"The chance that it is truly the best of the {its['num_finalists']} finalists on these validation "

@@ -177,7 +177,8 @@ def trial_bytes(pid: int) -> int:
 def try_num_workers(job: dict[str, Any]) -> dict[str, Any]:
     """`find_num_workers` in a process of Ray's, as the recipe is going to run."""
     import ray
-    from tune_sketch.backend.execution import start_ray
+
+    from tune_sketch.backend.cluster import start_ray
 
     start_ray(None)
     return ray.get(ray.remote(num_cpus=NUM_CORES)(find_num_workers).remote(job))
@@ -198,7 +199,8 @@ def find_num_workers(job: dict[str, Any]) -> dict[str, Any]:
 def train_one(job: dict[str, Any]) -> dict[str, float]:
     """Through Ray Tune by one way; medians over the epochs after the first."""
     from ray import tune
-    from tune_sketch.backend.execution import start_ray
+
+    from tune_sketch.backend.cluster import start_ray
 
     start_ray(None)
     if job["way"] == "ours":

@@ -1,7 +1,7 @@
 """How near an epoch of `fit` is to the same network fed with one batch that lies on the device: the ceiling.
 
-On a CPU both use one thread, as trials of a search do, and are timed in CPU seconds, which other programs disturb less
-than seconds on the clock.
+Both use one thread of a CPU, as trials of a search do, and are timed in CPU seconds, which other programs disturb less
+than seconds on the clock. On a GPU: `python -m benchmarks.gpu --only limit`.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
 from tune_sketch.trainables.evaluation import normalise
 from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.optimizer import build_optimizer
-from tune_sketch.trainables.speed.devices import autocast, default_device, keep_freed_memory, move_to_device
+from tune_sketch.trainables.speed.devices import autocast, keep_freed_memory, move_to_device
 from tune_sketch.trainables.training import fit
 
 TARGET = 0.90
@@ -36,9 +36,6 @@ CONFIG: dict[str, Any] = {
     **{"zoom": 0.1, "flip": True, "pen_width": 0.25},  # every kind of augmentation
     **PAPER_RECIPE,
 }
-# ResNet50 at 224 px, per training image: arithmetic, and traffic of memory in bfloat16.
-RESNET50_GFLOP, RESNET50_GIGABYTES = 24.5, 0.36
-ROOFS = {"H100": (989.0, 3350.0), "A100": (312.0, 2039.0), "T4": (65.0, 320.0)}  # bfloat16 (T4: half) TFLOP/s, GB/s
 
 
 def main() -> int:
@@ -49,12 +46,10 @@ def main() -> int:
     rounds = 7 if quick else 15
     keep_freed_memory()
     torch.set_num_threads(1)
-    device = torch.device(default_device())
-    cases = [("baseline", 64, 512), ("resnet50", 64, 192)] if device.type == "cpu" else [("resnet50", 224, 4096)]
-    rows = [measure(*case, rounds, device) for case in cases]
+    rows = [measure(*case, rounds, torch.device("cpu")) for case in (("baseline", 64, 512), ("resnet50", 64, 192))]
     lines = [
-        "Images per second of training (per CPU second of one core, where there is no GPU), medians of rounds that",
-        "alternate; full augmentation, batch of 64, adam.",
+        "Images per CPU second of training on one core, medians of rounds that alternate; full augmentation, batch of",
+        "64, adam.",
         "",
         "| network | px | ceiling | fit | ratio | lowest .. highest | rounds |",
         "|---|---|---|---|---|---|---|",
@@ -65,8 +60,6 @@ def main() -> int:
             f"{row['lowest']:.3f} .. {row['highest']:.3f} | {row['n']} |"
         )
     lines += ["", f"Target: {TARGET} of the ceiling."]
-    if device.type == "cuda":
-        lines += ["", *gpu_lines(device, rows[0]["fit"])]
     if not quick:
         write_result("limit", "An epoch against its ceiling", lines)
         write_csv(result_path("limit", ".csv"), rows[0], rows)
@@ -76,21 +69,20 @@ def main() -> int:
     return int(any(row["ratio"] < TARGET for row in rows))
 
 
-def measure(name: str, image_px: int, num_images: int, rounds: int, device: torch.device) -> dict[str, Any]:
+def measure(
+    name: str, image_px: int, num_images: int, rounds: int, device: torch.device, batch_size: int = BATCH_SIZE
+) -> dict[str, Any]:
     """One network: rounds of one epoch of `fit` and as many steps on a fixed batch."""
-    random = np.random.default_rng(0)
-    images = ((random.random((num_images, image_px, image_px)) < 0.1) * 255).astype(np.uint8)
-    train = SplitArrays(images, np.arange(num_images) % NUM_CLASSES)
-    validation = SplitArrays(images[:2], train.labels[:2])
-    splits = TrainingSplits(train, validation, NUM_CLASSES, invert=True)
-    epochs = fit(build_model(name, NUM_CLASSES), splits, CONFIG, seed=0, device=device)
-    step = fixed_batch_step(name, image_px, device)
-    num_steps = num_images // BATCH_SIZE
+    splits = synthetic_splits(image_px, num_images)
+    config = CONFIG | {"batch_size": batch_size}
+    epochs = fit(build_model(name, NUM_CLASSES), splits, config, seed=0, device=device)
+    step = fixed_batch_step(name, image_px, device, batch_size)
+    num_steps = num_images // batch_size
     next(epochs)
     run_steps(step, 2, device)
     pairs = []
     for _ in range(rounds):
-        ceiling = num_steps * BATCH_SIZE / run_steps(step, num_steps, device)
+        ceiling = num_steps * batch_size / run_steps(step, num_steps, device)
         with patch("tune_sketch.trainables.training.time", SimpleNamespace(perf_counter=clock(device))):
             pairs.append((ceiling, next(epochs)[0]["images_per_second"]))
     ratios = [ours / ceiling for ceiling, ours in pairs]
@@ -106,15 +98,26 @@ def measure(name: str, image_px: int, num_images: int, rounds: int, device: torc
     }
 
 
-def fixed_batch_step(name: str, image_px: int, device: torch.device, compiled: bool = False) -> Callable[[], None]:
-    """A training step without any data path: the same float batch [64, 3, px, px] every time."""
+def synthetic_splits(image_px: int, num_images: int) -> TrainingSplits:
+    """Random drawings, of which two are for validation: the time of an epoch is that of training."""
+    random = np.random.default_rng(0)
+    distinct = ((random.random((min(num_images, 1024), image_px, image_px), np.float32) < 0.1) * 255).astype(np.uint8)
+    images = distinct[np.arange(num_images) % len(distinct)]
+    train = SplitArrays(images, np.arange(num_images) % NUM_CLASSES)
+    return TrainingSplits(train, SplitArrays(images[:2], train.labels[:2]), NUM_CLASSES, invert=True)
+
+
+def fixed_batch_step(
+    name: str, image_px: int, device: torch.device, batch_size: int = BATCH_SIZE, compile_backend: str | None = None
+) -> Callable[[], None]:
+    """A training step without any data path: the same float batch [batch_size, 3, px, px] every time."""
     model = build_model(name, NUM_CLASSES)
     move_to_device(model, device)
     model.train()
     optimizer = build_optimizer(model, CONFIG, device)
-    inputs = normalise(torch.rand(BATCH_SIZE, 1, image_px, image_px, device=device), model, pretrained=False)
-    labels = torch.arange(BATCH_SIZE, device=device) % NUM_CLASSES
-    network = torch.compile(model) if compiled else model
+    inputs = normalise(torch.rand(batch_size, 1, image_px, image_px, device=device), model, pretrained=False)
+    labels = torch.arange(batch_size, device=device) % NUM_CLASSES
+    network = model if compile_backend is None else torch.compile(model, backend=compile_backend)
 
     def step() -> None:
         with autocast(model, device):
@@ -144,23 +147,6 @@ def clock(device: torch.device) -> Callable[[], float]:
 def wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def gpu_lines(device: torch.device, images_per_second: float) -> list[str]:
-    """Shares of the roofs, and what torch.compile gains and costs."""
-    name = torch.cuda.get_device_name(device)
-    lines = []
-    for part, (teraflops, gigabytes) in ROOFS.items():
-        if part in name:
-            arithmetic = images_per_second * RESNET50_GFLOP / 1000 / teraflops
-            memory = images_per_second * RESNET50_GIGABYTES / gigabytes
-            lines.append(f"{name}: {arithmetic:.1%} of the arithmetic, {memory:.1%} of the memory's roof.")
-    start = time.perf_counter()
-    step = fixed_batch_step("resnet50", 224, device, compiled=True)
-    run_steps(step, 2, device)
-    compile_seconds = time.perf_counter() - start
-    compiled = 50 * BATCH_SIZE / run_steps(step, 50, device)
-    return [*lines, f"torch.compile: {compiled:.0f} images/s on a fixed batch after {compile_seconds:.0f} s."]
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
 """Says on which machine, with which versions and when a result was measured, and writes it."""
 
 import datetime
+import os
 import platform
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from tune_sketch.storage.files import read_csv
-from tune_sketch.storage.provenance import describe_session
+from tune_sketch.storage.provenance import find_git_commit, find_version
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -43,20 +42,25 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def describe() -> str:
     """Machine, versions, commit and date in one line."""
-    session = describe_session(None)
-    versions = ", ".join(f"{name} {session.versions[name]}" for name in ("python", "ray", "optuna", "torch"))
-    cores = f"{session.host.num_cpus} cores of {cpu_name()}, {gpu_name() or 'no GPU'}"
-    return f"{cores}; {versions}; {(session.git_commit or 'no commit')[:10]}; {datetime.date.today()}"
+    found = {name: find_version(name) for name in ("ray", "optuna", "torch")}
+    versions = ", ".join(f"{name} {number}" for name, number in found.items() if number)
+    cores = f"{os.cpu_count()} cores of {cpu_name()}, {gpu_name() or 'no GPU'}"
+    commit = (find_git_commit() or "no commit")[:10]
+    return f"{cores}; python {platform.python_version()}, {versions}; {commit}; {datetime.date.today()}"
 
 
 def busy_seconds() -> float:
     """CPU time that all programs of this machine have used."""
+    import psutil
+
     times = psutil.cpu_times()
     return times.user + times.nice + times.system
 
 
 def cpu_seconds(pid: int) -> dict[int, float]:
     """CPU time of each process of a tree; what one used between the last look and its end is missing."""
+    import psutil  # is in `.[bench]`
+
     seconds = {}
     for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
         try:

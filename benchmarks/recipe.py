@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from ray import tune
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import ImageFolder
@@ -17,6 +16,8 @@ from torchvision.transforms import v2
 
 def train_by_recipe(config: dict[str, Any]) -> None:
     """As in Ray's PyTorch tutorial: a checkpoint and a report after every epoch."""
+    from ray import tune
+
     for metrics, model, optimizer in recipe_epochs(config):
         with tempfile.TemporaryDirectory() as folder:
             torch.save((model.state_dict(), optimizer.state_dict()), Path(folder) / "checkpoint.pt")
@@ -27,35 +28,50 @@ def recipe_epochs(job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], nn.Modu
     """(metrics, network, optimizer) after every epoch; network, split, optimizer, batches, augmentation are ours.
 
     Written as a competent user would: drawings are resized before they are warped and stay uint8 until then, workers
-    live on between epochs, validation runs in larger batches in inference mode.
+    live on between epochs, validation runs in larger batches in inference mode. With job["as_ours"] the loop is ours,
+    with its number format, layout and optimizer, and the loading alone is the recipe's.
     """
     from tune_sketch.trainables.networks.build import build_model
+    from tune_sketch.trainables.optimizer import build_optimizer
+    from tune_sketch.trainables.speed.devices import autocast, move_to_device
 
     torch.set_num_threads(job["num_threads"])
     torch.manual_seed(job["seed"])
-    device = "cuda" if job["gpus"] else "cpu"
+    device = torch.device(job.get("device", "cpu"))
+    as_ours = job.get("as_ours", False)
     config = job["config"]
     train_set, validation_set = open_folders(job)
     loading = {
         "num_workers": job["num_workers"],
         "persistent_workers": job["num_workers"] > 0,
-        "pin_memory": device == "cuda",
+        "pin_memory": device.type == "cuda",
     }
     train_loader = DataLoader(train_set, config["batch_size"], shuffle=True, **loading)
     validation_loader = DataLoader(validation_set, 256, **loading)
     model = build_model(job["model"], job["num_classes"]).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=config["learning_rate"], weight_decay=config["weight_decay"])
+    optimizer: torch.optim.Optimizer = torch.optim.Adam(
+        model.parameters(), lr=config["learning_rate"], weight_decay=config["weight_decay"]
+    )
+    if as_ours:
+        move_to_device(model, device)
+        optimizer = build_optimizer(model, config, device)
     for epoch in range(1, config["epochs"] + 1):
         start = time.perf_counter()
         model.train()
-        sum_loss = 0.0
+        sum_loss = torch.zeros((), device=device)
         for images, labels in train_loader:
             images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
             optimizer.zero_grad()
-            loss = F.cross_entropy(model(images), labels)
+            if as_ours:
+                with autocast(model, device):
+                    logits = model(images.contiguous(memory_format=torch.channels_last))
+            else:
+                logits = model(images)
+            loss = F.cross_entropy(logits.float(), labels)
             loss.backward()
             optimizer.step()
-            sum_loss += loss.item() * len(labels)
+            sum_loss += loss.detach() * len(labels)
+        train_loss = sum_loss.item() / len(train_set)  # waits for the device
         train_seconds = time.perf_counter() - start
         model.eval()
         num_right = 0
@@ -64,8 +80,9 @@ def recipe_epochs(job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], nn.Modu
                 num_right += int((model(images.to(device)).argmax(1).cpu() == labels).sum())
         metrics = {
             "epoch": epoch,
-            "train_loss": sum_loss / len(train_set),
+            "train_loss": train_loss,
             "images_per_second": len(train_set) / train_seconds,
+            "epoch_seconds": time.perf_counter() - start,
             "val_top1": num_right / len(validation_set),
         }
         yield metrics, model, optimizer

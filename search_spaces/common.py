@@ -1,9 +1,12 @@
 """The parts that search spaces are made of: each suggests some values of one trial's configuration."""
 
-import math
-from typing import NamedTuple
+from __future__ import annotations
 
-from optuna.trial import BaseTrial
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
 BATCH_SIZES = (16, 32, 64, 128)
 OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")

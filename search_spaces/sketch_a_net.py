@@ -1,8 +1,13 @@
 """What may vary in a trial of sketch_a_net, what the paper did, and today's recipe."""
 
-from optuna.trial import BaseTrial
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from tune_sketch.search_spaces import common
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
 FREEZE_POINTS = ("none", "conv1", "conv2", "conv5", "head_only")
 

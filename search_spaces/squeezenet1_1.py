@@ -1,8 +1,13 @@
 """What may vary in a trial of squeezenet1_1, what the paper did, and today's recipe."""
 
-from optuna.trial import BaseTrial
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from tune_sketch.search_spaces import common
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
 FREEZE_POINTS = ("none", "stem", "fire3", "fire5", "head_only")
 

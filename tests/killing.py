@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.machine import describe
 from tests.support.kill_rows import Kill, append_rows, read_rows, table
-from tests.support.processes import end_family, family, is_trial
+from tests.support.processes import end_family, family, is_trial, kill_process, ray_process
 from tests.support.recorded import check_complete, recorded_epochs, snapshot, written_lines
 from tune_sketch.events import Epoch, Trial
 from tune_sketch.status import status_lines
@@ -39,6 +39,9 @@ SEARCH += " --grace-epochs 6 --finalists 1 --retraining-seeds 1 --max-failures 1
 TITLE = "What kills at random moments cost a search: epochs lost, recorded twice, and work to do again"
 TRIAL, DRIVER, EVERYTHING = "trial process at a random moment", "driver at a random moment", "everything at one moment"
 CHECKPOINT_PLACES = tuple(f"between checkpoint {place}" for place in ("write and rename", "and manifest", "and report"))
+RAY_PLACES = {"gcs_server": "Ray's gcs_server", "raylet": "Ray's raylet", "DashboardAgent": "Ray's dashboard agent"}
+GROUP = "SIGTERM to the whole group"
+REPORT_PLACE = "while the report is written"
 SESSION_PLACE = "between the begin of a session and its first proposal"
 PROPOSAL_PLACES, EPOCH_PLACES, ENDING_PLACES, RETRAINING_PLACES = (
     tuple(f"{when} the write of {what}" for when in ("before", "after"))
@@ -135,14 +138,14 @@ class Killer:
             self.resume_seconds.append(time.time() - self.started_at)
             for _ in range(min(num_kills - 1, self.random.randint(2, 6))):
                 if self.pass_time(process, self.random.uniform(0.0, 1.0)):
-                    self.kill_trial(process)
+                    self.kill_ray(process) if self.random.random() < 0.2 else self.kill_trial(process)
             self.pass_time(process, self.random.uniform(0.0, 1.0))
         if process.poll() is None:
             assert num_kills, f"the last resume does not end:\n{self.log.read_text()[-3000:]}"
             self.kill_driver(process)
         # What the dead driver left behind ends by itself: the next session does not wait for that, as users do not.
         code = process.wait()
-        assert code in (0, -signal.SIGKILL), f"exit code {code}:\n{self.log.read_text()[-3000:]}"
+        assert code in (0, -signal.SIGKILL, 130), f"exit code {code}:\n{self.log.read_text()[-3000:]}"
         return code == 0
 
     def pass_time(self, process: subprocess.Popen, seconds: float) -> bool:
@@ -177,11 +180,34 @@ class Killer:
         with contextlib.suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)
 
+    def kill_ray(self, process: subprocess.Popen) -> None:
+        """SIGKILL for one of Ray's own processes; the search begins again by itself, and gets to another epoch."""
+        name = self.random.choice(list(RAY_PLACES))
+        try:
+            victim = ray_process(process, name)
+        except AssertionError:  # the search is at its start or end
+            return
+        self.note(RAY_PLACES[name], time.time(), self.trial_processes)
+        kill_process(victim)
+        known, end = len(self.seen), time.time() + 120
+        while len(self.seen) <= known and self.pass_time(process, 0.05):
+            assert time.time() < end, f"no epoch after the death of {name}:\n{self.log.read_text()[-3000:]}"
+
+    def end_by_signal(self, process: subprocess.Popen) -> None:
+        """SIGTERM for every process of the search: trainings keep a checkpoint, and Ray lives until then."""
+        self.note(GROUP, time.time(), [])
+        os.killpg(process.pid, signal.SIGTERM)
+        self.pass_time(process, 90)
+        assert process.poll() in (0, 130), f"{process.poll()} after SIGTERM:\n{self.log.read_text()[-3000:]}"
+
     def kill_driver(self, process: subprocess.Popen) -> None:
         """SIGKILL for the driver, alone or with all others: now, or when it gets to a write."""
         if not self.endings:
-            self.endings = self.random.sample([DRIVER, EVERYTHING, "write", "write"], 4)
+            self.endings = self.random.sample([DRIVER, EVERYTHING, GROUP, "write", "write"], 5)
         place = self.endings.pop()
+        if place == GROUP:
+            self.end_by_signal(process)
+            return
         if place == "write":
             if self.ask_to_die(process, self.choose_write(), seconds=20):
                 return
@@ -194,7 +220,7 @@ class Killer:
         """A place around one of the writes that are still to come."""
         keys = {key for key, _ in self.seen}
         if any(key.startswith("retraining-") for key in keys):
-            return self.random.choice(ANY_PLACES)
+            return self.random.choice((*ANY_PLACES, REPORT_PLACE))
         more = PROPOSAL_PLACES if len(keys) < NUM_SAMPLES else RETRAINING_PLACES
         return self.random.choice((*more, *ANY_PLACES))
 
@@ -276,7 +302,7 @@ def main() -> None:
     parser.add_argument("--long", action="store_true", help="100 kills")
     parser.add_argument("--seconds", type=float, default=math.inf, help="no more kills after so many")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    parser.add_argument("--rows", type=Path, help="a CSV file to which each kill is added; the table is over all in it")
+    parser.add_argument("--rows", type=Path, help="a CSV file to which each kill is added; beside it a table of all")
     arguments = parser.parse_args()
     num_kills = 100 if arguments.long else arguments.kills
     print(f"seed {arguments.seed}", flush=True)
@@ -291,7 +317,10 @@ def main() -> None:
             num_done += len(killer.kills)
             round_ += 1
             print(f"{len(killer.kills)} kills, then complete", flush=True)
-    print(f"# {TITLE}\n\n`python -m tests.killing --long`; {describe()}\n\n{table(*read_rows(rows))}")
+    text = f"# {TITLE}\n\n`python -m tests.killing --long`; {describe()}\n\n{table(*read_rows(rows))}"
+    text += " Every search ended with complete results. After a death of Ray's own processes it went on by itself."
+    print(text)
+    rows.with_suffix(".md").write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.in_process import InProcessBackend
+from tune_sketch.backend.base import BackendLostError
 from tune_sketch.config.plan import prepare_inputs
 from tune_sketch.config.settings import Settings
 from tune_sketch.data import open_data
@@ -56,15 +57,19 @@ def untimed(run, url=None):
             [(e.number, e.decision, {n: v for n, v in e.metrics.items() if n not in times}) for e in trial.epochs],
             trial.test,
         )
-        for trial in [*history.trials, *history.retrainings.values()]
+        for trial in [*history.trials, *history.later_trainings.values()]
     }
 
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
     """A finished search that nothing disturbed, to be read only."""
-    run = make_run(tmp_path_factory.mktemp("straight") / "run")
-    assert run_search(run, InProcessBackend())
+    before = os.umask(0o077)
+    try:
+        run = make_run(tmp_path_factory.mktemp("straight") / "run")
+        assert run_search(run, InProcessBackend())
+    finally:
+        os.umask(before)
     return run
 
 
@@ -82,8 +87,11 @@ def test_a_finished_search_has_its_trials_retrainings_tests_and_files(straight):
     assert {trial.number for trial in history.retrainings.values()} >= {0, 1}, "both are retrained"
     assert len(history.retrainings) == settings.num_retrainings
     assert all(trial.status == "completed" and trial.test for trial in history.retrainings.values())
+    (last,) = history.last_steps.values()
+    assert (last.status, last.test is None) == ("completed", False)
     (reading,) = history.notes["test_readings"]
-    assert sorted(reading["networks"]) == sorted(history.retrainings)
+    assert sorted(reading["networks"]) == sorted(history.later_trainings)
+    assert (reading["chosen"], reading["shipped"]) == (last.number, last.key)
     assert len(read_csv(straight.trials_csv)) == 5
     assert len(read_csv(straight.retraining_csv)) == len(read_csv(straight.finalists_csv)) == 3
     assert len(read_csv(straight.predictions_csv)) == read_facts(straight).data.num_test
@@ -92,6 +100,18 @@ def test_a_finished_search_has_its_trials_retrainings_tests_and_files(straight):
     assert not straight.stop_file.exists()
     assert list((straight.path / "checkpoints").rglob("*.pt")) == [], "disk space is given back"
     assert len(read_facts(straight).sessions) == 1
+
+
+def test_the_umask_says_who_reads_a_run(straight, tmp_path):
+    paths = [straight.path, *straight.path.rglob("*")]
+    assert len(paths) > 20
+    assert [path for path in paths if path.stat().st_mode & 0o077] == [], "made with umask 077"
+    before = os.umask(0o022)
+    try:
+        run = make_run(tmp_path / "run")
+    finally:
+        os.umask(before)
+    assert [path for path in (run.path, *run.path.rglob("*")) if not path.stat().st_mode & 0o004] == []
 
 
 def test_the_networks_temperature_is_in_every_answer(straight):
@@ -141,6 +161,24 @@ def test_a_search_that_is_interrupted_pauses_and_goes_on(straight, tmp_path, cap
     assert [trial.status for trial in history.trials if trial.is_unfinished] == ["paused"]
     assert history.retrainings == {}
     assert run.report_html.exists(), "a report of what there is"
+    assert run_search(run, InProcessBackend())
+    assert untimed(run) == untimed(straight)
+
+
+def test_a_search_whose_backend_dies_pauses_and_goes_on(straight, tmp_path):
+    run = make_run(tmp_path / "run")
+    backend = InProcessBackend()
+
+    def die(key, report):
+        if backend.num_reports == 4:
+            raise BackendLostError("Ray's raylet (process 7) has died")
+
+    backend.before_report = die
+    with pytest.raises(BackendLostError) as caught:
+        run_search(run, backend)
+    assert caught.value.num_epochs == 3
+    assert not caught.value.was_stopping
+    assert {trial.status for trial in read_history(run).trials if trial.is_unfinished} == {"paused"}
     assert run_search(run, InProcessBackend())
     assert untimed(run) == untimed(straight)
 

@@ -6,7 +6,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from tune_sketch.trainables.evaluation import to_unit
+from tune_sketch.trainables.networks.freezing import TrainableTail
+from tune_sketch.trainables.speed.devices import send
 
 STRENGTHS = ("rotation_degrees", "width_shift", "height_shift", "shear_degrees", "zoom", "flip", "pen_width")
 
@@ -28,7 +32,7 @@ def augment(images: Tensor, config: Mapping[str, Any], generator: torch.Generato
         return images
     ink = images if invert else 1 - images  # from here on what is not drawn is 0, also outside the paper
     if warps:
-        matrices = warp_matrices(draws, config).to(images.device, images.dtype)
+        matrices = send(warp_matrices(draws, config).to(images.dtype), images.device)
         grid = sampling_grid(matrices, ink.shape[-2], ink.shape[-1])
         ink = F.grid_sample(ink, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     if config["pen_width"]:
@@ -77,12 +81,12 @@ def sampling_grid(matrices: Tensor, height_px: int, width_px: int) -> Tensor:
 def change_pen_width(ink: Tensor, amounts: Tensor) -> Tensor:
     """Blend each drawing with its thicker (amount > 0) or thinner (amount < 0) self.
 
-    ink: float [B, 1, H, W], 0 where nothing is drawn; amounts: [B] in [-1, 1]. Thicker is the largest value
+    ink: float [B, 1, H, W], 0 where nothing is drawn; amounts: [B] in [-1, 1], on the CPU. Thicker is the largest value
     within `radius_px`, thinner the smallest, which is minus the largest of the negative: so one pass
     serves the batch. The radius grows with the picture: 1 px up to 143 px, 2 px up to 239 px.
     """
     radius_px = max(1, round(ink.shape[-1] / 96))
-    amounts = amounts.to(ink.device, ink.dtype).view(-1, 1, 1, 1)
+    amounts = send(amounts.to(ink.dtype), ink.device).view(-1, 1, 1, 1)
     signs = torch.where(amounts < 0, -1.0, 1.0).to(ink.dtype)
     return ink.lerp(largest_nearby(ink * signs, radius_px) * signs, amounts.abs())
 
@@ -101,3 +105,10 @@ def largest_nearby(images: Tensor, radius_px: int) -> Tensor:
         torch.maximum(before, images.narrow(dim, 1, num_px - 1), out=before)
         images = widened
     return images
+
+
+def augment_batch(
+    images: Tensor, model: nn.Module, config: Mapping[str, Any], generator: torch.Generator, invert: bool
+) -> Tensor:
+    """A batch as the network is trained on it: float [B, 1, H, W], augmented, or stored activations unchanged."""
+    return images if isinstance(model, TrainableTail) else augment(to_unit(images), config, generator, invert)

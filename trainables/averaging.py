@@ -1,40 +1,50 @@
 """Averages a network's weights over the latest steps of its training."""
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from tune_sketch.trainables.networks.freezing import set_training_mode
 
 SHARPNESS = 8  # the average reaches back over about one in SHARPNESS + 1 steps so far
 
 
-def average_weights(model: nn.Module, num_steps: int = 0) -> AveragedModel:
-    """A network with the average of a model's weights, now after `num_steps` of its training.
+class AveragedWeights:
+    """A network whose weights are those of a model, averaged over the latest steps of its training.
 
-    It reaches back over a fixed share of all steps so far (polynomial-decay averaging; Shamir and Zhang 2013,
+    The average reaches back over a fixed share of all steps so far (polynomial-decay averaging; Shamir and Zhang 2013,
     arXiv 1212.1824, section 4), so no horizon need be known. What is frozen is shared with the model. Running
     statistics of batch norm are not averaged: they are to be recomputed for these weights.
+    torch's AveragedModel does the same, but makes a GPU wait at every step for the number of steps so far.
     """
-    averaged = AveragedModel(model, multi_avg_fn=move_averages)
-    averaged.n_averaged.fill_(num_steps)
-    for mine, theirs in zip(averaged.module.parameters(), model.parameters(), strict=True):
-        if not theirs.requires_grad:
-            mine.data = theirs.data
-    set_training_mode(averaged.module)
-    return averaged
+
+    def __init__(self, model: nn.Module, num_steps: int = 0) -> None:
+        self.module = copy.deepcopy(model)
+        self.num_steps = num_steps  # of the training so far
+        for mine, theirs in zip(self.module.parameters(), model.parameters(), strict=True):
+            if not theirs.requires_grad:
+                mine.data = theirs.data
+        set_training_mode(self.module)
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Move the average towards a model's weights, after one more step of its training."""
+        pairs = zip(self.module.parameters(), model.parameters(), strict=True)
+        averages, weights = zip(*(pair for pair in pairs if pair[1].requires_grad), strict=True)
+        if self.num_steps == 0:
+            torch._foreach_copy_(averages, weights)
+        else:
+            share = (SHARPNESS + 1) / torch.tensor(self.num_steps + SHARPNESS + 1)  # rounded as a weight is
+            torch._foreach_lerp_(averages, weights, share.item())
+        self.num_steps += 1
 
 
-@torch.no_grad()
-def move_averages(averages: Sequence[Tensor], weights: Sequence[Tensor], num_averaged: Tensor | int) -> None:
-    """Move each average towards the present weights, in place. num_averaged: steps before this one, at least 1."""
-    share = torch.as_tensor((SHARPNESS + 1) / (num_averaged + SHARPNESS + 1))
-    for average, weight in zip(averages, weights, strict=True):
-        if average.data_ptr() != weight.data_ptr():  # else it is frozen
-            average.lerp_(weight, share.to(average.dtype))
+def average_weights(model: nn.Module, num_steps: int = 0) -> AveragedWeights:
+    """The average of a model's weights, which are now those after `num_steps` of its training."""
+    return AveragedWeights(model, num_steps)
 
 
 def best_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:

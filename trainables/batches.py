@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tune_sketch.trainables.speed.devices import free_cuda_bytes
+from tune_sketch.trainables.speed.devices import free_cuda_bytes, send
 
 PREFETCHED_BATCHES = 3
+UPLOADED_DRAWINGS = 1024  # at once: no second copy of all drawings in the machine's own memory
 RESIDENT_FRACTION = 0.4  # of a GPU's free memory: the rest is for the network
 RESIDENT_BYTES = 2 * 2**30  # on other accelerators, which do not say what is free
 
@@ -70,7 +71,8 @@ class BatchSource:
             self.memory_map.madvise(mmap.MADV_RANDOM)  # no neighbours: they would push out what is needed
         self.resident: Tensor | None = None
         if device.type != "cpu" and num_bytes <= resident_limit_bytes(device):
-            self.resident = self._read_images(np.arange(len(split))).to(device)
+            self.resident = self._upload()
+            self.resident_labels = self.split_labels.to(device)
         self.prefetches = self.resident is None and (
             device.type != "cpu" or getattr(split.images, "filename", None) is not None
         )
@@ -82,6 +84,9 @@ class BatchSource:
 
     def iterate(self, batches: Sequence[np.ndarray]) -> Generator[tuple[Tensor, Tensor], None, None]:
         """Yield (images uint8 [B, H, W], labels int64 [B]) on the device for each batch of positions."""
+        if self.resident is not None:
+            yield from self._pick(self.resident, batches)
+            return
         if not self.prefetches:
             for positions in batches:
                 yield self._read(positions)
@@ -95,12 +100,24 @@ class BatchSource:
             while coming:
                 yield self._to_device(coming.popleft().result())
 
+    def _pick(self, resident: Tensor, batches: Sequence[np.ndarray]) -> Generator[tuple[Tensor, Tensor], None, None]:
+        """Batches of what lies on the device, which gets all their positions in one copy and is never waited for."""
+        order = np.concatenate([*batches, np.empty(0, np.int64)])
+        sizes = [len(positions) for positions in batches]
+        for picked in torch.split(send(torch.from_numpy(order), self.device), sizes):
+            yield resident[picked], self.resident_labels[picked]
+
+    def _upload(self) -> Tensor:
+        """All drawings of the split on the device."""
+        shape, dtype = (len(self.split), *self.split.images.shape[1:]), self._read_images(np.arange(0)).dtype
+        resident = torch.empty(shape, dtype=dtype, device=self.device)
+        for positions in ordered_batches(len(self.split), UPLOADED_DRAWINGS):
+            resident[positions[0] : positions[-1] + 1] = self._read_images(positions)
+        return resident
+
     def _read(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
         rows = positions if self.split.indices is None else self.split.indices[positions]
         labels = self.labels[torch.as_tensor(rows)]
-        if self.resident is not None:
-            images = self.resident[torch.as_tensor(positions, device=self.device)]
-            return images, labels.to(self.device)
         images = self._read_images(positions)
         if self.device.type == "cuda":  # pinned memory is copied while the GPU computes
             return images.pin_memory(), labels.pin_memory()
@@ -116,7 +133,8 @@ class BatchSource:
 
     def _to_device(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         images, labels = batch
-        return images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+        waits = self.device.type != "cuda"  # only there they are pinned
+        return images.to(self.device, non_blocking=not waits), labels.to(self.device, non_blocking=not waits)
 
 
 def find_map(images: np.ndarray | Tensor) -> mmap.mmap | None:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from tune_sketch.trainables.batches import BatchSource, SplitArrays, ordered_batches
-from tune_sketch.trainables.networks.architecture import Architecture, architecture_of, check_image_px
+from tune_sketch.trainables.networks.architecture import IMAGENET, Architecture, architecture_of, check_image_px
 from tune_sketch.trainables.networks.freezing import TrainableTail
 from tune_sketch.trainables.speed.devices import (
     autocast,
@@ -13,12 +13,10 @@ from tune_sketch.trainables.speed.devices import (
     is_out_of_memory,
     memory_format,
     move_to_device,
+    send,
 )
 
 Channels = tuple[float, float, float]
-# torchvision's ImageNet statistics of red, green and blue, for weights that were trained with them.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 # For new weights: paper stays 0 when it is dark, as the paper wanted it, and ink becomes 4, because it covers
 # few pixels. The baseline without batch norm learns clearly worse from ImageNet's shift of the paper (25
 # drawings of 20 Sketchy classes at 48 px, 20 epochs, 2 seeds: top-1 0.25, here 0.43, ink as 1: 0.43 but slower).
@@ -32,24 +30,28 @@ def to_unit(images: Tensor) -> Tensor:
 
 def input_statistics(architecture: Architecture | None, pretrained: bool) -> tuple[Channels, Channels]:
     """(mean, deviation) of red, green and blue, by which drawings in [0, 1] are normalised for a network."""
-    if pretrained and (architecture is None or architecture.imagenet is not None):
-        return IMAGENET_MEAN, IMAGENET_STD
+    normalisation = IMAGENET if architecture is None else architecture.normalisation
+    if pretrained and normalisation is not None:
+        return normalisation.mean, normalisation.std
     return (0.0, 0.0, 0.0), (NEW_WEIGHTS_STD, NEW_WEIGHTS_STD, NEW_WEIGHTS_STD)
 
 
 def normalise(images: Tensor, model: nn.Module, pretrained: bool) -> Tensor:
     """Float [B, 1, H, W] in [0, 1] to the network's input [B, 3, H, W]: the grey channel three times.
 
-    The same in training, validation and prediction: with ImageNet's mean and deviation for pretrained
-    weights of a network that has ImageNet weights, else divided by a constant. Whether ink is bright or
-    dark is kept. Stored activations come from normalised drawings and are given back as they are.
+    The same in training, validation and prediction: with the mean and deviation that the network's published
+    weights were trained with for pretrained ones, ImageNet's for a network that is none of ours; divided by a
+    constant for new weights, and for a network without published ones. Whether ink is bright or dark is kept.
+    Stored activations come from normalised drawings and are given back as they are.
     """
     if isinstance(model, TrainableTail):
         return images
     mean, std = input_statistics(architecture_of(model), pretrained)
     layout = memory_format(images.device)
     if any(mean):
-        shift, scale = images.new_tensor(mean).view(1, 3, 1, 1), images.new_tensor(std).view(1, 3, 1, 1)
+        shift, scale = (
+            send(torch.tensor(values, dtype=images.dtype), images.device).view(1, 3, 1, 1) for values in (mean, std)
+        )
         return ((images - shift) / scale).contiguous(memory_format=layout)  # one channel broadcasts to three
     return (images / NEW_WEIGHTS_STD).expand(-1, 3, -1, -1).contiguous(memory_format=layout)
 

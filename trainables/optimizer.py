@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tune_sketch.trainables.networks.architecture import architecture_of
+from tune_sketch.trainables.networks.architecture import architecture_of, lies_in
 
 
 def group_by_depth(model: nn.Module, first_layer_factor: float) -> dict[float, list[nn.Parameter]]:
@@ -17,11 +17,10 @@ def group_by_depth(model: nn.Module, first_layer_factor: float) -> dict[float, l
     """
     architecture = architecture_of(model)
     points = [] if architecture is None else [*architecture.freeze_points.values()][1:]
-    prefixes = [tuple(f"{prefix}." for prefix in point) for point in points]
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        depth = next((index for index, point in enumerate(prefixes) if name.startswith(point)), len(prefixes))
-        factor = first_layer_factor ** (1 - depth / max(1, len(prefixes)))
+        depth = next((index for index, point in enumerate(points) if lies_in(name, point)), len(points))
+        factor = first_layer_factor ** (1 - depth / max(1, len(points)))
         if parameter.requires_grad:
             groups.setdefault(factor, []).append(parameter)
     return groups

@@ -10,12 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tune_sketch.trainables.augmentation import augment
+from tune_sketch.trainables.augmentation import augment_batch
 from tune_sketch.trainables.averaging import average_weights
-from tune_sketch.trainables.batches import BatchSource, TrainingSplits, epoch_batches, shuffled_batches
-from tune_sketch.trainables.evaluation import compute_logits, count_hits, normalise, summarise_hits, to_unit
+from tune_sketch.trainables.batch_norm import min_micro_batch, recompute_batch_norm
+from tune_sketch.trainables.batches import BatchSource, TrainingSplits, epoch_batches
+from tune_sketch.trainables.evaluation import compute_logits, count_hits, normalise, summarise_hits
 from tune_sketch.trainables.networks.architecture import check_image_px
-from tune_sketch.trainables.networks.freezing import TrainableTail, set_training_mode, split_frozen
+from tune_sketch.trainables.networks.freezing import set_training_mode, split_frozen
 from tune_sketch.trainables.optimizer import build_optimizer, group_by_depth, learning_rate_at
 from tune_sketch.trainables.speed.data_parallel import Rank
 from tune_sketch.trainables.speed.devices import (
@@ -30,7 +31,6 @@ from tune_sketch.trainables.speed.feature_cache import CachePolicy, open_feature
 Metrics = dict[str, float]  # of one epoch, by name
 State = dict[str, Any]  # after an epoch: tensors and plain values, which `torch.load(weights_only=True)` reads
 
-NUM_STATISTICS_IMAGES = 256  # from which batch norm's statistics are recomputed after every epoch
 STEPS_BETWEEN_CHECKS = 50  # reading the loss makes a GPU wait, so it is not read at every step
 
 
@@ -67,11 +67,12 @@ def fit(
 
     metrics: epoch; train_loss, train_top1, train_top5: means over the epoch's augmented batches while the
     weights move; val_loss, val_top1, val_top5, val_balanced_accuracy, val_f1: after the epoch, of the weights or of
-    their average over the latest steps, whichever has the better top-1; raw_val_top1: of the weights; losses are plain
-    cross-entropy in nats (label smoothing acts on the gradient alone), the others are fractions in [0, 1] (top5 is 1
-    with up to five classes), as in `evaluate`; learning_rate of the last step; images_per_second of training;
-    epoch_seconds with validation; micro_batch: drawings per forward pass; frozen_views: how many stored views the
-    epoch's activations of frozen layers are one of, 0: computed from the drawings.
+    their average over the latest steps, whichever has the better top-1; raw_val_top1 and, where weights are averaged,
+    averaged_val_top1: of either. Without validation drawings there are none of these, and the average is kept. Losses
+    are plain cross-entropy in nats (label smoothing acts on the gradient alone), the others are fractions in [0, 1]
+    (top5 is 1 with up to five classes), as in `evaluate`. learning_rate: of the epoch's last step; images_per_second:
+    of training; epoch_seconds: with validation; micro_batch: drawings per forward pass; frozen_views: how many stored
+    views the epoch's activations of frozen layers are one of, 0: computed from the drawings.
 
     A batch that does not fit into memory is cut in halves until it does, and their gradients are summed:
     the same gradient, except that batch norm takes its statistics from the part. With several processes,
@@ -133,15 +134,17 @@ def fit(
         train_seconds = time.perf_counter() - epoch_start
         recompute_batch_norm(network, train, config, generator, splits.invert, pretrained, micro_batch)
         scores = validate(network, validation, pretrained, 4 * micro_batch, rank)
-        raw_scores, uses_averaged = scores, False
+        of_each = {"raw_val_top1": scores["val_top1"]} if scores else {}
+        uses_averaged = False
         if averaged is not None:
             network = averaged.module if activations is None else split_frozen(averaged.module)[1]
             set_training_mode(averaged.module)
             recompute_batch_norm(network, train, config, generator, splits.invert, pretrained, micro_batch)
             averaged_scores = validate(network, validation, pretrained, 4 * micro_batch, rank)
-            uses_averaged = averaged_scores["val_top1"] >= scores["val_top1"]
+            of_each |= {"averaged_val_top1": averaged_scores["val_top1"]} if averaged_scores else {}
+            uses_averaged = not scores or averaged_scores["val_top1"] >= scores["val_top1"]
             scores = averaged_scores if uses_averaged else scores
-        if not (math.isfinite(train_loss) and math.isfinite(scores["val_loss"])):
+        if not (math.isfinite(train_loss) and math.isfinite(scores.get("val_loss", 0.0))):
             raise DivergedError(epoch)
         epoch_seconds = time.perf_counter() - epoch_start
         if cache is not None:
@@ -152,7 +155,7 @@ def fit(
             "train_top1": train_top1,
             "train_top5": train_top5,
             **scores,
-            "raw_val_top1": raw_scores["val_top1"],
+            **of_each,
             "learning_rate": learning_rate,
             "images_per_second": len(splits.train) / train_seconds,
             "epoch_seconds": epoch_seconds,
@@ -176,9 +179,9 @@ def check_splits(model: nn.Module, splits: TrainingSplits, rank: Rank) -> None:
     """ValueError for splits that cannot be trained on."""
     check_image_px(model, min(splits.train.images.shape[1:]))
     least = rank.num_processes
-    if len(splits.train) < 2 or len(splits.validation) < least:
+    if len(splits.train) < 2 or 0 < len(splits.validation) < least:
         raise ValueError(
-            f"training needs at least 2 drawings and validation {least}, "
+            f"training needs at least 2 drawings and validation {least} or none, "
             f"got {len(splits.train)} and {len(splits.validation)}"
         )
 
@@ -199,13 +202,6 @@ def samples_balanced(config: Mapping[str, Any]) -> bool:
     """Whether classes are drawn equally often. Only a search over classes of unlike sizes has the choice."""
     # `get` would read a misspelt name without a word.
     return "balanced_sampling" in config and bool(config["balanced_sampling"])
-
-
-def augment_batch(
-    images: Tensor, model: nn.Module, config: Mapping[str, Any], generator: torch.Generator, invert: bool
-) -> Tensor:
-    """A batch as the network is trained on it: float [B, 1, H, W], augmented, or stored activations unchanged."""
-    return images if isinstance(model, TrainableTail) else augment(to_unit(images), config, generator, invert)
 
 
 def accumulate_gradients(
@@ -269,7 +265,9 @@ def score(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def validate(model: nn.Module, source: BatchSource, pretrained: bool, batch_size: int, rank: Rank) -> Metrics:
-    """The metrics of the validation split, of which this process has its part, without augmentation."""
+    """The metrics of the validation split, of which this process has its part, without augmentation; {} without one."""
+    if not len(source.split):
+        return {}
     try:
         logits = compute_logits(model, source, pretrained=pretrained, batch_size=min(256, batch_size))
     except torch.OutOfMemoryError as error:
@@ -285,44 +283,3 @@ def validate(model: nn.Module, source: BatchSource, pretrained: bool, batch_size
         "val_balanced_accuracy": balanced_accuracy,
         "val_f1": f1,
     }
-
-
-def recompute_batch_norm(
-    model: nn.Module,
-    source: BatchSource,
-    config: Mapping[str, Any],
-    generator: torch.Generator,
-    invert: bool,
-    pretrained: bool,
-    batch_size: int,
-) -> None:
-    """Recompute the statistics of trained batch norm from some augmented drawings and the present weights.
-
-    Running averages trail the weights by some ten steps. Where an epoch has few steps, validation would measure that
-    lag and not the network (Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm", section 3).
-    """
-    layers = trained_batch_norm(model)
-    if not layers:
-        return
-    batch_size = max(2, min(64, batch_size))
-    batches = shuffled_batches(len(source.split), batch_size, generator)
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # the plain mean over what follows
-    with torch.no_grad():
-        for images, _ in source.iterate(batches[: math.ceil(NUM_STATISTICS_IMAGES / batch_size)]):
-            inputs = augment_batch(images, model, config, generator, invert)
-            with autocast(model, source.device):
-                model(normalise(inputs, model, pretrained))
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-
-
-def trained_batch_norm(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
-    return [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
-
-
-def min_micro_batch(model: nn.Module) -> int:
-    """The smallest number of drawings to train on at once: batch norm cannot normalise a single one."""
-    return 2 if trained_batch_norm(model) else 1

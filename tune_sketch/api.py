@@ -1,17 +1,21 @@
 """The Python interface: search, and open a run's results as tables and as a classifier."""
 
+import sys
 import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tune_sketch.backend.cluster import is_started, stop_ray
+from tune_sketch.backend.base import BackendLostError
+from tune_sketch.backend.cluster import is_started, leave_lost_ray, stop_ray
 from tune_sketch.backend.ray_backend import RayBackend
+from tune_sketch.commands import command_text
 from tune_sketch.config.checks import check_run_name
 from tune_sketch.config.plan import prepare_inputs
 from tune_sketch.config.settings import Settings, resolve_paths
 from tune_sketch.data.paths import read_path
+from tune_sketch.data.screen import print_error
 from tune_sketch.inference.model import Classifier, load_classifier
 from tune_sketch.new_run import check_place, make_run
 from tune_sketch.retraining.finalists import find_finalists
@@ -103,6 +107,11 @@ def search(
     was_started = is_started()
     try:
         run_search(run, backend, storage, begun_at)
+    except BackendLostError as lost:
+        print_error(lost)
+        print(f"stopped. Resume with:  {command_text('search', '--resume', run.path)}", file=sys.stderr)
+        was_started = True
+        leave_lost_ray()
     finally:
         if not was_started:
             stop_ray()

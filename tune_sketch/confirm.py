@@ -5,7 +5,8 @@ import sys
 from tune_sketch.backend.ray_backend import RayBackend
 from tune_sketch.config.flags import Parser, add_settings, given_choices
 from tune_sketch.data.paths import path_argument
-from tune_sketch.data.screen import prepare_screen, print_error
+from tune_sketch.data.screen import hear_sigterm, prepare_screen, print_error
+from tune_sketch.restart import run_or_restart
 from tune_sketch.run import confirm_run
 from tune_sketch.storage.history import JournalError
 from tune_sketch.storage.resume import prepare_resume
@@ -26,10 +27,16 @@ def main(argv: list[str] | None = None) -> int:
     run = RunDirectory(arguments.run)
     prepare_screen()
     try:
-        prepare_resume(run, given_choices(arguments))
-        return 0 if confirm_run(run, RayBackend(arguments.address), arguments.storage) else 130
+        hear_sigterm()
+        backend = RayBackend(arguments.address)
+        backend.check()
+        prepare_resume(run, given_choices(arguments), arguments.storage)
+        done = run_or_restart(lambda: confirm_run(run, backend, arguments.storage), [run], arguments.address)
+        return 0 if done else 130
     except (ValueError, JournalError, OSError) as error:
         return print_error(error)
+    except KeyboardInterrupt:  # before StopSignal listens
+        return 130
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
         if not 0 <= arguments.port <= 65535:
             raise ValueError(f"--port must be 0 to 65535, got {arguments.port}")
         model = load_classifier(arguments.run)
-        # torch, captum and Flask take seconds to import, which errors in the flags need not wait for.
+        # torch, matplotlib and Flask take seconds to import, which errors in the flags need not wait for.
         from tune_sketch.inference.drawing_page import open_server
 
         server = open_server(model, arguments.port)

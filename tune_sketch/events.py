@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
+    import numpy as np
     from optuna.distributions import BaseDistribution
 
 Value = bool | int | float | str  # of one hyperparameter
@@ -109,6 +110,15 @@ class TestResult:
 
 
 @dataclass(frozen=True)
+class Scores:
+    """What a trained network says of the drawings that it was not trained on: probabilities float32 [N, classes]."""
+
+    result: TestResult
+    test: "np.ndarray"
+    validation: "np.ndarray | None"  # None for a last step, which was trained on them
+
+
+@dataclass(frozen=True)
 class Trial:
     """Everything recorded of one training: a trial of the search, or the retraining of a finalist on a fresh seed."""
 
@@ -120,6 +130,7 @@ class Trial:
     params: Config = field(default_factory=dict)
     distributions: "Mapping[str, BaseDistribution]" = field(default_factory=dict)
     seed_index: int | None = None  # of a retraining, from 1
+    is_last_step: bool = False  # a retraining on training and validation drawings together, which has no validation
     status: Status = "running"
     epochs: tuple[Epoch, ...] = ()
     started_at: float = 0.0  # seconds since 1970
@@ -147,8 +158,8 @@ class Trial:
 
     @property
     def best_epoch(self) -> Epoch | None:
-        """The epoch with the highest validation top-1, the earlier of two; None before the first epoch."""
-        return max(self.epochs, key=lambda epoch: epoch.val_top1, default=None)
+        """The epoch with the highest validation top-1, the earlier of two; None where there is none."""
+        return None if self.is_last_step else max(self.epochs, key=lambda epoch: epoch.val_top1, default=None)
 
     @property
     def last_epoch(self) -> Epoch | None:
@@ -194,6 +205,10 @@ class Job:
     num_threads: int
     num_processes: int
     gpus: float
+    trains_on_validation: bool = False  # on training and validation drawings together; there is no validation then
+    temperature: float = 1.0  # of its logits then
+    num_recorded: int | None = None  # epochs that the journal has of it, which alone count; None: it has no journal
+    splits_sha256: str | None = None  # of the division that the search began with
 
 
 # What a training process reports of each step, and what a backend says when that process is gone.
@@ -226,11 +241,18 @@ class NotWrittenReport:
 
 
 @dataclass(frozen=True)
+class HinderedReport:
+    """The training cannot go on, for a reason that lies in the files or the machine and not in its configuration."""
+
+    error: str
+
+
+@dataclass(frozen=True)
 class DeathReport:
     """The training's process is gone."""
 
     reason: str
 
 
-Report = EpochReport | EndingReport | NotWrittenReport | DeathReport
+Report = EpochReport | EndingReport | NotWrittenReport | HinderedReport | DeathReport
 Verdict = Literal["continue", "stop"]

@@ -20,6 +20,8 @@ PHRASES = {
 
 def name_of(trial: Trial) -> str:
     """A training's name on the screen."""
+    if trial.is_last_step:
+        return f"last step: trial {trial.number} on training and validation drawings"
     if trial.is_retraining:
         return f"retraining of trial {trial.number}, seed {trial.seed_index}"
     return f"trial {trial.number}"

@@ -71,7 +71,12 @@ def default_name(settings: Settings) -> str:
     """A run directory's name of model, data and time."""
     letters = written_name(Path(settings.data).name)
     data = "".join(c if c.isalnum() or c in "._" else "-" for c in letters)[:40].strip("-.") or "data"
-    return f"{settings.model}-{data}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    return f"{model_name(settings.model)}-{data}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+
+
+def model_name(model: str) -> str:
+    """A model's name as part of a folder's name: a colon is a separator to some programs, TensorBoard's among them."""
+    return model.replace(":", "-")
 
 
 def create_run(path: Path, settings: Settings, inputs: Inputs, storage: str | None) -> RunDirectory:

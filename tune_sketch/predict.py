@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tune_sketch.data.paths import path_argument
 from tune_sketch.data.screen import prepare_screen, print_error
-from tune_sketch.inference.model import load_classifier
+from tune_sketch.inference.model import Classifier, load_classifier
 from tune_sketch.inference.photos import find_pictures
 from tune_sketch.inference.recognition import Layout, print_predictions
 from tune_sketch.inference.test_time_augmentation import VOTES
@@ -27,8 +27,18 @@ def build_parser() -> argparse.ArgumentParser:
     output.add_argument("--csv", action="store_true", help="print CSV in the columns of predictions.csv")
     add("--cam", type=path_argument, metavar="FOLDER", help="write where the network looked, one PNG per image")
     add("--vote", choices=sorted(VOTES), help="combine several predictions of each drawing (see the report's measure)")
-    add("--export", choices=["onnx"], help="the same as tune_sketch.export RUN --to onnx; goes with the next version")
+    add("--ensemble", action="store_true", help="the mean of the winner's seeds, each at its own time (see winner.csv)")
+    add("--export", choices=["onnx"], help="write RUN/best/model.onnx (or ensemble.onnx), checked against onnxruntime")
     return parser
+
+
+def load_networks(run: Path, *, ensemble: bool) -> Classifier:
+    """The network of best/, or the winner's seeds together. Raises ValueError."""
+    if not ensemble:
+        return load_classifier(run)
+    from tune_sketch.inference.ensemble import load_ensemble  # imports torch, which errors of flags need not wait for
+
+    return load_ensemble(run)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,13 +48,15 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if not arguments.images and not arguments.export:
         parser.error("give at least one IMAGE or FOLDER, or --export")
+    if arguments.ensemble and (arguments.cam or arguments.vote == "cam"):
+        parser.error("--ensemble is several networks, and an activation map is of one: leave out --cam and --vote cam")
     try:
         pictures = find_pictures([path.expanduser() for path in arguments.images])
-        model = load_classifier(arguments.run)
+        model = load_networks(arguments.run, ensemble=arguments.ensemble)
         if arguments.export:
             from tune_sketch.inference.onnx import export_onnx  # imports torch, which errors above need not wait for
 
-            path = arguments.run / "best" / "model.onnx"
+            path = arguments.run / "best" / f"{'ensemble' if arguments.ensemble else 'model'}.onnx"
             difference = export_onnx(model, path)
             print(f"{path} (largest difference of a probability: {difference:.1g})", file=sys.stderr)
         layout: Layout = "json" if arguments.json else "csv" if arguments.csv else "text"

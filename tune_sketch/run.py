@@ -1,28 +1,26 @@
 """Carries out a search: from a run directory that holds its settings to one that holds its results."""
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tune_sketch.backend.allocation import describe_workers
-from tune_sketch.backend.base import Backend, Workers
+from tune_sketch.backend.base import Backend, BackendLostError, Workers
 from tune_sketch.backend.gpu_sharing import describe_sharing
 from tune_sketch.backend.jobs import job_of
-from tune_sketch.backend.ray_backend import RayBackend
 from tune_sketch.callbacks.base import Callback
 from tune_sketch.callbacks.budget import Budget, wall_seconds
 from tune_sketch.callbacks.cleanup import Cleanup
 from tune_sketch.callbacks.progress import Progress
 from tune_sketch.commands import command_text, tensorboard_text
-from tune_sketch.config.plan import Inputs, describe_data, expected_epochs, expected_hours_lines
+from tune_sketch.config.plan import expected_epochs
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.config.settings import Settings
-from tune_sketch.data.splits import write_splits
 from tune_sketch.events import Source, Trial
 from tune_sketch.retraining.finalists import choose_finalists
+from tune_sketch.retraining.last_step import LastStep
 from tune_sketch.retraining.racing import Race
 from tune_sketch.retraining.results import results_lines
 from tune_sketch.retraining.timetable import SearchEnd, Timetable
@@ -34,12 +32,13 @@ from tune_sketch.schedulers.asha import ASHA, NEVER_STOP
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.schedulers.stop_signal import StopSignal
-from tune_sketch.search_spaces import configuration_of, known_space, paper_configuration, recipe_configuration
+from tune_sketch.search_spaces import known_space, paper_configuration, recipe_configuration
 from tune_sketch.storage.facts import Facts, GpuSharing, read_facts, write_facts
 from tune_sketch.storage.journal import Journal
 from tune_sketch.storage.lock import lock
 from tune_sketch.storage.provenance import describe_session
 from tune_sketch.storage.reading import open_storage
+from tune_sketch.storage.recorded_choices import note_choices
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.storage.tables import write_tables
 
@@ -96,24 +95,33 @@ def confirm_run(run: RunDirectory, backend: Backend, storage: str | None = None)
 def open_run(
     run: RunDirectory, backend: Backend, storage: str | None, begun_at: float | None = None
 ) -> Iterator[OpenRun]:
-    """Begin a session: open the record, start the backend, listen for signals."""
+    """Begin a session: open the record, listen for signals, start the backend. When it is lost, all is paused."""
     facts = read_facts(run).with_session(describe_session(getattr(backend, "address", None), begun_at)).divided()
     write_facts(run, facts)
     journal = Journal(open_storage(run, facts, storage), facts.study_name)
+    note_choices(journal, facts)
     settings = facts.settings
     screen = Progress(settings.num_samples, expected_epochs(settings), settings.num_retrainings * settings.max_epochs)
-    screen.watch([*journal.trials, *journal.retrainings.values()])
+    trainings = [*journal.trials, *journal.later_trainings.values()]
+    screen.watch(trainings, wall_seconds(facts.sessions, trainings))
     screen.print_line(f"run directory  {run.path}\nTensorBoard    {tensorboard_text(run.tensorboard)}")
-    backend.start()
-    stop = StopSignal(run, screen.print_line)
-    session = replace(facts.sessions[-1], gpu_sharing=backend.share_gpus(run, facts))
-    facts = replace(facts, sessions=(*facts.sessions[:-1], session))
-    write_facts(run, facts)
+    stop, session = StopSignal(run, screen.print_line), facts.sessions[-1]
     try:
+        backend.start()
+        if reach := backend.describe_reach():
+            screen.print_line(f"reachable      {reach}")
+        session = replace(session, gpu_sharing=backend.share_gpus(run, facts))
+        facts = replace(facts, sessions=(*facts.sessions[:-1], session))
+        write_facts(run, facts)
         yield OpenRun(run, facts, journal, backend, stop, screen)
+    except BackendLostError as lost:
+        journal.pause_all()
+        lost.num_epochs, lost.was_stopping = screen.num_epochs_here, stop.by_signal
+        raise
     finally:
         session = replace(session, ended_at=time.time())
         write_facts(run, replace(facts, sessions=(*facts.sessions[:-1], session)))
+        screen.show_live("")
         stop.close()
         journal.close()
 
@@ -207,14 +215,13 @@ def run_trainings(
         callbacks=[*callbacks, Cleanup(run, journal, stop, keeps_best=work.timetable is not None)],
         max_failures=work.settings.max_failures,
         stop_requested=stop.requested,
+        interrupt=stop.interrupt,
         save_error=run.save_error,
         say=work.screen.print_line,
     )
     if queue.has_next():
         work.backend.run(queue, recorder, workers, run)
-    for trial in [*journal.trials, *journal.retrainings.values()]:
-        if trial.is_unfinished:
-            journal.pause(trial.key)
+    journal.pause_all()
     write_tables(run, journal)
 
 
@@ -227,6 +234,8 @@ def retrain_and_report(work: OpenRun, storage: str | None) -> bool:
     if not stop.by_signal:
         stop.clear()
         retrain_within_time(work, work.timetable) if work.timetable is not None else retrain_finalists(work)
+    if work.settings.last_step and not stop.by_signal:
+        take_last_step(work)
     if not stop.by_signal:
         finish(work)
     work.screen.show_live("")
@@ -250,6 +259,21 @@ def retrain_finalists(work: OpenRun) -> None:
     race = Race(journal, finalists, mean_seeds=settings.retraining_seeds, seed=settings.seed)
     workers = work.allocate(settings.num_retrainings)
     run_trainings(work, race.unfinished(), race.propose, NEVER_STOP, [screen], workers)
+
+
+def take_last_step(work: OpenRun) -> None:
+    """Train the winner once more, on training and validation drawings together: the network of best/."""
+    last, stop, timetable = LastStep(work.journal, seed=work.settings.seed), work.stop, work.timetable
+    work.screen.num_retraining_epochs += last.num_epochs_left()
+    if timetable is not None and last.num_epochs_left():
+        if not timetable.has_time_for(last.retraining()):
+            work.screen.print_line("no time is left to train the winner once more with the validation drawings")
+            return
+        stop.deadline = timetable.retraining_end(len(work.journal.retrainings))
+        stop.deadline_reason = "the time for the last step is over: the winner as it was validated is in best/"
+    run_trainings(work, last.unfinished(), last.propose, NEVER_STOP, [work.screen], work.allocate(1))
+    if timetable is not None and not stop.by_signal:
+        stop.clear()
 
 
 def retrain_within_time(work: OpenRun, timetable: Timetable) -> None:
@@ -288,16 +312,3 @@ def report_together(runs: Sequence[RunDirectory], storage: str | None = None) ->
     from tune_sketch.analysis.report import write_report
 
     return write_report([run.path for run in runs], runs[0].path.parent / "report.html", storage)
-
-
-def estimate_lines(settings: Settings, inputs: Inputs, backend: RayBackend) -> list[str]:
-    """Time one epoch of the paper's configuration and say what the plan costs."""
-    facts = Facts("timing", None, settings, describe_data(settings, inputs), inputs.weights)
-    config = configuration_of(settings.model, paper_configuration(settings.model, facts.limits), facts.limits)
-    backend.start()
-    workers = backend.allocate(settings, settings.num_samples, GpuSharing(1))
-    with tempfile.TemporaryDirectory(prefix="tune_sketch-") as folder:
-        run = RunDirectory(Path(folder))
-        write_splits(run.splits_csv, inputs.data, inputs.splits)
-        seconds = backend.time_epoch(job_of(Trial("timing", 0, config, settings.seed), run, facts, workers), workers)
-    return expected_hours_lines(settings, seconds, workers.num_workers)

@@ -7,7 +7,7 @@ import textwrap
 import time
 from collections.abc import Sequence
 
-from tune_sketch.callbacks.budget import forecast
+from tune_sketch.callbacks.budget import forecast, wall_seconds
 from tune_sketch.commands import command_text
 from tune_sketch.config.plan import budget_texts, expected_epochs
 from tune_sketch.config.settings import Settings
@@ -15,6 +15,7 @@ from tune_sketch.data.paths import path_argument
 from tune_sketch.events import Trial
 from tune_sketch.formatting import count_text, duration_text, name_of, percent, print_lines, short_text
 from tune_sketch.retraining.finalists import find_finalists
+from tune_sketch.retraining.last_step import find_last_step
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.schedulers.rungs import rank_trials
 from tune_sketch.storage.facts import Facts, read_facts
@@ -29,6 +30,7 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
     """Trials by state, best so far, rungs, cost, time left, and what a resume would do."""
     facts, history, owner = read_facts(run), read_history(run, storage), read_owner(run)
     settings, trials, retrainings = facts.settings, history.trials, list(history.retrainings.values())
+    last_steps = list(history.last_steps.values())
     sampler = SAMPLERS[settings.strategy]
     rungs = settings.rungs
     lines = [f"run directory  {run.path}", f"model, data    {settings.model}, {settings.data}"]
@@ -41,6 +43,7 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
     lines.append(f"strategy       {settings.strategy}: {sampler.summary}")
     most = f"{'at most ' * bool(sampler.most_trials)}{settings.num_samples}"
     lines.append(f"trials         {len(trials)} of {most}: {count_states(trials, owner is not None)}")
+    lines += hindrance_lines(history)
     lines += best_lines(trials)
     for rung in rungs:
         values = [epoch.val_top1 for trial in trials if (epoch := trial.epoch_at(rung)) is not None]
@@ -49,7 +52,7 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
         lines.append(
             f"rung {rung:>4}      {count_text(len(values), 'trial')} came so far{best_text}; {stopped} stopped here"
         )
-    lines += cost_lines(trials, retrainings)
+    lines += cost_lines(trials, [*retrainings, *last_steps])
     lines += budget_lines(trials, rungs, settings)
     if facts.division is not None:
         spent = measure_spent(facts.sessions, history, time.time() if owner is not None else None)
@@ -57,11 +60,22 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
         lines.append(f"total time     {duration_text(spent.total)} of {total} used, all sittings together")
     if retrainings:
         lines.append(f"retrainings    {len(retrainings)}: {count_states(retrainings, owner is not None)}")
+    if last_steps:
+        lines.append(f"last step      {count_states(last_steps, owner is not None)}")
     lines.append(f"test split     {describe_test(history)}")
     if owner is not None:
         lines.append(f"time left      {time_left_text(trials, facts)}")
     lines.append(f"a resume would {describe_resume(run, history, settings)}")
     return lines
+
+
+def hindrance_lines(history: History) -> list[str]:
+    """What interrupted the search, if nothing has been trained since: files or the machine, no configuration."""
+    known = history.notes.get("hindrance")
+    trainings = [*history.trials, *history.retrainings.values()]
+    if known is None or any(trial.epochs and trial.epochs[-1].recorded_at > known["at"] for trial in trainings):
+        return []
+    return [f"interrupted    {known['training']} could not be trained: {known['reason']}"]
 
 
 def best_lines(trials: Sequence[Trial]) -> list[str]:
@@ -117,15 +131,17 @@ def budget_lines(trials: Sequence[Trial], rungs: Sequence[int], settings: Settin
 
 
 def time_left_text(trials: Sequence[Trial], facts: Facts) -> str:
-    """Expected epochs still to search, at the pace of this session."""
-    started = facts.sessions[-1].started_at if facts.sessions else time.time()
-    done = sum(epoch.recorded_at >= started for trial in trials for epoch in trial.epochs)
+    """Expected epochs still to search, at the pace of all sessions so far."""
+    now = time.time()
+    started = facts.sessions[-1].started_at if facts.sessions else now
+    spent = wall_seconds(facts.sessions, trials) + max(0.0, now - started)
+    done = sum(len(trial.epochs) for trial in trials)
     if not done:
         return "not known before the first epoch"
     expected = expected_epochs(facts.settings)
     left = max(0, facts.settings.num_samples - len(trials)) * expected
     left += sum(max(1.0, expected - len(trial.epochs)) for trial in trials if trial.is_unfinished)
-    return f"about {duration_text(left * (time.time() - started) / done)} for the search, then the retrainings"
+    return f"about {duration_text(left * spent / done)} for the search, then the retrainings"
 
 
 def describe_resume(run: RunDirectory, history: History, settings: Settings) -> str:
@@ -149,8 +165,13 @@ def describe_resume(run: RunDirectory, history: History, settings: Settings) -> 
     left = [trial for trial in retrainings if trial.is_unfinished]
     if left:
         steps.append(f"continue {len(left)} retrainings")
+    last = find_last_step(history)
+    is_last_left = settings.last_step and (last is None or last.is_unfinished)
+    once_more = "train the winner once more with the validation drawings" if is_last_left else ""
     if steps or not retrainings:
         steps.append("retrain the finalists and read the test split")
+    elif once_more:
+        steps += [once_more, "read the test split"]
     elif any(trial.test is None for trial in retrainings if trial.status == "completed"):
         steps.append("read the test split")
     if not steps:

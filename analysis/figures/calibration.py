@@ -38,7 +38,7 @@ def tabulate_calibration(run: RunData) -> Rows:
     if not run.predictions:
         return []
     right = run.predicted_labels == run.test_labels
-    best = next((trial for trial in run.retrainings if trial.key == run.best_key), None)
+    best = run.history.later_trainings.get(run.best_key) if run.best_key is not None else None
     before = read_before(run, best) if best is not None else None
     if before is None:
         return tabulate_bins(BEFORE, run.predicted_probabilities, right)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tune_sketch.analysis.figures.activation_maps import ACTIVATION_MAPS
+from tune_sketch.analysis.figures.averaging import AVERAGING
 from tune_sketch.analysis.figures.base import Figure
 from tune_sketch.analysis.figures.best_so_far import BEST_SO_FAR, COST
 from tune_sketch.analysis.figures.calibration import CALIBRATION
@@ -27,6 +28,7 @@ from tune_sketch.analysis.run_data import RunData
 
 FIGURES: tuple[Figure[RunData], ...] = (
     FINALIST_CURVES,
+    AVERAGING,
     SEED_VARIANCE,
     TRIAL_CURVES,
     RUNGS,

@@ -25,7 +25,7 @@ def tabulate_timeline(run: RunData) -> Rows:
     process ends (a kill, a resume) the next one there takes its place. A training whose process was not recorded takes
     the first place that is free.
     """
-    rows = [row for r in [*run.trials, *run.retrainings] for row in find_stretches(r)]
+    rows = [row for r in [*run.trials, *run.retrainings, *run.last_steps] for row in find_stretches(r)]
     if not rows:
         return []
     begun = min(row["start_seconds"] for row in rows)
@@ -39,7 +39,7 @@ def tabulate_timeline(run: RunData) -> Rows:
 def find_stretches(trial: Trial) -> Rows:
     """Stretches of one training's epochs in one process without a gap; seconds since 1970."""
     rows: Rows = []
-    what = "retraining" if trial.is_retraining else "trial"
+    what = "last step" if trial.is_last_step else "retraining" if trial.is_retraining else "trial"
     for epoch in trial.epochs:
         worker = asdict(epoch.worker or UNKNOWN)
         end = epoch.recorded_at

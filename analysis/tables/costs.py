@@ -10,7 +10,8 @@ from tune_sketch.formatting import short_text
 def tabulate_costs(run: RunData) -> Rows:
     """Training time and epochs of the search and of the retrainings; images per second."""
     rows: Rows = []
-    for what, trials in (("search", run.trials), ("retraining of finalists", run.retrainings)):
+    parts = (("search", run.trials), ("retraining of finalists", run.retrainings), ("last step", run.last_steps))
+    for what, trials in parts:
         epochs = [epoch for trial in trials for epoch in trial.epochs]
         if not epochs:
             continue

@@ -13,14 +13,18 @@ from tune_sketch.analysis.tables.mcnemar import MCNEMAR, MCNEMAR_OF_RUNS
 from tune_sketch.analysis.tables.models import MODEL_COSTS
 from tune_sketch.analysis.tables.paper_results import PAPER_RESULTS, PAPER_RESULTS_OF_RUNS
 from tune_sketch.analysis.tables.parameters import PARAMETERS
+from tune_sketch.analysis.tables.recipe import RECIPE
 from tune_sketch.analysis.tables.rungs import RUNG_COUNTS
 from tune_sketch.analysis.tables.selection_bias import SELECTION_BIAS
 from tune_sketch.analysis.tables.settings import SETTINGS
 from tune_sketch.analysis.tables.total_time import TOTAL_TIME
 from tune_sketch.analysis.tables.votes import VOTES_TABLE
+from tune_sketch.analysis.tables.winner import WINNER
 
 TABLES: tuple[Table[RunData], ...] = (
     FINALISTS,
+    WINNER,
+    RECIPE,
     PAPER_RESULTS,
     SELECTION_BIAS,
     MCNEMAR,

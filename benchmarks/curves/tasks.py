@@ -126,7 +126,10 @@ class LCBench(Task):
 
 @lru_cache
 def open_surrogate() -> Any:
-    import onnxruntime
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise SystemExit(f"LCBench's curves need {error.name}: pip install '.[bench]'") from error
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -1,20 +1,31 @@
 """How sure the choice is: tables over a finished run, over two runs, and the paper's figures of a one-factor search."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from tests.support.fake_runs import begin_run, make_finished_run, search_by_strategy
+from tests.support.fake_runs import (
+    add_retrainings,
+    add_trials,
+    begin_run,
+    make_finished_run,
+    search_by_strategy,
+)
+from tune_sketch.analysis.figures.averaging import tabulate_averaging
 from tune_sketch.analysis.figures.losses import tabulate_learning_rates, tabulate_optimizers
 from tune_sketch.analysis.report import compare_runs
 from tune_sketch.analysis.run_data import read_run
 from tune_sketch.analysis.tables.base import write_tables
 from tune_sketch.analysis.tables.finalists import tabulate_finalists
 from tune_sketch.analysis.tables.mcnemar import tabulate_mcnemar, tabulate_mcnemar_of_runs
+from tune_sketch.analysis.tables.recipe import tabulate_recipe
 from tune_sketch.analysis.tables.registry import TABLES
 from tune_sketch.analysis.tables.selection_bias import tabulate_selection_bias
 from tune_sketch.analysis.verdict import state_result
 from tune_sketch.retraining.results import results_lines
 from tune_sketch.storage.files import read_csv
+from tune_sketch.trainables.networks.build import build_model
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +58,35 @@ def test_the_chance_of_the_winner_is_in_table_verdict_and_on_the_screen(finished
     assert any("truly the best of the 2 finalists" in text and percent in text for text in state_result(run))
     (line,) = [line for line in results_lines(finished, run.history) if line.startswith("1 *")]
     assert percent in line
+
+
+def test_the_parts_of_the_recipe_are_told_by_their_values_with_their_costs(tmp_path):
+    run, journal = begin_run(tmp_path / "run", num_samples=4)
+    add_trials(run, journal, 4)
+    recipe = {"head": "normalised", "averaging": True, "warmup_steps": 100, "layer_rate_factor": 1.0}
+    journal.trials[1] = replace(journal.trials[1], config=journal.trials[1].config | recipe)
+    add_retrainings(run, journal)
+    rows = {row["part"]: row for row in tabulate_recipe(read_run(run.path))}
+    used = {part for part, row in rows.items() if row["is_used"]}
+    assert used == {"head", "averaging", "warmup_steps"}
+    plain, normalised = (
+        sum(p.numel() for p in build_model("baseline", 6, head=head).parameters()) for head in ("plain", "normalised")
+    )
+    assert rows["head"]["num_parameters"] == normalised - plain
+    num_train = read_run(run.path).facts.data.num_train
+    assert rows["averaging"]["seconds_per_epoch"] == pytest.approx((1.5 - num_train / 500) / 2)
+    assert rows["last step"]["winner"] is False
+
+
+def test_curves_of_averaged_weights_are_of_the_finalists_that_average(finished):
+    run = read_run(finished.path)
+    rows = tabulate_averaging(run)
+    assert {row["trial"] for row in rows} == {0, 1}
+    row = next(row for row in rows if (row["trial"], row["epoch"]) == (1, 9))
+    values = [trial.epochs[8].metrics for trial in run.chosen.retrainings]
+    assert row["averaged_val_top1"] == pytest.approx(np.mean([value["averaged_val_top1"] for value in values]))
+    assert row["raw_val_top1"] == pytest.approx(np.mean([value["raw_val_top1"] for value in values]))
+    assert row["raw_val_top1_low"] == min(value["raw_val_top1"] for value in values)
 
 
 def test_mcnemar_between_the_networks_of_the_finalists(finished, tmp_path):

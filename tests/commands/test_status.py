@@ -10,6 +10,7 @@ from tests.support.fake_runs import add_epochs, add_trials, begin_run, make_fini
 from tests.support.mounts import read_only
 from tests.support.real_search import ROOT
 from tune_sketch.events import TestResult
+from tune_sketch.retraining.last_step import LastStep
 from tune_sketch.status import main, status_lines
 from tune_sketch.storage.lock import lock
 
@@ -76,6 +77,21 @@ def test_retrainings_and_an_unread_test_split(tmp_path):
     lines = lines_by_name(run)
     assert lines["test split"] == "read"
     assert "find nothing to do; extend it" in lines["a resume would"]
+
+
+def test_a_last_step_that_is_to_come(tmp_path):
+    run, journal = begin_run(tmp_path / "run", num_samples=4, last_step=True)
+    add_trials(run, journal, 4)
+    trial = journal.add_retraining(0, 1, journal.trials[0].config, seed=1)
+    add_epochs(journal, trial, 1, 0.5)
+    journal.end(trial.key, "completed")
+    expected = "train the winner once more with the validation drawings, then read the test split"
+    assert lines_by_name(run)["a resume would"] == expected
+    last = LastStep(journal, seed=0).propose()
+    lines = lines_by_name(run)
+    assert (lines["last step"], lines["a resume would"]) == ("1 interrupted", expected)
+    journal.end(last.key, "failed", error="x")
+    assert lines_by_name(run)["a resume would"] == "read the test split"
 
 
 def test_a_finished_run(tmp_path, capsys):

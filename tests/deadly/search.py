@@ -100,4 +100,5 @@ if __name__ == "__main__":
         tune_sketch.run, "search_trials", lambda work: "between the begin of a session and its first proposal", nowhere
     )
     tear_lines()
+    sys.argv[0] = "tune-sketch"  # a command of ours, which may begin again when Ray dies
     sys.exit(tune_sketch.search.main(sys.argv[1:]))

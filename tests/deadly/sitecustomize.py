@@ -33,8 +33,10 @@ if FOLDER is not None:
     replace = os.replace
 
     def dying_replace(source: str, target: str) -> None:
-        """os.replace, with places to die around the two renames of a checkpoint."""
+        """os.replace, with places to die around the two renames of a checkpoint and before that of a report."""
         path = os.fspath(target)
+        if path.endswith("/report.html"):
+            die_if_asked("while the report is written")
         if "/checkpoints/" not in path:
             replace(source, target)
             return

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.killing import ANY_PLACES, PROPOSAL_PLACES, RETRAINING_PLACES, SESSION_PLACE, Killer
+from tests.killing import ANY_PLACES, PROPOSAL_PLACES, REPORT_PLACE, RETRAINING_PLACES, SESSION_PLACE, Killer
 from tests.support.kill_rows import Kill, table
 from tests.support.recorded import check_complete, untimed
 
@@ -33,7 +33,7 @@ def test_nothing_is_lost_under_random_kills(tmp_path):
 @pytest.mark.timeout(900)
 def test_nothing_is_lost_by_a_death_at_any_write_of_the_journal(tmp_path):
     killer = Killer(tmp_path / "search", seed=0)
-    killer.kill_at([SESSION_PLACE, *PROPOSAL_PLACES, *ANY_PLACES, *RETRAINING_PLACES])
+    killer.kill_at([SESSION_PLACE, *PROPOSAL_PLACES, *ANY_PLACES, *RETRAINING_PLACES, REPORT_PLACE])
     check_complete(killer.run)
 
 

@@ -69,7 +69,7 @@ def test_the_test_split_was_read_once_after_the_choice(searched):
     run, _ = searched
     notes = read_history(run).notes
     assert len(notes["test_readings"]) == 1
-    assert len(notes["test_readings"][0]["networks"]) == 6
+    assert len(notes["test_readings"][0]["networks"]) == 7, "the retrainings', and the last step's"
     test_images = [row["image"] for row in read_csv(run.splits_csv) if row["split"] == "test"]
     predictions = read_csv(run.predictions_csv)
     assert [row["image"] for row in predictions] == test_images

@@ -1,8 +1,10 @@
 """Tries every port that a local search opens as a stranger, without and with a wrong token: nothing may happen."""
 
+import contextlib
 import http.client
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ import psutil
 import pytest
 import ray.core.generated
 
+from tests.support.hosts import find_tool, run
 from tests.support.processes import end_family, family, kill_process, wait_until_gone
 from tests.support.recorded import count_epochs
 from tune_sketch.storage.run_directory import RunDirectory
@@ -40,6 +43,15 @@ HTTP_PATHS = (  # of Ray's HTTP servers: the job API, the runtime environments (
     ("GET", "/worker/traceback"),
     ("GET", "/metrics"),
 )
+CONNECT = """
+import socket, sys
+for port in sys.argv[2:]:
+    try:
+        socket.create_connection((sys.argv[1], int(port)), timeout=2).close()
+        print(port)
+    except OSError:
+        pass
+"""
 OBJECT_MANAGER = ("Push", "Pull", "FreeObjects")
 
 
@@ -142,7 +154,7 @@ class TestStranger:
         assert len(methods) > 100
         served, num_refused = [], 0
         for (address, port), owner in search.listening().items():
-            host = "127.0.0.1" if address in ("0.0.0.0", "::", "127.0.0.1") else address
+            host = host_of(address)
             with grpc.insecure_channel(f"{host}:{port}") as channel:
                 try:
                     grpc.channel_ready_future(channel).result(timeout=3)
@@ -166,7 +178,7 @@ class TestStranger:
     def test_no_http_request_is_served(self, search, token):
         served = []
         for (address, port), owner in search.listening().items():
-            host = "127.0.0.1" if address in ("0.0.0.0", "::", "127.0.0.1") else address
+            host = host_of(address)
             for method, path in HTTP_PATHS:
                 status = request(host, port, method, path, token)
                 if status is not None and status < 400:
@@ -179,6 +191,7 @@ class TestStranger:
         (gcs,) = [port for (_, port), owner in search.listening().items() if owner == "gcs_server"]
         ports = sorted({str(port) for _, port in search.listening()})
         environment = clean_environment | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # else Ray asks at the machine's address
         environment |= {f"RAY_CLIENT_{name}_CONNECTION_TIMEOUT_S": "3" for name in ("INITIAL", "MAX")}
         strangers = {}
         for name, token in {"no token": None, "a wrong token": WRONG_TOKEN, "the token": search.token()}.items():
@@ -197,6 +210,20 @@ class TestStranger:
         assert [path.name for path in tmp_path.iterdir()] == ["the token"]
         search.wait_for_epochs(2)
 
+    def test_no_port_answers_another_machine(self, search):
+        """Beside one of ours that does: it is not the way there that is closed."""
+        with other_machine() as (ours, there), socket.create_server(("0.0.0.0", 0)) as open_to_all:
+            ports = {port: owner for (_, port), owner in search.listening().items()}
+            assert len(ports) >= 5, "gcs_server, raylet twice, driver, trials"
+            wanted = open_to_all.getsockname()[1]
+            numbers = [str(port) for port in (*ports, wanted)]
+            answer = subprocess.run(
+                [*there, sys.executable, "-c", CONNECT, ours, *numbers], capture_output=True, text=True, timeout=60
+            )
+        assert answer.returncode == 0, answer.stderr
+        print(f"{len(ports)} ports tried from another machine")
+        assert [ports.get(int(port), port) for port in answer.stdout.split()] == [str(wanted)]
+
     def test_the_token_is_only_in_the_memory_of_the_search(self, search):
         """Neither the run directory nor a command line holds the token, nor does a file list the environment."""
         token = search.token()
@@ -211,6 +238,43 @@ class TestStranger:
                 assert token not in " ".join(relative.cmdline())
             except psutil.NoSuchProcess:
                 continue
+
+    def test_a_call_that_ends_ray_does_not_end_the_search(self, search):
+        """Whoever is on the machine can send it without a token. Last in this class, since it changes the ports."""
+        (gcs,) = [port for (_, port), owner in search.listening().items() if owner == "gcs_server"]
+        with grpc.insecure_channel(f"127.0.0.1:{gcs}") as channel, contextlib.suppress(grpc.RpcError):
+            list(channel.stream_stream("/ray.rpc.syncer.RaySyncer/StartSync")(iter([b""]), timeout=10))
+        deadline = time.monotonic() + 30
+        while "Ray is started again (1 of 3)" not in (said := (search.folder / "search.txt").read_text()):
+            assert time.monotonic() < deadline, said
+            time.sleep(0.3)
+        assert "Ray's gcs_server" in said
+        search.wait_for_epochs(2)
+
+
+def host_of(address: str) -> str:
+    """Where a listening socket is reached from this machine."""
+    return "127.0.0.1" if address in ("0.0.0.0", "::", "127.0.0.1", "::ffff:127.0.0.1") else address
+
+
+@contextlib.contextmanager
+def other_machine() -> Iterator[tuple[str, list[str]]]:
+    """(our address, the begin of a command there) of a machine beside us: a network namespace."""
+    name, ours = "tsstranger", "10.78.0.1"
+    lacking = "" if os.geteuid() == 0 and find_tool("ip") else "needs root and ip"
+    made = lacking or subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True).stderr
+    if made:
+        pytest.skip(f"cannot make a network namespace: {made.strip()}")
+    try:
+        run("ip", "link", "add", "tsstr0", "type", "veth", "peer", "name", "eth0", "netns", name)
+        run("ip", "addr", "add", f"{ours}/24", "dev", "tsstr0")
+        run("ip", "link", "set", "tsstr0", "up")
+        run("ip", "-n", name, "addr", "add", "10.78.0.2/24", "dev", "eth0")
+        run("ip", "-n", name, "link", "set", "eth0", "up")
+        yield ours, ["ip", "netns", "exec", name]
+    finally:
+        subprocess.run(["ip", "link", "del", "tsstr0"], capture_output=True)
+        subprocess.run(["ip", "netns", "del", name], capture_output=True)
 
 
 def request(host: str, port: int, method: str, path: str, token: str | None) -> int | None:

@@ -82,7 +82,7 @@ class SlowBackend(InProcessBackend):
 def search_within(tmp_path, clock, seconds, backend=None, **changes):
     """A run of which each epoch takes EPOCH seconds, and how long it took, in seconds of the clock."""
     begun_at = clock()
-    changes = {"num_samples": 50, "max_epochs": 4, "retraining_seeds": 2} | changes
+    changes = {"num_samples": 50, "max_epochs": 4, "retraining_seeds": 2, "last_step": False} | changes
     run = make_run(tmp_path / "run", total_time_seconds=seconds, **changes)
     clock.now += 3.0  # of decoding
     assert run_search(run, backend or SlowBackend(clock), begun_at=begun_at)
@@ -150,7 +150,8 @@ def test_what_a_killed_sitting_used_counts_and_the_division_stays(tmp_path, cloc
 
 def make_killed(tmp_path, clock, kill_at):
     begun_at = clock()
-    run = make_run(tmp_path / "run", total_time_seconds=300.0, num_samples=50, max_epochs=4, retraining_seeds=2)
+    changes = {"last_step": False, "num_samples": 50, "max_epochs": 4, "retraining_seeds": 2}
+    run = make_run(tmp_path / "run", total_time_seconds=300.0, **changes)
     with pytest.raises(Killed):
         run_search(run, SlowBackend(clock, kill_at=kill_at), begun_at=begun_at)
     return run, clock() - begun_at
@@ -188,7 +189,7 @@ def test_a_finished_run_has_nothing_to_do_until_it_has_more_time(tmp_path, clock
 
 def test_a_search_that_began_without_it_still_gets_its_network(tmp_path, clock):
     """No checkpoint of an ended trial was kept, and the time is over before the first retraining."""
-    run = make_run(tmp_path / "run", num_samples=3, max_epochs=4)
+    run = make_run(tmp_path / "run", num_samples=3, max_epochs=4, last_step=False)
     with pytest.raises(Killed):
         run_search(run, SlowBackend(clock, kill_at=12))
     shutil.rmtree(run.path / "checkpoints")
@@ -246,11 +247,11 @@ def test_a_run_of_before_has_no_division(tmp_path):
     assert read_facts(make_run(run.path)).division is None
 
 
-def test_time_is_kept_for_a_last_step(tmp_path, clock, monkeypatch):
-    """As a training of the winner that is to follow would need it; without one, nothing is kept."""
-    monkeypatch.setattr("tune_sketch.retraining.timetable.LAST_STEP", 1.25)
-    run, took = search_within(tmp_path, clock, 1500.0, num_samples=50)
-    history = read_history(run)
-    lengths = {len(trial.epochs) for trial in history.retrainings.values() if trial.status == "completed"}
-    assert took <= 1500.0 - 1.25 * min(lengths) * EPOCH + EPOCH
+def test_time_is_kept_for_a_last_step(tmp_path, clock):
+    """With it the run ends no later than it may, and the network that the last step gave is in best/."""
+    run, took = search_within(tmp_path, clock, 1500.0, num_samples=50, last_step=True)
+    (last,) = read_history(run).last_steps.values()
+    assert (last.status, last.test is None) == ("completed", False)
+    assert took <= 1500.0 + EPOCH
     check_network(run)
+    assert json.loads((run.best / "model.json").read_text())["retraining"] == last.key

@@ -49,7 +49,8 @@ class FakeClock:
 
 def begin_run(path: Path, *, num_samples=12, max_epochs=9, model="baseline", **choices) -> tuple[RunDirectory, Journal]:
     """A run directory as a search leaves it before its first trial: search.json, splits.csv, an empty journal."""
-    choices = {"data": "doodles", "image_px": 32, "classes": 6, "per_class": 12, "protocol": "small"} | choices
+    common = {"data": "doodles", "image_px": 32, "classes": 6, "per_class": 12, "protocol": "small", "last_step": False}
+    choices = common | choices
     grace = choices.pop("grace_epochs", 1)
     settings = Settings(model=model, num_samples=num_samples, max_epochs=max_epochs, grace_epochs=grace, **choices)
     cache = prepare_data(settings.data_request(), cache_dir=path.parent / "cache", progress=False)
@@ -126,6 +127,8 @@ def make_metrics(number: int, quality: float, trial: Trial) -> dict[str, float]:
         "train_top5": min(1.0, top1 + 0.2),
         "val_loss": 3.2 * math.exp(-number / 5) + 1 - quality,
         "val_top1": top1,
+        "raw_val_top1": 0.97 * top1,
+        "averaged_val_top1": top1,
         "val_top5": min(1.0, top1 + 0.15),
         "learning_rate": trial.config["learning_rate"],
         "images_per_second": 500.0,
@@ -155,7 +158,8 @@ def add_retrainings(run: RunDirectory, journal: Journal, *, seeds: int = 2) -> N
             trial = journal.add_retraining(number, index, journal.trials[number].config, seed=100 + index)
             add_epochs(journal, trial, facts.settings.max_epochs, 0.7 + 0.05 * number + 0.01 * index)
             trials.append(journal.end(trial.key, "completed"))
-    journal.note("test_readings", [{"chosen": 1, "networks": [trial.key for trial in trials]}])
+    reading = {"chosen": 1, "shipped": trials[-1].key, "networks": [trial.key for trial in trials]}
+    journal.note("test_readings", [reading])
     for trial in trials:
         logits = rng.normal(size=(len(test), len(data.class_names)))
         logits[np.arange(len(test)), labels] += 2.0

@@ -2,11 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-import numpy as np
-
 from tune_sketch.backend.base import OnReport, Workers
 from tune_sketch.config.settings import Settings
-from tune_sketch.events import Job, Report, TestResult, Worker
+from tune_sketch.events import Job, Report, Scores, Worker
 from tune_sketch.storage.facts import Facts, GpuSharing
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.trainables.job import make_worker, score_on_test
@@ -21,6 +19,9 @@ class InProcessBackend:
 
     def start(self) -> None:
         pass
+
+    def describe_reach(self) -> str:
+        return ""
 
     def share_gpus(self, run: RunDirectory, facts: Facts) -> GpuSharing:
         return GpuSharing(1, "no choice")
@@ -42,9 +43,7 @@ class InProcessBackend:
                 verdict = on_report(job.key, report)
             worker.close()
 
-    def score_on_test(
-        self, jobs: Iterable[tuple[Job, str]], workers: Workers
-    ) -> Iterator[tuple[str, TestResult, np.ndarray]]:
+    def score_on_test(self, jobs: Iterable[tuple[Job, str]], workers: Workers) -> Iterator[tuple[str, Scores]]:
         for job, weights in jobs:
             self.num_scored += 1
-            yield job.key, *score_on_test(job, weights)
+            yield job.key, score_on_test(job, weights)

@@ -25,6 +25,15 @@ def is_trial(process: psutil.Process) -> bool:
         return False
 
 
+def ray_process(process: subprocess.Popen, name: str) -> psutil.Process:
+    """One of Ray's own processes in a search: "gcs_server", "raylet" or "DashboardAgent"."""
+    for relative in family(process):
+        with contextlib.suppress(psutil.Error):
+            if relative.status() != psutil.STATUS_ZOMBIE and name in relative.cmdline()[0]:
+                return relative
+    raise AssertionError(f"the search has no {name}")
+
+
 def kill_process(victim: psutil.Process) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         victim.kill()

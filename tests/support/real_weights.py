@@ -2,8 +2,12 @@
 
 import pytest
 
-from benchmarks.real_weights import PACKAGE, packaged_file
+from benchmarks.real_weights import LITE_FILE, LITE_PACKAGE, PACKAGE, packaged_file
 
 needs_real_weights = pytest.mark.skipif(
     packaged_file() is None, reason=f"the package {PACKAGE}, which brings ImageNet weights, is not installed"
+)
+needs_efficientnet = pytest.mark.skipif(
+    packaged_file(LITE_FILE, LITE_PACKAGE) is None,
+    reason=f"the package {LITE_PACKAGE}, which brings ImageNet weights, is not installed",
 )

@@ -20,7 +20,7 @@ def snapshot(run: RunDirectory, url: str | None = None) -> dict[str, Trial]:
     if not run.search_json.exists():
         return {}
     history = read_history(run, url)
-    return {trial.key: trial for trial in history.trials} | history.retrainings
+    return {trial.key: trial for trial in history.trials} | history.later_trainings
 
 
 def recorded_epochs(run: RunDirectory) -> dict[tuple[str, int], Epoch]:
@@ -57,7 +57,7 @@ def values_of(run: RunDirectory) -> dict[str, list[tuple[float, ...]]]:
     """Per training the numbers that do not depend on time."""
     names = ("train_loss", "train_top1", "val_loss", "val_top1", "val_top5", "learning_rate")
     return {
-        key: [(epoch.number, *(epoch.metrics[name] for name in names)) for epoch in trial.epochs]
+        key: [(epoch.number, *(epoch.metrics.get(name, -1.0) for name in names)) for epoch in trial.epochs]
         for key, trial in snapshot(run).items()
     }
 
@@ -88,7 +88,10 @@ def check_complete(run: RunDirectory) -> None:
     assert len(trials) == settings.num_samples
     bad = [(trial.key, trial.status, trial.error) for trial in trials if trial.status not in GOOD_ENDINGS]
     assert not bad, bad
-    retrainings = [trial for trial in recorded.values() if trial.is_retraining]
+    last_steps = [trial for trial in recorded.values() if trial.is_last_step]
+    assert len(last_steps) == settings.last_step
+    assert all(trial.status == "completed" and trial.test for trial in last_steps)
+    retrainings = [trial for trial in recorded.values() if trial.is_retraining and not trial.is_last_step]
     assert len(retrainings) == settings.num_retrainings
     assert all(trial.test for trial in retrainings if trial.status == "completed")
     rows = [(int(row["trial"]), int(row["epoch"])) for row in read_csv(run.epochs_csv)]

@@ -96,7 +96,8 @@ def test_the_test_split_is_scored_with_the_temperature_of_validation(tmp_path: P
     job = make_job(tmp_path, decoded, CONFIG)
     model = build("baseline")
     torch.save(model.state_dict(), tmp_path / "weights.pt")
-    result, probabilities = score_on_test(job, str(tmp_path / "weights.pt"))
+    scores = score_on_test(job, str(tmp_path / "weights.pt"))
+    result, probabilities = scores.result, scores.test
     data = open_data(decoded)
     splits = read_splits(Path(job.splits), data)
     logits = predict_logits(model, data.images[splits.validation], device="cpu", pretrained=False).numpy()

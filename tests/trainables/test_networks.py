@@ -1,4 +1,4 @@
-"""Contract that every network in ARCHITECTURES keeps: shapes, names, layers, freeze points; the paper's counts."""
+"""Contract that every network keeps, ours and timm's: shapes, names, layers, freeze points; the paper's counts."""
 
 import itertools
 
@@ -6,19 +6,21 @@ import pytest
 import torch
 from torch import nn
 
-from tune_sketch.search_spaces import SPACES
+from tests.support.timm_networks import SMALL, TIMM, UNCUT
+from tune_sketch.search_spaces import SPACES, known_space
 from tune_sketch.trainables.networks.architecture import check_image_px
 from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.networks.freezing import freeze_layers, set_training_mode, split_frozen
-from tune_sketch.trainables.networks.registry import ARCHITECTURES
+from tune_sketch.trainables.networks.registry import ARCHITECTURES, known_architecture
 
 MODELS = list(ARCHITECTURES)
+NETWORKS = [*MODELS, *TIMM]
 
 
 def build_shapes(name: str, num_classes: int) -> nn.Module:
     """The network without memory for its weights: names and shapes are there at once."""
     with torch.device("meta"):
-        return build_model(name, num_classes)
+        return build_model(name, num_classes, image_px=SMALL)
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -55,6 +57,11 @@ def test_paper_table_1_densenet121() -> None:
     assert 7_081_981 + 83_648 == 7_165_629
 
 
+@pytest.mark.parametrize("name", TIMM)
+def test_one_space_does_for_all_networks_of_timm(name: str) -> None:
+    assert tuple(known_architecture(name, SMALL).freeze_points) == known_space(name).FREEZE_POINTS
+
+
 def test_spaces_and_architectures_know_the_same_models() -> None:
     assert list(SPACES) == MODELS
     for name, architecture in ARCHITECTURES.items():
@@ -62,32 +69,39 @@ def test_spaces_and_architectures_know_the_same_models() -> None:
         assert list(architecture.freeze_points) == list(SPACES[name].FREEZE_POINTS)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_shapes_from_the_smallest_size_up(name: str) -> None:
-    architecture = ARCHITECTURES[name]
+    architecture = known_architecture(name, SMALL)
     assert architecture.min_image_px <= 32
-    model = build_model(name, 7, dropout=0.3).eval()
+    fixed = architecture.fixed_image_px
+    model = build_model(name, 7, dropout=0.3, image_px=SMALL).eval()
+    to_maps = architecture.to_maps or (lambda layer, output: output)
     seen: list[torch.Tensor] = []
     for layer in reversed(architecture.cam_layers):
-        model.get_submodule(layer).register_forward_hook(lambda *args: seen.append(args[2]))
+        model.get_submodule(layer).register_forward_hook(lambda *args, n=layer: seen.append(to_maps(n, args[2])))
     with torch.inference_mode():
-        for image_px in (architecture.min_image_px, 45, 64):
+        for image_px in (architecture.min_image_px, 45, 64) if fixed is None else (fixed,):
             logits = model(torch.rand(2, 3, image_px, image_px))
             assert logits.shape == (2, 7)
             assert torch.isfinite(logits).all()
             maps = [seen.pop() for _ in architecture.cam_layers]
             assert all(m.ndim == 4 for m in maps)  # [B, channels, h, w]: a place on the paper
             sides = [min(m.shape[2:]) for m in maps]
+            assert sides, "some layer shows places"
             assert sides == sorted(sides), "deepest and coarsest first"
             assert sides[-1] >= 2, "the finest says something about the smallest drawing"
+    if fixed is not None:
+        with pytest.raises(ValueError, match=f"must be {fixed}, for which this {name} was built, got {fixed + 1}"):
+            check_image_px(model, fixed + 1)
+        return
     check_image_px(model, architecture.min_image_px)
     with pytest.raises(ValueError, match=f"at least {architecture.min_image_px} for {name}"):
         check_image_px(model, architecture.min_image_px - 1)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_only_the_head_depends_on_the_classes(name: str) -> None:
-    architecture = ARCHITECTURES[name]
+    architecture = known_architecture(name, SMALL)
     first = build_shapes(name, 5).get_submodule(architecture.first_layer)
     assert isinstance(first, nn.Conv2d)
     assert first.in_channels == 3
@@ -97,19 +111,20 @@ def test_only_the_head_depends_on_the_classes(name: str) -> None:
     assert len(different) == 2
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_freeze_points_go_from_none_to_head_only(name: str) -> None:
-    architecture = ARCHITECTURES[name]
+    architecture = known_architecture(name, SMALL)
     points = list(architecture.freeze_points)
     assert points[0] == "none"
     assert points[-1] == "head_only"
     trainable = []
     model = build_shapes(name, 5)
+    parameters = dict(model.named_parameters())
     for point in points:
         freeze_layers(model, architecture, point)
         trainable.append({n for n, parameter in model.named_parameters() if parameter.requires_grad})
         for prefix in architecture.freeze_points[point]:
-            model.get_submodule(prefix)  # raises for a prefix that names nothing
+            assert prefix in parameters or model.get_submodule(prefix), "a prefix names something"
     assert trainable[0] == {n for n, _ in model.named_parameters()}
     for more, fewer in itertools.pairwise(trainable):
         assert fewer < more
@@ -118,24 +133,26 @@ def test_freeze_points_go_from_none_to_head_only(name: str) -> None:
     }
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_layers_are_the_network_cut_where_training_begins(name: str) -> None:
     torch.manual_seed(0)
-    model = build_model(name, 4, dropout=0.5).eval()
-    inputs = torch.randn(2, 3, 48, 48)
+    architecture = known_architecture(name, SMALL)
+    model = build_model(name, 4, dropout=0.5, image_px=SMALL).eval()
+    inputs = torch.randn(2, 3, SMALL, SMALL)
     with torch.no_grad():
         expected = model(inputs)
-        assert torch.equal(nn.Sequential(*ARCHITECTURES[name].layers(model))(inputs), expected)
+        assert torch.equal(nn.Sequential(*architecture.layers(model))(inputs), expected)
     frozen = {}
-    for freeze in ARCHITECTURES[name].freeze_points:
+    for freeze in architecture.freeze_points:
         with torch.device("meta"):
-            prefix, tail = split_frozen(build_model(name, 4, dropout=0.5, freeze=freeze))
+            prefix, tail = split_frozen(build_model(name, 4, dropout=0.5, freeze=freeze, image_px=SMALL))
         assert not any(parameter.requires_grad for parameter in prefix.parameters())
         assert any(parameter.requires_grad for parameter in tail.parameters())
         frozen[freeze] = sum(parameter.numel() for parameter in prefix.parameters())
     assert frozen.pop("none") == 0
-    assert list(frozen.values()) == sorted(set(frozen.values())) or name in ("baseline", "sketch_a_net")
-    assert min(frozen.values()) > 0
+    assert list(frozen.values()) == sorted(set(frozen.values())) or name in ("baseline", "sketch_a_net", *UNCUT)
+    assert min(frozen.values()) > 0 or name in UNCUT
+    assert frozen["head_only"] > 0
 
 
 def test_a_freeze_prefix_ends_at_a_dot() -> None:

@@ -16,7 +16,8 @@ from tune_sketch.search_spaces import SpaceLimits, configuration_of, recipe_conf
 from tune_sketch.trainables.augmentation import STRENGTHS
 from tune_sketch.trainables.averaging import best_weights
 from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
-from tune_sketch.trainables.evaluation import IMAGENET_MEAN, IMAGENET_STD, predict_probabilities
+from tune_sketch.trainables.evaluation import predict_probabilities
+from tune_sketch.trainables.networks.architecture import IMAGENET
 from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.networks.registry import ARCHITECTURES
 from tune_sketch.trainables.speed.feature_cache import CachePolicy
@@ -71,7 +72,7 @@ def test_the_network_sees_what_its_weights_were_made_for(splits: TrainingSplits,
     seen: list[torch.Tensor] = []
     model.features[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     next(fit(model, splits, config, seed=1, pretrained=True))
-    for channel, (mean, deviation) in enumerate(zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)):
+    for channel, (mean, deviation) in enumerate(zip(IMAGENET.mean, IMAGENET.std, strict=True)):
         values = torch.cat([inputs[:, channel].flatten() for inputs in seen])
         assert values.min() == pytest.approx(-mean / deviation), "the paper is black"
         assert values.max() == pytest.approx((1 - mean) / deviation), "the ink is white"

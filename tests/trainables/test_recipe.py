@@ -161,7 +161,7 @@ def test_an_average_over_stored_activations_is_of_the_same_network() -> None:
     averaged.update_parameters(model)
     prefix, _ = split_frozen(model)
     _, tail = split_frozen(averaged.module)
-    averaged.eval()
+    averaged.module.eval()
     inputs = torch.randn(2, 3, 48, 48)
     with torch.no_grad():
         stored = prefix(inputs).permute(0, 2, 3, 1)

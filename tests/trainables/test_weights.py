@@ -240,7 +240,6 @@ def test_old_densenet_names() -> None:
         ),
         (lambda state: state.update({"conv9.bias": torch.zeros(1)}), "conv9.bias is unknown"),
         (lambda state: state.clear(), "must hold a dict from names to tensors"),
-        (lambda state: state.update({"epoch": 3}), "must hold a dict from names to tensors"),
     ],
 )
 def test_weights_that_do_not_fit(change: Any, match: str, tmp_path: Path) -> None:
@@ -258,7 +257,7 @@ def test_a_file_of_another_network(tmp_path: Path) -> None:
 
 
 def test_no_such_file() -> None:
-    with pytest.raises(ValueError, match=r"must be one of auto, imagenet, none or an existing file, got 'imagnet'"):
+    with pytest.raises(ValueError, match=r"must be one of auto, imagenet, none or an existing .* got 'imagnet'"):
         resolve_weights("resnet50", "imagnet")
 
 

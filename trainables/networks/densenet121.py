@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from tune_sketch.trainables.networks.architecture import Architecture, ImageNetWeights
+from tune_sketch.trainables.networks.architecture import IMAGENET, Architecture, ImageNetWeights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,6 +54,7 @@ ARCHITECTURE = Architecture(
     imagenet=ImageNetWeights(
         "DenseNet121_Weights.IMAGENET1K_V1", "https://download.pytorch.org/models/densenet121-a639ec97.pth"
     ),
+    normalisation=IMAGENET,
     min_image_px=32,  # total stride: one cell of the last map
     source="Huang et al. 2017 (arXiv 1608.06993), Table 1",
     bfloat16_on_cpu=True,

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from tune_sketch.trainables.networks.architecture import Architecture, architecture_of
+from tune_sketch.trainables.networks.architecture import Architecture, architecture_of, lies_in
 
 
 def freeze_layers(model: nn.Module, architecture: Architecture, freeze: str) -> None:
@@ -11,9 +11,9 @@ def freeze_layers(model: nn.Module, architecture: Architecture, freeze: str) -> 
     if freeze not in architecture.freeze_points:
         known = ", ".join(architecture.freeze_points)
         raise ValueError(f"unknown freeze point {freeze!r} of {architecture.name}; known: {known}")
-    prefixes = tuple(prefix + "." for prefix in architecture.freeze_points[freeze])
+    frozen = architecture.freeze_points[freeze]
     for name, parameter in model.named_parameters():
-        parameter.requires_grad = not name.startswith(prefixes)
+        parameter.requires_grad = not lies_in(name, frozen)
 
 
 def set_training_mode(model: nn.Module) -> None:
@@ -31,7 +31,7 @@ def set_training_mode(model: nn.Module) -> None:
 class TrainableTail(nn.Module):
     """The layers of a network after its frozen ones; takes the output of those, in half precision.
 
-    float16 [B, H, W, C] or [B, F] to logits [B, classes].
+    float16 [B, H, W, C], [B, N, C] or [B, F] to logits [B, classes].
     """
 
     def __init__(self, architecture: Architecture, layers: list[nn.Module]) -> None:
@@ -64,6 +64,11 @@ def split_frozen(model: nn.Module) -> tuple[nn.Sequential, TrainableTail]:
 
 def varies(layer: nn.Module) -> bool:
     """Whether a layer may give another output for the same input in a later epoch."""
-    return any(parameter.requires_grad for parameter in layer.parameters()) or any(
-        isinstance(module, nn.modules.dropout._DropoutNd) for module in layer.modules()
+    return any(parameter.requires_grad for parameter in layer.parameters()) or any(map(drops, layer.modules()))
+
+
+def drops(module: nn.Module) -> bool:
+    """Whether a module drops something at random in training; drop_prob: timm's name in layers that drop paths."""
+    return (isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0) or bool(
+        getattr(module, "drop_prob", None)
     )

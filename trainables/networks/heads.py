@@ -34,12 +34,14 @@ def change_head(model: nn.Module, architecture: Architecture, head: str) -> None
     if head == "plain":
         return
     if architecture.pooling is not None:
-        model.set_submodule(architecture.pooling, AverageMaxPool())
+        model.set_submodule(architecture.pooling, (architecture.pool_both or AverageMaxPool)())
     plain = model.get_submodule(architecture.head)
     layers = dict(plain.named_children()) if isinstance(plain, nn.Sequential) else {"linear": plain}
     changed: OrderedDict[str, nn.Module] = OrderedDict()
     (linear,) = (layer for layer in layers.values() if isinstance(layer, nn.Linear))
-    num_features = linear.in_features if architecture.pooling is None else 2 * linear.in_features
+    num_features = linear.in_features
+    if architecture.pooling is not None:
+        num_features += linear.in_features if architecture.num_maxima is None else architecture.num_maxima
     for name, layer in layers.items():
         if "norm" not in changed and isinstance(layer, nn.Dropout | nn.Linear):
             changed["norm"] = nn.BatchNorm1d(num_features, eps=LEAST_VARIANCE)

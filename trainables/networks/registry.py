@@ -15,8 +15,16 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
-def known_architecture(name: str) -> Architecture:
-    """The architecture called `name`; ValueError that lists the known ones."""
+def known_architecture(name: str, image_px: int | None = None) -> Architecture:
+    """The architecture called `name`; ValueError that lists the known ones.
+
+    image_px: of the drawings, for networks of timm that are built for one size; None: that of their weights. Only
+    "timm:NAME" imports timm, and with it torch.
+    """
+    if name.startswith("timm:"):
+        from tune_sketch.trainables.networks.timm_networks import describe
+
+        return describe(name, image_px)
     if name not in ARCHITECTURES:
-        raise ValueError(f"unknown model {name!r}; known models: {', '.join(ARCHITECTURES)}")
+        raise ValueError(f"unknown model {name!r}; known models: {', '.join(ARCHITECTURES)}, timm:NAME")
     return ARCHITECTURES[name]

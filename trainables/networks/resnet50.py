@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from tune_sketch.trainables.networks.architecture import Architecture, ImageNetWeights
+from tune_sketch.trainables.networks.architecture import IMAGENET, Architecture, ImageNetWeights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,6 +54,7 @@ ARCHITECTURE = Architecture(
     imagenet=ImageNetWeights(  # by the training recipe of He et al., as in the sketch paper's time
         "ResNet50_Weights.IMAGENET1K_V1", "https://download.pytorch.org/models/resnet50-0676ba61.pth"
     ),
+    normalisation=IMAGENET,
     min_image_px=32,  # total stride: one cell of the last map
     source="He et al. 2015 (arXiv 1512.03385), Table 1",
     bfloat16_on_cpu=True,

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from tune_sketch.trainables.networks.architecture import Architecture, ImageNetWeights
+from tune_sketch.trainables.networks.architecture import IMAGENET, Architecture, ImageNetWeights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,6 +51,7 @@ ARCHITECTURE = Architecture(
     imagenet=ImageNetWeights(
         "SqueezeNet1_1_Weights.IMAGENET1K_V1", "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth"
     ),
+    normalisation=IMAGENET,
     min_image_px=32,
     source="Iandola et al. 2016 (arXiv 1602.07360), Table 1; release 1.1",
 )

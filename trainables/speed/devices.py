@@ -6,6 +6,7 @@ resnet50 1.07 times at 32 px; float32 where the processor lacks AMX, resnet50 at
 """
 
 import ctypes
+import os
 import sys
 from typing import Any
 
@@ -15,6 +16,15 @@ from torch import Tensor, nn
 from tune_sketch.trainables.networks.architecture import architecture_of
 from tune_sketch.trainables.speed.small_convolutions import use_products_for_small_maps
 
+DETERMINISTIC = "TUNE_SKETCH_DETERMINISTIC"  # environment variable: 1 asks a GPU for the same sums in every run
+# What CUDA's libraries say where torch's own allocator was not asked.
+OUT_OF_MEMORY_TEXTS = (
+    "can't allocate memory",
+    "MPS backend out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
 CUDA_CONTEXT_BYTES = 600 * 2**20  # about what a process takes on a GPU beside what torch's allocator holds
 
 
@@ -80,9 +90,35 @@ def cpu_multiplies_bfloat16() -> bool:
 
 def move_to_device(model: nn.Module, device: torch.device) -> None:
     """Move a network, itself and not a copy, to a device in the form that is fast there."""
+    choose_kernels(device)
     model.to(device).to(memory_format=memory_format(device))
     if device.type == "cpu":
         use_products_for_small_maps(model)
+
+
+def choose_kernels(device: torch.device) -> None:
+    """Let cuDNN time its convolutions at each new shape; or take those whose sums have a fixed order.
+
+    The shapes of a training are few: a batch, the last batch, and the same of validation.
+    """
+    if device.type != "cuda":
+        return
+    if os.environ.get(DETERMINISTIC) == "1":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first product is computed
+        torch.use_deterministic_algorithms(True, warn_only=True)  # the gradient of max pooling has no such kernel
+    torch.backends.cudnn.benchmark = not torch.are_deterministic_algorithms_enabled()
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor of the CPU to a device without waiting for what the device still has to compute.
+
+    A plain copy to a GPU waits for all its work so far. Pinned memory is kept by torch until it was copied.
+    """
+    if device.type in ("cpu", "mps"):
+        return tensor.to(device)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def keep_freed_memory() -> None:
@@ -114,10 +150,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether the device, or on a CPU the allocator, said that memory is exhausted."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
-    message = str(error)
-    return isinstance(error, RuntimeError) and (
-        "can't allocate memory" in message or "MPS backend out of memory" in message
-    )
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY_TEXTS)
 
 
 def free_cached_memory(device: torch.device) -> None:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from tune_sketch.trainables.augmentation import STRENGTHS, augment
 from tune_sketch.trainables.batches import BatchSource, SplitArrays, TrainingSplits, ordered_batches
 from tune_sketch.trainables.evaluation import normalise, to_unit
+from tune_sketch.trainables.networks.architecture import architecture_of
 from tune_sketch.trainables.networks.freezing import split_frozen
 from tune_sketch.trainables.speed.activation_store import Entry, open_entry
 from tune_sketch.trainables.speed.devices import autocast, free_cached_memory, is_out_of_memory, uses_bfloat16
@@ -140,6 +141,8 @@ class FeatureCache:
         self.train = self.validation = None
 
     def _open(self, entry: Entry, name: str, split: SplitArrays, view: int | None) -> BatchSource:
+        if not len(split):  # the last step's validation: an empty file cannot be mapped
+            return BatchSource(split, self.device)
         shape = (len(split), *self.shape)
         activations = entry.open_array(name, shape, lambda: self._compute(split, view))
         labels = np.asarray(split.labels)[slice(None) if split.indices is None else split.indices]
@@ -185,6 +188,7 @@ class FeatureCache:
         facts = {
             "code": digest_code(),
             "torch": torch.__version__,
+            "network": "" if (architecture := architecture_of(self.model)) is None else architecture.source,
             "device": self.device.type,
             "bfloat16": uses_bfloat16(self.model, self.device),
             "layers": repr(self.prefix),

@@ -7,6 +7,7 @@ threads (benchmarks/results/packing-cpu.md). Nothing was measured on a GPU, wher
 import multiprocessing
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -26,6 +27,7 @@ from tune_sketch.trainables.speed.devices import move_to_device
 from tune_sketch.trainables.training import accumulate_gradients, seed_epoch
 
 FEWEST_STEPS = 3  # of each training in a measurement
+STEPS_AHEAD = 4  # that a GPU may have to do while the next is prepared, as in a training, which does not wait for it
 HEADROOM = 0.9  # of the device's memory: peaks differ between configurations
 LEAST_GAIN = 1.05  # by one more training: less is not worth trials that each take longer
 
@@ -162,11 +164,17 @@ class Member:
 def train_for_ever(job: Job, running: Any, progress: Any, memory: Any) -> None:
     """Train a job step by step, the first one at once and each further one only while `running` is set."""
     threading.Thread(target=end_with_parent, daemon=True).start()
-    for num_images in train_steps(job):
+    ahead: deque[torch.cuda.Event] = deque()
+    for number, num_images in enumerate(train_steps(job)):
         if torch.cuda.is_available():
-            torch.cuda.synchronize()
-            free_bytes, memory[1] = torch.cuda.mem_get_info()
-            memory[0] = max(memory[0], memory[1] - free_bytes)
+            if number < FEWEST_STEPS:  # afterwards all memory is taken
+                torch.cuda.synchronize()
+                free_bytes, memory[1] = torch.cuda.mem_get_info()
+                memory[0] = max(memory[0], memory[1] - free_bytes)
+            ahead.append(torch.cuda.Event())  # type: ignore[no-untyped-call]
+            ahead[-1].record()
+            if len(ahead) > STEPS_AHEAD:
+                ahead.popleft().synchronize()
         with progress.get_lock():
             progress[:] = [progress[0] + 1, progress[1] + num_images, time.monotonic()]
         running.wait()

@@ -4,14 +4,19 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from tune_sketch.config.settings import Settings
-from tune_sketch.events import Job, Report, TestResult, Verdict
+from tune_sketch.events import Job, Report, Scores, Verdict
 from tune_sketch.storage.facts import Facts, GpuSharing
 from tune_sketch.storage.run_directory import RunDirectory
 
 OnReport = Callable[[str, Report], Verdict]
+
+
+class BackendLostError(RuntimeError):
+    """What runs the trainings is gone. All that was recorded is safe, and the search can go on from it."""
+
+    num_epochs = 0  # that the session recorded before
+    was_stopping = False  # the search was winding up when it happened
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,13 @@ class Backend(Protocol):
     """Runs trainings and says what they report. The only part of a search that knows Ray."""
 
     def start(self) -> None:
-        """Begin to be of use. Raises ValueError when the machines cannot be reached."""
+        """Begin to be of use. Raises ValueError when the machines cannot be reached.
+
+        This and all below raise BackendLostError as soon as what runs the trainings is gone.
+        """
+
+    def describe_reach(self) -> str:
+        """From where it can be reached, in words; empty where that is not ours to say."""
 
     def share_gpus(self, run: RunDirectory, facts: Facts) -> GpuSharing:
         """How many trials should share a GPU."""
@@ -43,7 +54,5 @@ class Backend(Protocol):
     def run(self, jobs: Iterator[Job | None], on_report: OnReport, workers: Workers, run: RunDirectory) -> None:
         """Run jobs until there are no more. A None among them: none now, ask again after the next report."""
 
-    def score_on_test(
-        self, jobs: Iterable[tuple[Job, str]], workers: Workers
-    ) -> Iterator[tuple[str, TestResult, np.ndarray]]:
-        """(key, result, probabilities float32 [num_test, num_classes]) of networks, from (job, weights file)."""
+    def score_on_test(self, jobs: Iterable[tuple[Job, str]], workers: Workers) -> Iterator[tuple[str, Scores]]:
+        """(key, scores) of networks, from (job, weights file)."""

@@ -21,7 +21,7 @@ def job_of(trial: Trial, run: RunDirectory, facts: Facts, workers: Workers) -> J
         checkpoint_epochs=settings.checkpoint_epochs,
         stop_file=str(path.stop_file),
         weights=facts.weights.path,
-        pretrained=facts.weights.pretrained,
+        pretrained=facts.weights.normalised,
         invert=settings.invert,
         frozen_views=settings.frozen_views,
         # Trials that augment alike share views; a retraining on a fresh seed has its own.
@@ -29,4 +29,7 @@ def job_of(trial: Trial, run: RunDirectory, facts: Facts, workers: Workers) -> J
         num_threads=workers.num_threads,
         num_processes=settings.num_processes,
         gpus=workers.gpus,
+        trains_on_validation=trial.is_last_step,
+        num_recorded=len(trial.epochs),
+        splits_sha256=facts.data.splits_sha256,
     )

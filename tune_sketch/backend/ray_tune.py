@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
 from ray import tune
 from ray.tune.experiment import Trial as RayTrial
@@ -16,7 +15,7 @@ from ray.widgets.util import in_notebook
 
 from tune_sketch.backend.allocation import has_room
 from tune_sketch.backend.base import OnReport, Workers
-from tune_sketch.events import DeathReport, Job, Report, TestResult
+from tune_sketch.events import DeathReport, Job, Report, Scores
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.trainables.trial import SketchTrial, score_on_test
 
@@ -141,14 +140,13 @@ def run_jobs(jobs: Iterator[Job | None], on_report: OnReport, workers: Workers, 
         shutil.rmtree(run.ray, ignore_errors=True)  # Ray's own snapshots: the journal is what a resume starts from
 
 
-def score_jobs(jobs: Iterable[tuple[Job, str]], workers: Workers) -> Iterator[tuple[str, TestResult, np.ndarray]]:
-    """(key, result, probabilities) of networks on the test split, from (job, weights file), in the order of ending."""
+def score_jobs(jobs: Iterable[tuple[Job, str]], workers: Workers) -> Iterator[tuple[str, Scores]]:
+    """(key, scores) of networks, from (job, weights file), in the order of ending."""
     score = ray.remote(num_cpus=workers.cpus, num_gpus=min(1.0, workers.gpus))(score_on_test)
     futures = {score.remote(job, weights): job.key for job, weights in jobs}
     while futures:
         (future,), _ = ray.wait(list(futures), num_returns=1)
-        result, probabilities = ray.get(future)
-        yield futures.pop(future), result, probabilities
+        yield futures.pop(future), ray.get(future)
 
 
 def describe_death(trial: RayTrial) -> str:

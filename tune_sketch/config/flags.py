@@ -1,17 +1,21 @@
 """Turns command lines into settings: the flags are generated from the fields of Settings."""
 
 import argparse
+import re
 import sys
 import types
 import typing
 from typing import Any, NoReturn
 
-from tune_sketch.config.checks import check_known, check_run_name, did_you_mean
+from tune_sketch.config.checks import check_model, check_run_name, did_you_mean
 from tune_sketch.config.settings import FLAGS, OLD_VALUES, Settings, resolve_paths
 from tune_sketch.data import DATASETS
 from tune_sketch.data.names import written_name
 from tune_sketch.data.paths import path_argument
-from tune_sketch.search_spaces import SPACES
+from tune_sketch.search_spaces import SPACES, is_timm
+
+LISTING = "timm:?"  # begins a pattern of names
+MODEL_HELP = f"one or more of {', '.join(SPACES)}, or all; timm:NAME: any of timm's, 'timm:?PATTERN' lists them"
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,13 +39,14 @@ def build_parser() -> Parser:
         "read the test split once, write a report.",
     )
     add = parser.add_argument
-    add("--model", nargs="+", metavar="M", help=f"one or more of {', '.join(SPACES)}, or all")
+    add("--model", nargs="+", metavar="M", help=MODEL_HELP)
     add("--data", help=f"{', '.join(DATASETS)}, a folder of class folders, of .ndjson or .npy files, a zip or tar")
     add_settings(parser, [name for name in FLAGS if name != "data"])
     add("--name", type=str, help="name of the run directory")
     add("--runs-dir", type=path_argument, metavar="DIR", help="where run directories are made (default: runs)")
     add("--storage", metavar="URL", help="keep the record in a database: postgresql://user@host/name")
     add("--resume", type=path_argument, metavar="RUN", help="go on with a run; with larger numbers, extend it")
+    add("--retry-failed", action="store_true", help="with --resume: train again what failed or ran out of memory")
     add("--address", metavar="A", help="a Ray cluster: auto, or its address (default: this machine alone)")
     add("--dry-run", action="store_true", help="print the plan and the expected hours, and start nothing")
     return parser
@@ -87,14 +92,31 @@ def plain_type(hint: Any) -> type:
 def read_models(names: list[str] | None) -> list[str]:
     """The chosen models, each once. Raises ValueError for an unknown one."""
     if not names:
-        raise ValueError(f"--model is needed: one or more of {', '.join(SPACES)}, or all")
+        raise ValueError(f"--model is needed: one or more of {', '.join(SPACES)}, timm:NAME, or all")
     if names == ["all"]:
         return list(SPACES)
     for name in names:
-        check_known("--model", name, [*SPACES, "all"])
+        if name != "all":
+            check_model(name)
+    of_timm = [name for name in names if is_timm(name)]
+    if of_timm:
+        from tune_sketch.trainables.networks.timm_names import check_name  # imports torch
+
+        for name in of_timm:
+            check_name(name)
     if "all" in names:
         raise ValueError(f"--model all cannot be combined with other models, got {' '.join(names)}")
     return list(dict.fromkeys(names))
+
+
+def list_models(names: list[str]) -> list[str]:
+    """A line for each network of timm that fits a pattern. Raises ValueError where none does."""
+    from tune_sketch.trainables.networks.timm_names import list_networks  # imports torch
+
+    others = [name for name in names if not name.startswith(LISTING)]
+    if others:
+        raise ValueError(f"--model {LISTING}PATTERN lists and does nothing else, got {' '.join(others)} beside it")
+    return [line for name in names for line in list_networks(name.removeprefix(LISTING))]
 
 
 def given_choices(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -121,7 +143,7 @@ def read_classes(names: list[str] | None) -> tuple[str, ...] | int | None:
     """Class names, or a number of classes when one whole number was given."""
     if names is None:
         return None
-    if len(names) == 1 and names[0].lstrip("-").isdigit():
+    if len(names) == 1 and re.fullmatch(r"-?\d+", names[0], re.ASCII):
         return int(names[0])
     return tuple(dict.fromkeys(map(written_name, names)))
 
@@ -139,5 +161,7 @@ def check_combination(arguments: argparse.Namespace) -> None:
                 raise ValueError(
                     f"--{flag.replace('_', '-')} cannot be given with --resume: it comes from the run directory"
                 )
+    elif arguments.retry_failed:
+        raise ValueError("--retry-failed is for a search that exists: give it with --resume RUN")
     elif arguments.name is not None:
         check_run_name(arguments.name)

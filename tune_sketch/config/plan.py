@@ -20,7 +20,7 @@ from tune_sketch.data.describe import (
 )
 from tune_sketch.data.describe_copies import NAMED_IN_PLAN, near_copies_across, near_copies_lines
 from tune_sketch.data.quickdraw_classes import QUICKDRAW_CLASSES
-from tune_sketch.data.splits import Splits, split_data
+from tune_sketch.data.splits import Splits, hash_splits, split_data
 from tune_sketch.data.staging import hash_file
 from tune_sketch.formatting import duration_text
 from tune_sketch.samplers import SAMPLERS
@@ -45,16 +45,21 @@ class Inputs:
 
 def prepare_inputs(settings: Settings) -> Inputs:
     """Decode (or reuse) the data, split it, find the weights. Raises ValueError for anything that is wrong."""
+    check_network(settings)
     cache = prepare_data(settings.data_request())
     data = open_data(cache)
     splits = split_data(data, protocol=settings.protocol, split_by=settings.split_by, seed=settings.seed)
-    weights = resolve_weights(settings.model, settings.weights)
-    least_px = known_architecture(settings.model).min_image_px
+    weights = resolve_weights(settings.model, settings.weights, settings.image_px)
+    digest = hash_file(Path(weights.path)) if weights.path is not None else None
+    facts = WeightsFacts(weights.path, weights.description, weights.pretrained, digest, weights.scaled_as_new)
+    return Inputs(cache, publish_data(cache), data, splits, facts)
+
+
+def check_network(settings: Settings) -> None:
+    """ValueError where there is no such network, or it cannot take the drawings' size."""
+    least_px = known_architecture(settings.model, settings.image_px).min_image_px
     if settings.image_px < least_px:
         raise ValueError(f"--image-px must be at least {least_px} for {settings.model}, got {settings.image_px}")
-    digest = hash_file(Path(weights.path)) if weights.path is not None else None
-    facts = WeightsFacts(weights.path, weights.description, weights.pretrained, digest)
-    return Inputs(cache, publish_data(cache), data, splits, facts)
 
 
 def describe_data(settings: Settings, inputs: Inputs) -> DataFacts:
@@ -82,6 +87,7 @@ def describe_data(settings: Settings, inputs: Inputs) -> DataFacts:
         num_copies=len(data.copies),
         num_copies_across=len(find_copies_across(data, splits)),
         split_warnings=tuple(split_warnings(data, splits)),
+        splits_sha256=hash_splits(data, splits),
     )
 
 
@@ -124,6 +130,11 @@ def plan_lines(settings: Settings, inputs: Inputs, prepared_seconds: float = 0.0
         f"retrain   {settings.num_finalists} finalists raced in at most {settings.num_retrainings} retrainings on "
         f"fresh seeds, {settings.num_retrainings * settings.max_epochs} epochs",
     ]
+    if settings.last_step:
+        lines.append(
+            f"last step the winner once more, on training and validation drawings together: at most "
+            f"{settings.max_epochs} epochs of {len(splits.train) + len(splits.validation)} drawings"
+        )
     if settings.warm_start:
         lines.append(f"warm      begins with the best of {', '.join(settings.warm_start)}")
     if settings.total_time_seconds is not None:
@@ -168,7 +179,8 @@ def budget_texts(settings: Settings) -> list[str]:
 
 def expected_hours_lines(settings: Settings, epoch_seconds: float, num_workers: int) -> list[str]:
     """What the plan costs, from the measured time of one epoch of the paper's configuration."""
-    num_epochs = settings.num_samples * expected_epochs(settings) + settings.num_retrainings * settings.max_epochs
+    num_trainings = settings.num_retrainings + settings.last_step  # after the search
+    num_epochs = settings.num_samples * expected_epochs(settings) + num_trainings * settings.max_epochs
     worker_seconds = num_epochs * epoch_seconds
     return [
         f"one epoch takes {epoch_seconds:.2f} s on one worker (measured now, the paper's configuration)",

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tune_sketch.config.checks import check_at_least, check_known, did_you_mean, parse_duration
+from tune_sketch.config.checks import check_between, check_known, check_model, check_share, did_you_mean, parse_duration
 from tune_sketch.data import DATASETS
 from tune_sketch.data.paths import read_path
 from tune_sketch.data.request import DataRequest
 from tune_sketch.data.splits import OWN_SPLIT, PROTOCOLS, SPLIT_BY
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.schedulers.rungs import rung_epochs
-from tune_sketch.search_spaces import SPACES
 
 WEIGHTS = ("auto", "imagenet", "none")
+OF_WEIGHTS = ("", "search.json")  # a file itself, or this in a run directory
 OLD_VALUES = {"rung-tpe": "incumbent", "study": "paper"}  # names of version 0.1, accepted for one version
 FIRST_RUNG_FRACTION = 0.06  # of max_epochs; what won in simulation on LCBench, see benchmarks/search_quality.py
 AUTO: Any = None  # a default that depends on the data and the model
@@ -31,6 +31,7 @@ class Flag:
     name: str | None = None  # where it is not the setting's own
     old_name: str | None = None  # accepted for one version
     least: float | None = None
+    most: int = 1_000_000  # of a number that has a least value
     known: Iterable[str] | None = None
     parse: Callable[[str], Any] | None = None
     path_or: tuple[str, ...] | None = None  # a path, or one of these words
@@ -49,8 +50,7 @@ def setting(help_: str, default: Any = AUTO, **flag: Any) -> Any:
 class Settings:
     """Every choice fixed for one search. What varies per trial is in search_spaces/, machines in cluster.yaml.
 
-    What is left out takes a default that suits the data and the model. Raises ValueError (name, rule and value in the
-    message) when a choice is impossible.
+    What is left out takes a default that suits data and model. Raises ValueError for a choice that is impossible.
     """
 
     model: str
@@ -84,7 +84,7 @@ class Settings:
     protocol: str = setting(
         f"sizes of the splits: {', '.join(PROTOCOLS)}", metavar="P", known=PROTOCOLS, on_resume="fixed"
     )
-    image_px: int = setting("side of the square image", least=16, on_resume="fixed")
+    image_px: int = setting("side of the square image", least=16, most=4096, on_resume="fixed")
     invert: bool = setting(
         "keep dark ink on light paper (an ablation)", True, name="--no-invert", metavar=None, on_resume="fixed"
     )
@@ -93,7 +93,7 @@ class Settings:
     )
     download: bool = setting("with --data quickdraw: fetch the chosen classes", False, metavar=None, on_resume="fixed")
     weights: str = setting(
-        f"initial weights: {', '.join(WEIGHTS)} or a file", "auto", metavar="W", path_or=WEIGHTS, on_resume="content"
+        f"start from: {', '.join(WEIGHTS)}, a file, a run", "auto", metavar="W", path_or=WEIGHTS, on_resume="content"
     )
     strategy: str = setting(
         f"how to search: {', '.join(SAMPLERS)} (default: incumbent)",
@@ -129,15 +129,15 @@ class Settings:
     min_gain: float | None = setting(
         "end the search when 10 more trials may gain under G of top-1, as 0.002", metavar="G"
     )
-    seed: int = setting("seed of everything that is drawn by chance (default: 0)", 0, on_resume="fixed")
+    seed: int = setting("seed of all drawn by chance (default: 0)", 0, least=0, most=2**63 - 1, on_resume="fixed")
     finalists: int = setting(
-        "retrain the K best, beside the paper's and the recipe",
-        metavar="K",
-        least=0,
-        old_name="--confirm-top",
+        "retrain the K best, beside the paper's and the recipe", metavar="K", least=0, old_name="--confirm-top"
     )
     retraining_seeds: int = setting(
         "fresh seeds of a finalist on average: more where it is close", least=1, old_name="--confirm-seeds"
+    )
+    last_step: bool = setting(
+        "do not train the winner once more with validation", name="--no-last-step", metavar=None, on_resume="fixed"
     )
     frozen_views: int = setting(
         "keep what frozen layers give for V augmented views (default: 0)", 0, metavar="V", least=0, on_resume="fixed"
@@ -146,7 +146,7 @@ class Settings:
     max_failures: int = setting("retries of a trial whose process died (default: 3)", 3, least=0)
 
     def __post_init__(self) -> None:
-        check_known("--model", self.model, SPACES)
+        check_model(self.model)
         for name, flag in FLAGS.items():
             value = getattr(self, name)
             if isinstance(value, str) and value in OLD_VALUES and flag.known is not None:
@@ -156,12 +156,12 @@ class Settings:
         for name, value in default_choices(self).items():
             if getattr(self, name) is AUTO:
                 object.__setattr__(self, name, value)
-        if self.grace_epochs is AUTO:
-            object.__setattr__(self, "grace_epochs", default_grace_epochs(self.max_epochs))
         for name, flag in FLAGS.items():
             value = getattr(self, name)
             if flag.least is not None and value is not None:
-                check_at_least(flag.spelling(name), value, flag.least)
+                check_between(flag.spelling(name), value, flag.least, flag.most)
+        if self.grace_epochs is AUTO:
+            object.__setattr__(self, "grace_epochs", default_grace_epochs(self.max_epochs))
         self.check_combinations()
 
     def check_combinations(self) -> None:
@@ -177,26 +177,24 @@ class Settings:
         if self.group_by is not None and self.split_by == "file":
             raise ValueError("--group-by keeps drawings together, and --split-by file does not: give one of them")
         if isinstance(self.classes, int):
-            check_at_least("--classes", self.classes, 2)
+            check_between("--classes", self.classes, 2, FLAGS["classes"].most)
         elif self.classes is not None and len(self.classes) < 2:
             raise ValueError(f"--classes needs at least two classes to tell apart, got {list(self.classes)}")
         if self.grace_epochs > self.max_epochs:
             raise ValueError(
                 f"--grace-epochs must be at most --max-epochs: got {self.grace_epochs} > {self.max_epochs}"
             )
-        for name in ("time_budget_seconds", "total_time_seconds", "gpu_hours", "cpus_per_trial"):
+        for name in ("time_budget_seconds", "total_time_seconds", "gpu_hours"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{FLAGS[name].spelling(name)} must be positive and finite, got {value:g}")
         if self.total_time_seconds is not None and self.checkpoint_epochs > 1:
-            raise ValueError(
-                f"--total-time ends a training at a checkpoint: --checkpoint-epochs must be 1, "
-                f"got {self.checkpoint_epochs}"
-            )
+            rule = "--total-time ends a training at a checkpoint: --checkpoint-epochs must be 1"
+            raise ValueError(f"{rule}, got {self.checkpoint_epochs}")
         if self.min_gain is not None and not 0 <= self.min_gain < 1:
             raise ValueError(f"--min-gain must be a fraction of at least 0 and under 1, got {self.min_gain:g}")
-        if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial < math.inf:
-            raise ValueError(f"--gpus-per-trial must be 0 or more, got {self.gpus_per_trial:g}")
+        for name in ("cpus_per_trial", "gpus_per_trial"):
+            check_share(FLAGS[name].spelling(name), getattr(self, name), may_be_none=name == "gpus_per_trial")
         if self.gpus_per_trial is not None and self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
             raise ValueError(f"--gpus-per-trial above 1 must be a whole number, got {self.gpus_per_trial:g}")
 
@@ -247,6 +245,7 @@ def default_choices(settings: Settings) -> dict[str, Any]:
     The paper (Tables 1 to 3) trained at 224 px, the baseline for 80 epochs.
     """
     common: dict[str, Any] = {"protocol": "standard", "finalists": 2, "retraining_seeds": 3}
+    common["last_step"] = settings.strategy != "one-factor"  # the paper's own procedure has none
     if settings.strategy == "one-factor":
         common["num_samples"] = SAMPLERS["one-factor"].most_trials * settings.passes
     if settings.data == "doodles":
@@ -282,8 +281,8 @@ def resolve_paths(settings: Settings) -> Settings:
     for run in settings.warm_start:
         if not (Path(run) / "search.json").is_file():
             raise ValueError(f"--warm-start must name run directories, and {run} has no search.json")
-    if settings.weights not in WEIGHTS and not Path(settings.weights).is_file():
-        raise ValueError(f"--weights must be a weights file or one of {', '.join(WEIGHTS)}, got {given['weights']!r}")
+    if settings.weights not in WEIGHTS and not any((Path(settings.weights) / part).is_file() for part in OF_WEIGHTS):
+        raise ValueError(f"--weights must be one of {', '.join(WEIGHTS)}, a file or a run, got {given['weights']!r}")
     return settings
 
 

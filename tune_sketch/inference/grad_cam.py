@@ -1,10 +1,11 @@
-"""Shows where a network looks: Grad-CAM over drawings (by captum), and the channels of its first layer."""
+"""Shows where a network looks: Grad-CAM over drawings, and the channels of its first layer."""
 
 import numpy as np
 import torch
-from captum.attr import LayerActivation, LayerAttribution, LayerGradCam
+import torch.nn.functional as F
 from matplotlib import colormaps
 from PIL import Image
+from torch import Tensor
 
 from tune_sketch.inference.model import Classifier
 from tune_sketch.trainables.evaluation import normalise, to_unit
@@ -16,32 +17,50 @@ BATCH_SIZE = 32
 def map_activations(model: Classifier, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Float32 [N, H, W] in [0, 1]: the evidence for the classes `labels` [N] in uint8 images [N, H, W].
 
-    Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) at the model's `cam_layer`; each map is divided by its own
-    maximum. A map without a positive value is all 0.
+    Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391, equations 1 and 2) at the model's `cam_layer`, of a transformer
+    with the tokens at their places on the paper; each map is divided by its own maximum. A map without a positive
+    value is all 0.
     """
-    network = model.network.to(model.device).eval()
-    explainer = LayerGradCam(network, network.get_submodule(model.cam_layer))
+    to_maps = known_architecture(model.architecture, model.image_px).to_maps or (lambda layer, output: output)
     maps = []
     for start in range(0, len(images), BATCH_SIZE):
-        batch = torch.from_numpy(np.array(images[start : start + BATCH_SIZE])).to(model.device)
-        inputs = normalise(to_unit(batch), network, model.pretrained)
-        target = torch.as_tensor(np.asarray(labels[start : start + BATCH_SIZE]), device=model.device)
-        coarse = explainer.attribute(inputs, target=target, relu_attributions=True)
-        fine = LayerAttribution.interpolate(coarse, tuple(images.shape[1:]), "bilinear")[:, 0]
+        rows = slice(start, start + BATCH_SIZE)
+        logits, output = compute_with_layer(model, images[rows], model.cam_layer)
+        targets = torch.as_tensor(np.asarray(labels[rows]), device=model.device)
+        of_targets = logits.gather(1, targets[:, None]).sum()
+        (gradients,) = torch.autograd.grad(of_targets, output)
+        activations, slopes = to_maps(model.cam_layer, output.detach()), to_maps(model.cam_layer, gradients)
+        coarse = (slopes.mean((2, 3), keepdim=True) * activations).sum(dim=1, keepdim=True).relu()
+        fine = F.interpolate(coarse, tuple(images.shape[1:]), mode="bilinear")[:, 0]
         highest = fine.amax(dim=(1, 2), keepdim=True)
-        maps.append((fine / highest.clamp_min(torch.finfo(fine.dtype).tiny)).detach().cpu().numpy())
+        maps.append((fine / highest.clamp_min(torch.finfo(fine.dtype).tiny)).cpu().numpy())
     return np.concatenate(maps) if maps else np.zeros(images.shape, np.float32)
+
+
+def compute_with_layer(model: Classifier, images: np.ndarray, layer: str) -> tuple[Tensor, Tensor]:
+    """(logits [N, classes], the output of a layer, of which they have gradients) of uint8 images [N, H, W]."""
+    network = model.network.to(model.device).eval()
+    kept: list[Tensor] = []
+
+    def keep(module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        kept.append(output if output.requires_grad else output.requires_grad_())  # frozen layers have none
+        return output.clone()  # what follows may compute in place
+
+    hook = network.get_submodule(layer).register_forward_hook(keep)
+    try:
+        logits: Tensor = network(
+            normalise(to_unit(torch.from_numpy(np.array(images)).to(model.device)), network, model.pretrained)
+        )
+    finally:
+        hook.remove()
+    return logits, kept[0]
 
 
 def first_layer_channels(model: Classifier, image: np.ndarray) -> np.ndarray:
     """Float32 [channels, h, w]: output of the first convolution, after ReLU, for one uint8 image [H, W]."""
-    network = model.network.to(model.device).eval()
-    layer = network.get_submodule(known_architecture(model.architecture).first_layer)
-    batch = torch.from_numpy(np.array(image)[None]).to(model.device)
-    with torch.no_grad():
-        inputs = normalise(to_unit(batch), network, model.pretrained)
-        channels: torch.Tensor = LayerActivation(network, layer).attribute(inputs)
-    first: np.ndarray = channels[0].clamp_min(0).cpu().numpy()
+    layer = known_architecture(model.architecture, model.image_px).first_layer
+    _, channels = compute_with_layer(model, image[None], layer)
+    first: np.ndarray = channels[0].detach().clamp_min(0).cpu().numpy()
     return first
 
 

@@ -1,19 +1,21 @@
 """Loads the chosen network of a run and classifies drawings with it."""
 
-import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 from PIL import Image
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from tune_sketch.commands import command_text
+from tune_sketch.data.bounds import parsing, read_regular
+from tune_sketch.data.request import LARGEST_IMAGE_PX, SMALLEST_IMAGE_PX
 from tune_sketch.inference.photos import Picture, read_picture
+from tune_sketch.storage.facts import describe_first
 from tune_sketch.storage.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 
 NUM_SHOWN = 5
 WEIGHTS = "weights.safetensors"
-# Of model.json; older runs lack them.
-LATER_FIELDS = ("pen_width_fraction", "extent_fraction", "extent_range", "ink_strength", "temperature")
 MIN_CELLS = 4  # per side of an activation map: a coarser one does not show the place on the paper
 
 
@@ -104,17 +104,18 @@ class Classifier:
         """The layer for Grad-CAM: the deepest whose output has at least 4 x 4 cells, or else the finest."""
         from tune_sketch.trainables.networks.registry import known_architecture  # torch, see `load_classifier`
 
-        layers = known_architecture(self.architecture).cam_layers
-        for name in layers:
-            shapes: list[tuple[int, ...]] = []
+        architecture = known_architecture(self.architecture, self.image_px)
+        to_maps = architecture.to_maps or (lambda layer, output: output)
+        for name in architecture.cam_layers:
+            shapes: list[Sequence[int]] = []
             hook = self.network.get_submodule(name).register_forward_hook(
-                lambda module, inputs, output, shapes=shapes: shapes.append(tuple(output.shape))
+                lambda _, __, output, name=name, shapes=shapes: shapes.append(to_maps(name, output).shape)
             )
             self.compute_probabilities(np.zeros((1, self.image_px, self.image_px), np.uint8))
             hook.remove()
             if min(shapes[0][2:]) >= MIN_CELLS:
                 return name
-        return layers[-1]
+        return architecture.cam_layers[-1]
 
 
 def _list_pictures(images: Picture | Iterable[Picture]) -> list[Picture]:
@@ -152,26 +153,6 @@ def weights_file_of(folder: Path) -> Path:
     return older if older.is_file() and not (folder / WEIGHTS).is_file() else folder / WEIGHTS
 
 
-def read_tensors(file: Path) -> "dict[str, torch.Tensor]":
-    """The tensors in a file of either format by name, read without running code. Raises ValueError for another file."""
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        tensors: dict[str, torch.Tensor] = torch.load(file, weights_only=True, map_location="cpu")
-        return tensors
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{file} holds no weights: {first_line(error)}") from error
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its kind where it has none."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
 def write_weights(folder: Path, tensors: "dict[str, torch.Tensor]") -> None:
     """Write weights.safetensors whole or not at all; an earlier version's weights.pt makes room for it."""
     from safetensors.torch import save  # not save_file, whose files nobody else may read
@@ -188,34 +169,76 @@ def write_weights(folder: Path, tensors: "dict[str, torch.Tensor]") -> None:
 def load_best(folder: Path) -> Classifier:
     """The network in a folder such as a run's best/. Raises ValueError when its files do not fit together."""
     model_file, weights_file = folder / "model.json", weights_file_of(folder)
-    info = json.loads(model_file.read_text(encoding="utf-8"))
+    info = read_model_file(model_file)
     # torch takes two seconds to import, which the errors above need not wait for.
     from tune_sketch.trainables.networks.build import build_model
+    from tune_sketch.trainables.networks.weights import check_values, read_weights
     from tune_sketch.trainables.speed.devices import default_device
 
-    network = build_model(
-        info["architecture"],
-        len(info["class_names"]),
-        dropout=info["dropout"],
-        head=info.get("head", "plain"),  # older runs know no other
-    )
+    with parsing(model_file):
+        network = build_model(
+            info.architecture,
+            len(info.class_names),
+            dropout=info.dropout,
+            head=info.head,
+            image_px=info.image_px,
+        )
     try:
-        network.load_state_dict(read_tensors(weights_file))
+        weights = read_weights(weights_file)
+        for name, tensor in weights.items():
+            check_values(name, tensor)
+        network.load_state_dict(weights)
     except (RuntimeError, ValueError) as error:
-        raise ValueError(
-            f"{weights_file} does not hold the weights that {model_file} describes: {first_line(error)}"
-        ) from error
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{weights_file} does not hold the weights that {model_file} describes: {reason}") from error
     network.eval()
     return Classifier(
         network=network,
-        architecture=info["architecture"],
-        class_names=info["class_names"],
-        image_px=info["image_px"],
-        invert=info["invert"],
-        pretrained=info["pretrained"],
+        architecture=info.architecture,
+        class_names=info.class_names,
+        image_px=info.image_px,
+        invert=info.invert,
+        pretrained=info.pretrained,
         device=default_device(),
-        **{name: info[name] for name in LATER_FIELDS if name in info},
+        pen_width_fraction=info.pen_width_fraction,
+        extent_fraction=info.extent_fraction,
+        extent_range=info.extent_range,
+        ink_strength=info.ink_strength,
+        temperature=info.temperature,
     )
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What of best/model.json is needed to use the network."""
+
+    __pydantic_config__ = ConfigDict(strict=True)  # it holds more, for people
+
+    architecture: str
+    class_names: Annotated[list[str], Field(min_length=2, max_length=100_000)]
+    image_px: Annotated[int, Field(ge=SMALLEST_IMAGE_PX, le=LARGEST_IMAGE_PX)]
+    invert: bool
+    pretrained: bool
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    head: str = "plain"  # older runs know no other
+    pen_width_fraction: Annotated[float, Field(gt=0, le=1)] = 0.025  # not in 0.1, as the next
+    extent_fraction: Annotated[float, Field(ge=0, le=1)] = 0.8
+    extent_range: list[Annotated[float, Field(ge=0, le=1)]] = field(default_factory=list)  # nor in early runs of 0.2
+    ink_strength: Annotated[float, Field(ge=0, le=1)] = 1.0
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+
+
+def read_model_file(path: Path) -> ModelFile:
+    """best/model.json. Raises ValueError that says where it is damaged."""
+    content = read_regular(path)
+    try:
+        with parsing(path):
+            found: ModelFile = TypeAdapter(ModelFile).validate_json(content)
+    except ValueError as error:
+        if isinstance(error.__cause__, ValidationError):
+            raise ValueError(f"{path} is damaged: {describe_first(error.__cause__)}") from None
+        raise
+    return found
 
 
 def best_classes(probabilities: np.ndarray, class_names: Sequence[str]) -> list[tuple[str, float]]:

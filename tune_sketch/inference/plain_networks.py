@@ -108,10 +108,8 @@ def export_torchvision(model: Classifier, folder: Path) -> float:
 def export_timm(model: Classifier, folder: Path) -> float:
     """Write a folder for `timm.create_model("local-dir:FOLDER", pretrained=True)`; return as `export_torchvision`."""
     check_known(model, "timm", ("resnet50", "densenet121"))
-    try:
-        import timm
-    except ModuleNotFoundError as error:
-        raise ValueError("--to timm needs timm; install it with: pip install '.[timm]'") from error
+    import timm  # three seconds, which --to torchvision need not wait for
+
     weight, bias = fold_head(model)
     told = describe(model)
     with replace_folder(folder) as place:
@@ -150,8 +148,7 @@ def check_known(model: Classifier, library: str, known: "Collection[str]") -> No
     """Raises ValueError for a network that the library does not have."""
     if model.architecture not in known:
         raise ValueError(
-            f"--to {library} is for {', '.join(known)}: {library} has no network like {model.architecture}. "
-            "--to onnx writes any"
+            f"--to {library} is only for {', '.join(known)}, got a run of {model.architecture}: --to onnx writes any"
         )
 
 

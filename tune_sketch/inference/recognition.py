@@ -82,7 +82,7 @@ def write_overlays(
     model: Classifier, paths: list[Path], images: np.ndarray, labels: np.ndarray, folder: Path
 ) -> Iterator[Path]:
     """Write FOLDER/NAME-cam.png for each picture: the evidence for its best class, over the drawing."""
-    # matplotlib and captum take seconds to import, which only --cam should pay.
+    # torch and matplotlib take seconds to import, which only --cam should pay.
     from tune_sketch.inference.grad_cam import enlarge_map, map_activations, overlay
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -43,6 +43,27 @@ def comparable(completed: Sequence[Trial]) -> list[Trial]:
     return [trial for trial in fresh if len(trial.epochs) >= LEAST_LENGTH * longest]
 
 
+def completed_retrainings(history: History) -> list[Trial]:
+    """The retrainings that came to their end."""
+    return [trial for trial in history.retrainings.values() if trial.status == "completed"]
+
+
+def eligible_retrainings(history: History) -> list[Trial]:
+    """Of the retrainings that came to their end, those of finalists that diverged on no seed; all if there are none.
+
+    What is left of a finalist that diverges is its luck: the mean of the seeds that survived would be preferred to a
+    steady one, and the last step is one more training.
+    """
+    completed = completed_retrainings(history)
+    diverged = {trial.number for trial in history.retrainings.values() if trial.status == "diverged"}
+    return [trial for trial in completed if trial.number not in diverged] or completed
+
+
+def choose_network(retrainings: Sequence[Trial]) -> Trial:
+    """Of one finalist's retrainings, the one with the highest validation top-1; the later seed of equal ones."""
+    return max(comparable(retrainings), key=lambda trial: (trial.epochs[-1].val_top1, trial.key))
+
+
 @dataclass(frozen=True)
 class Finalist:
     """A configuration with its retrainings that came to their end."""
@@ -116,3 +137,13 @@ def chosen_finalist(history: History) -> int | None:
     """The trial that was chosen on validation, before the test split was last read; None before that."""
     readings = history.notes.get("test_readings", [])
     return int(readings[-1]["chosen"]) if readings else None
+
+
+def shipped_network(history: History) -> Trial | None:
+    """The training whose network is in best/, as it was recorded before the test split was last read.
+
+    None before that, and in runs of earlier versions, which did not record it.
+    """
+    readings = history.notes.get("test_readings", [])
+    key = readings[-1].get("shipped") if readings else None
+    return None if key is None else history.later_trainings[key]

@@ -76,11 +76,10 @@ def result_lines(best: Trial, finalist: Finalist) -> list[str]:
         # Student's t knows no limits
         between = "one seed" if interval is None else " to ".join(percent(min(1.0, max(0.0, b))) for b in interval)
         lines.append(f"| {title} | {percent(value)} | {percent(finalist.mean(metric))} | {between} |")
-    lines += [
-        "",
-        f"On validation its first guess was right for {percent(best.epochs[-1].val_top1)}. The configuration was",
-    ]
-    lines.append("chosen there; the test split was read afterwards.")
+    how = f"On validation its first guess was right for {percent(best.epochs[-1].metrics.get('val_top1'))}."
+    if best.is_last_step:
+        how = "It was trained on training and validation drawings together, so it has no result on validation."
+    lines += ["", how, "Its configuration was chosen on validation; the test split was read afterwards."]
     return lines
 
 
@@ -125,9 +124,10 @@ def probability_lines(run: RunDirectory, best: Trial) -> list[str]:
     assert best.test is not None
     with np.load(run.test_probabilities(best.key)) as file:
         stated = float(file["probabilities"].max(axis=1).mean())
+    fitted = "the mean of its seeds', each fitted on validation" if best.is_last_step else "fitted on validation"
     return [
         "",
-        f"The logits are divided by a temperature of {best.test.temperature:.3f}, fitted on validation",
+        f"The logits are divided by a temperature of {best.test.temperature:.3f}, {fitted}",
         f"(Guo et al. 2017). On the test split the first guess had a probability of {percent(stated)} on average, and",
         f"was right for {percent(best.test.metrics['top1'])}.",
     ]

@@ -10,6 +10,7 @@ from tune_sketch.data.pixels import measure_lines
 from tune_sketch.data.splits import read_splits
 from tune_sketch.events import Trial
 from tune_sketch.formatting import percent
+from tune_sketch.retraining.ensemble import WINNER_COLUMNS, ensemble_members, winner_lines, winner_rows
 from tune_sketch.retraining.finalists import Finalist, find_finalists
 from tune_sketch.retraining.model_card import CARD, card_text
 from tune_sketch.samplers import SAMPLERS
@@ -50,12 +51,13 @@ NUM_PREDICTIONS = 5  # of each test drawing in predictions.csv
 
 
 def write_results(run: RunDirectory, facts: Facts, history: History, best: Trial) -> None:
-    """Write retraining.csv, finalists.csv, predictions.csv and best/, which holds the network of `best`."""
+    """Write retraining.csv, finalists.csv, winner.csv, predictions.csv and best/, with the network of `best`."""
     finalists = find_finalists(history)
     write_csv(run.retraining_csv, RETRAINING_COLUMNS, retraining_rows(history, finalists))
     write_csv(run.finalists_csv, FINALIST_COLUMNS, map(finalist_row, finalists))
+    write_csv(run.winner_csv, WINNER_COLUMNS, winner_rows(run, facts, history))
     write_predictions(run, facts, best)
-    write_best(run, facts, best)
+    write_best(run, facts, best, {t.key: t.test.temperature for t in ensemble_members(history) if t.test is not None})
     write_text(run.best / CARD, card_text(run, facts, history, best))
 
 
@@ -121,19 +123,20 @@ def write_predictions(run: RunDirectory, facts: Facts, best: Trial) -> None:
     write_csv(run.predictions_csv, columns, rows)
 
 
-def write_best(run: RunDirectory, facts: Facts, best: Trial) -> None:
-    """Write best/: the weights and what is needed to use them."""
+def write_best(run: RunDirectory, facts: Facts, best: Trial, ensemble: dict[str, float]) -> None:
+    """Write best/: the weights and what is needed to use them. ensemble: {key: temperature} of the winner's seeds."""
     # torch takes two seconds to import, which the first trial of a search need not wait for.
-    from tune_sketch.inference.model import read_tensors, write_weights
+    from tune_sketch.inference.model import write_weights
     from tune_sketch.trainables.evaluation import input_statistics
     from tune_sketch.trainables.networks.registry import known_architecture
+    from tune_sketch.trainables.networks.weights import read_weights
 
     data = open_data(Path(facts.data.cache))
     train = read_splits(run.splits_csv, data).train
     image_px = facts.settings.image_px
-    mean, deviation = input_statistics(known_architecture(facts.settings.model), facts.weights.pretrained)
+    mean, deviation = input_statistics(known_architecture(facts.settings.model), facts.weights.normalised)
     run.best.mkdir(exist_ok=True)
-    write_weights(run.best, read_tensors(run.retrained / f"{best.key}.pt"))
+    write_weights(run.best, read_weights(run.retrained / f"{best.key}.pt"))
     assert best.test is not None
     write_json(
         run.best / "model.json",
@@ -152,13 +155,15 @@ def write_best(run: RunDirectory, facts: Facts, best: Trial) -> None:
                 "standard_deviation": deviation,
                 "input": ["N", 3, image_px, image_px],
             },
-            "pretrained": facts.weights.pretrained,
+            "pretrained": facts.weights.normalised,
             "temperature": best.test.temperature,
             **measure_lines(data.images, train, facts.settings.invert),
             "trial": best.number,
             "retraining": best.key,
+            "trained_on": ["train", "validation"] if best.is_last_step else ["train"],
+            "ensemble": ensemble,
             "config": best.config,
-            "val_top1": best.epochs[-1].val_top1,
+            "val_top1": None if best.is_last_step else best.epochs[-1].val_top1,
             "test": {**best.test.metrics, "num_images": best.test.num_images},
             "data": facts.settings.data,
             "data_fingerprint": facts.data.fingerprint,
@@ -180,6 +185,7 @@ def results_lines(run: RunDirectory, history: History) -> list[str]:
     lines += [
         "* chosen on validation; best?: the chance that no other finalist is better on these validation drawings",
         "balanced: balanced accuracy, the mean over classes of the share of each that is recognised",
+        *winner_lines(run, history),
         "",
         f"run directory  {run.path}",
         f"report         {run.report_html}",

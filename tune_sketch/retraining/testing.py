@@ -1,44 +1,72 @@
 """Chooses the winner on validation, then reads the test split, once for each retrained network."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from tune_sketch.backend.base import Backend, Workers
 from tune_sketch.backend.jobs import job_of
-from tune_sketch.retraining.finalists import choose_winner, comparable
+from tune_sketch.events import Trial
+from tune_sketch.retraining.finalists import (
+    OF_SEARCH,
+    choose_network,
+    choose_winner,
+    completed_retrainings,
+    eligible_retrainings,
+)
+from tune_sketch.retraining.last_step import find_last_step
 from tune_sketch.retraining.results import write_results
 from tune_sketch.storage.facts import Facts
 from tune_sketch.storage.journal import Journal
 from tune_sketch.storage.run_directory import RunDirectory
+from tune_sketch.trainables.calibration import mean_temperature
 from tune_sketch.trainables.job import keep_weights
 
 
 def read_test_split(run: RunDirectory, facts: Facts, journal: Journal, backend: Backend, workers: Workers) -> None:
     """Choose, then score every retrained network that has not been, and write the results.
 
-    Raises ValueError when no retraining came to its end.
+    The network to ship is the last step's where there is one, else the winner's best on validation. Raises ValueError
+    when no retraining came to its end.
     """
-    completed = [trial for trial in journal.retrainings.values() if trial.status == "completed"]
+    completed = completed_retrainings(journal)
     if not completed:
         reasons = sorted({trial.error for trial in journal.retrainings.values() if trial.error})
         raise ValueError(f"no finalist could be retrained: {'; '.join(reasons)} (tracebacks in {run.errors})")
+    chosen = choose_winner(eligible_retrainings(journal))
+    last = find_last_step(journal) if facts.settings.last_step else None
+    last = last if last is not None and last.status == "completed" else None
+    networks = completed if last is None else [*completed, last]
+    shipped = choose_network([trial for trial in completed if trial.number == chosen]) if last is None else last
     run.retrained.mkdir(exist_ok=True)
-    for trial in completed:
-        keep_weights(run.checkpoints(trial.key), run.retrained / f"{trial.key}.pt")
-    chosen = choose_winner(completed)
-    unread = [trial for trial in completed if trial.test is None]
+    for trial in networks:
+        trained_as = journal.trials[trial.number].key if trial.seed_index == OF_SEARCH else trial.key
+        keep_weights(run.checkpoints(trial.key), run.retrained / f"{trial.key}.pt", trained_as)
+    unread = [trial for trial in networks if trial.test is None]
     readings = journal.notes.get("test_readings", [])
     if unread or not readings:
         # The choice is recorded before the test split is touched, and every reading of it is counted.
-        journal.note("test_readings", [*readings, {"chosen": chosen, "networks": [trial.key for trial in unread]}])
-        jobs = [
-            (job_of(trial, run, facts, workers), str((run.retrained / f"{trial.key}.pt").absolute()))
-            for trial in unread
-        ]
-        for key, result, probabilities in backend.score_on_test(jobs, workers):
-            np.savez_compressed(run.test_probabilities(key), probabilities=probabilities)
-            journal.record_test(key, result)
-    tested = [trial for trial in journal.retrainings.values() if trial.number == chosen and trial.test is not None]
-    best = max(comparable(tested), key=lambda trial: (trial.epochs[-1].val_top1, trial.key))
-    write_results(run, facts, journal, best)
-    for trial in completed:
+        reading = {"chosen": chosen, "shipped": shipped.key, "networks": [trial.key for trial in unread]}
+        journal.note("test_readings", [*readings, reading])
+        for trials in ([t for t in unread if not t.is_last_step], [t for t in unread if t.is_last_step]):
+            jobs = [
+                (
+                    replace(job_of(trial, run, facts, workers), temperature=temperature_of(journal, trial)),
+                    str((run.retrained / f"{trial.key}.pt").absolute()),
+                )
+                for trial in trials
+            ]
+            for key, scores in backend.score_on_test(jobs, workers):
+                np.savez_compressed(run.test_probabilities(key), probabilities=scores.test)
+                if scores.validation is not None:
+                    np.savez_compressed(run.validation_probabilities(key), probabilities=scores.validation)
+                journal.record_test(key, scores.result)
+    write_results(run, facts, journal, journal.later_trainings[shipped.key])
+    for trial in networks:
         run.remove_checkpoints(trial.key)
+
+
+def temperature_of(journal: Journal, trial: Trial) -> float:
+    """The temperature of a last step, which has no drawings to fit one on: the mean of its configuration's seeds."""
+    seeds = [t for t in completed_retrainings(journal) if t.number == trial.number and t.test is not None]
+    return mean_temperature([t.test.temperature for t in seeds if t.test is not None]) if trial.is_last_step else 1.0

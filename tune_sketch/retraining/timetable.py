@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tune_sketch.config.total_time import ENDING_STARTS, REPORT_SECONDS, START_SECONDS
 from tune_sketch.events import Trial
 from tune_sketch.formatting import duration_text
+from tune_sketch.retraining.last_step import length_of_last_step
 from tune_sketch.retraining.time_plan import Candidate, Planned, find_candidates, plan_retrainings
 from tune_sketch.schedulers.stop_signal import SPENT, StopSignal
 from tune_sketch.search_spaces.common import fewest_epochs
@@ -15,7 +16,6 @@ from tune_sketch.storage.history import History
 from tune_sketch.storage.spent import measure_spent
 
 PLAN_NOTE = "retraining_plan"  # in the journal: with it the search is over, until there is more time
-LAST_STEP = 0.0  # epochs of one more training of the winner, over those of its retraining; there is none
 
 
 class Timetable:
@@ -24,7 +24,9 @@ class Timetable:
     def __init__(self, facts: Facts, history: History, num_workers: int) -> None:
         assert facts.division is not None
         self.facts, self.history, self.num_workers = facts, history, num_workers
-        self.last_step = LAST_STEP
+        data = facts.data
+        # The time of the last step over that of the retraining which it follows; 0: there is none.
+        self.last_step = length_of_last_step(data.num_train, data.num_validation) if facts.settings.last_step else 0.0
         now = time.time()
         self.end = now + facts.division.total_seconds - measure_spent(facts.sessions, history, now).total
 
@@ -90,9 +92,10 @@ class Timetable:
 
     def last_step_seconds(self) -> float:
         """Kept for the last step of the best: as long as its retraining, where that was begun."""
-        if not self.last_step:
+        candidates = self.candidates()
+        if not self.last_step or not candidates:
             return 0.0
-        best = self.candidates()[0]
+        best = candidates[0]
         begun = [int(t.config["epochs"]) for t in self.history.retrainings.values() if t.number == best.number]
         return self.last_step * (begun[-1] if begun else best.epochs) * best.epoch_seconds
 
@@ -101,9 +104,14 @@ class Timetable:
         note = self.history.notes.get(PLAN_NOTE)
         return note is not None and note["total_seconds"] >= self.total_seconds
 
-    def retraining_end(self, num_networks: int) -> float:
-        """When the retrainings must stop, the last step's among them."""
-        return self.end - self.ending_seconds(num_networks)
+    def retraining_end(self, num_retrainings: int) -> float:
+        """When so many retrainings must stop, and the last step after them, so that all can be tested."""
+        return self.end - self.ending_seconds(num_retrainings + bool(self.last_step))
+
+    def has_time_for(self, retraining: Trial) -> bool:
+        """Whether the last step fits that follows such a retraining."""
+        end = self.retraining_end(len(self.history.retrainings))
+        return time.time() + self.start_seconds() + self.last_step * retraining.train_seconds <= end
 
     def text(self) -> str:
         """Where the time went until now, for the screen."""

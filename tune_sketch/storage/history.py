@@ -17,7 +17,14 @@ class History:
     trials: list[Trial] = field(default_factory=list)  # by number
     retrainings: dict[str, Trial] = field(default_factory=dict)  # by key
     notes: dict[str, Any] = field(default_factory=dict)  # JSON values about the search as a whole
+    last_steps: dict[str, Trial] = field(default_factory=dict)  # by key: winners on training and validation together
 
     def find(self, key: str) -> Trial:
         """The training with this key."""
-        return self.retrainings[key] if key in self.retrainings else self.trials[int(key.removeprefix("trial-"))]
+        later = self.later_trainings
+        return later[key] if key in later else self.trials[int(key.removeprefix("trial-"))]
+
+    @property
+    def later_trainings(self) -> dict[str, Trial]:
+        """What is trained after the search, by key: retrainings, and last steps."""
+        return self.retrainings | self.last_steps

@@ -57,6 +57,7 @@ class Journal(History):
         self.name, self.clock, self.passing_errors = name, clock, passing_errors(self.storage)
         self.error: JournalError | None = None  # kept, because Ray wraps what its callbacks raise
         self.ids: dict[str, int] = {}  # of trainings in the storage, by key
+        self.num_stored: dict[int, int] = {}  # trainings in each study, those that were tried again included
         if create or storage is None:
             if name in [study.study_name for study in self._retry(self.storage.get_all_studies)]:
                 raise ValueError(f"the storage already holds a search named {name!r}")
@@ -68,10 +69,13 @@ class Journal(History):
             return
         self.search_id, self.retraining_id = find_studies(self.storage, name)
         known = load(self.storage, name)
-        super().__init__(known.trials, known.retrainings, known.notes)
-        for study_id, trainings in ((self.search_id, self.trials), (self.retraining_id, self.retrainings.values())):
-            for number, trial in enumerate(trainings):
-                self.ids[trial.key] = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        super().__init__(known.trials, known.retrainings, known.notes, known.last_steps)
+        for study_id in (self.search_id, self.retraining_id):
+            stored = self.storage.get_all_trials(study_id, deepcopy=False)
+            self.num_stored[study_id] = len(stored)
+            for frozen in stored:  # of a training that was tried again the last
+                identifier = self.storage.get_trial_id_from_study_id_trial_number(study_id, frozen.number)
+                self.ids[frozen.user_attrs["key"]] = identifier
 
     def note(self, key: str, value: Any) -> None:
         """Keep one JSON value about the search as a whole."""
@@ -91,7 +95,7 @@ class Journal(History):
             distributions=proposal.distributions,
             started_at=self.clock(),
         )
-        self._create(self.search_id, trial, number)
+        self._create(self.search_id, trial)
         self.trials.append(trial)
         return trial
 
@@ -101,23 +105,42 @@ class Journal(History):
         if key not in self.retrainings:
             source = self.trials[number].source if number < len(self.trials) else Source("paper")
             trial = Trial(key, number, config, seed, source, seed_index=seed_index, started_at=self.clock())
-            self._create(self.retraining_id, trial, len(self.retrainings))
+            self._create(self.retraining_id, trial)
             self.retrainings[key] = trial
         return self.retrainings[key]
+
+    def add_last_step(self, number: int, config: Config, seed: int) -> Trial:
+        """Record that trial `number` is to be trained on training and validation drawings together."""
+        index = 1 + sum(trial.number == number for trial in self.last_steps.values())
+        trial = Trial(
+            key=f"last-step-{number:04d}-{index:02d}",
+            number=number,
+            config=config,
+            seed=seed,
+            source=self.trials[number].source,
+            seed_index=index,
+            is_last_step=True,
+            started_at=self.clock(),
+        )
+        self._create(self.retraining_id, trial)
+        self.last_steps[trial.key] = trial
+        return trial
 
     def record_epoch(self, key: str, epoch: Epoch) -> Trial:
         """Record an epoch, with the decision about it. One that is known already is not written again."""
         trial = self.find(key)
         if epoch.number <= len(trial.epochs):
             return trial
-        assert math.isfinite(epoch.val_top1), f"{key}: value {epoch.val_top1}"
+        value = None if trial.is_last_step else epoch.val_top1
+        assert value is None or math.isfinite(value), f"{key}: value {value}"
         epoch = replace(epoch, recorded_at=self.clock())
         after, identifier = trial.with_epoch(epoch), self.ids[key]
-        attribute = f"epoch_{epoch.number:04d}"
+        attribute = epoch_name(epoch)
 
         def write() -> None:  # the attribute last: with it the epoch counts
             with together(self.storage):
-                self.storage.set_trial_intermediate_value(identifier, epoch.number, epoch.val_top1)
+                if value is not None:
+                    self.storage.set_trial_intermediate_value(identifier, epoch.number, value)
                 self.storage.set_trial_user_attr(identifier, attribute, to_json(epoch))
 
         self._retry(write)
@@ -128,7 +151,10 @@ class Journal(History):
         trial = self.find(key)
         assert trial.is_unfinished, f"{key} has ended already: {trial.status}"
         state, now, identifier = STATES[status], self.clock(), self.ids[key]
-        values = None if state == TrialState.FAIL or not trial.epochs else [trial.epochs[-1].val_top1]
+        if trial.is_last_step and state == TrialState.COMPLETE:
+            state = TrialState.PRUNED  # which Optuna allows without a value: it has none on validation
+        has_value = state != TrialState.FAIL and trial.epochs and not trial.is_last_step
+        values = [trial.epochs[-1].val_top1] if has_value else None
         num_tries = itertools.count()
 
         def write() -> None:
@@ -144,9 +170,24 @@ class Journal(History):
         self._retry(write)
         return self._keep(replace(trial, status=status, error=error, ended_at=now))
 
+    def try_again(self, key: str) -> Trial:
+        """Record that a training that ended goes on after its last epoch: paused, in a place of its own."""
+        ended = self.find(key)
+        assert not ended.is_unfinished, f"{key} has not ended"
+        trial = replace(ended, status="running", error="", ended_at=None)
+        self._create(self.retraining_id if ended.is_retraining else self.search_id, trial)
+        self._keep(trial)
+        return self.pause(key)
+
     def pause(self, key: str) -> Trial:
         """Record that an unfinished training waits to be resumed: nothing stays running that nobody runs."""
         return self._set_status(key, "paused", TrialState.WAITING)
+
+    def pause_all(self) -> None:
+        """Record that no training runs any more."""
+        for trial in [*self.trials, *self.later_trainings.values()]:
+            if trial.is_unfinished:
+                self.pause(trial.key)
 
     def resume(self, key: str) -> Trial:
         """Record that a paused training goes on."""
@@ -154,7 +195,7 @@ class Journal(History):
 
     def record_test(self, key: str, test: TestResult) -> Trial:
         """Record a retraining's result on the test split."""
-        trial = replace(self.retrainings[key], test=test)
+        trial = replace(self.later_trainings[key], test=test)
         self._retry(lambda: self.storage.set_study_user_attr(self.retraining_id, key, to_json(test)))
         return self._keep(trial)
 
@@ -162,8 +203,9 @@ class Journal(History):
         """Let go of the storage."""
         close_storage(self.storage)
 
-    def _create(self, study_id: int, trial: Trial, place: int) -> None:
-        """Write a new training, which is to be number `place` of its study, in one event."""
+    def _create(self, study_id: int, trial: Trial) -> None:
+        """Write a new training, or one that is tried again with its epochs, in one event."""
+        place = self.num_stored.get(study_id, 0)
         attributes = {
             "key": trial.key,
             "number": trial.number,
@@ -172,12 +214,15 @@ class Journal(History):
             "seed_index": trial.seed_index,
             "source": {name: value for name, value in asdict(trial.source).items() if value is not None},
             "started_at": trial.started_at,
+            **({"is_last_step": True} if trial.is_last_step else {}),
+            **{epoch_name(epoch): to_json(epoch) for epoch in trial.epochs},
         }
         template = create_trial(
             state=TrialState.RUNNING,
             params=trial.params,
             distributions=dict(trial.distributions),
             user_attrs=attributes,
+            intermediate_values={} if trial.is_last_step else {e.number: e.val_top1 for e in trial.epochs},
         )
         num_tries = itertools.count()
 
@@ -188,6 +233,7 @@ class Journal(History):
             return self.storage.create_new_trial(study_id, template)
 
         self.ids[trial.key] = self._retry(write)
+        self.num_stored[study_id] = place + 1
 
     def _set_status(self, key: str, status: Any, state: TrialState) -> Trial:
         trial = self.find(key)
@@ -198,7 +244,9 @@ class Journal(History):
 
     def _keep(self, trial: Trial) -> Trial:
         """Take the trial's new state into memory."""
-        if trial.is_retraining:
+        if trial.is_last_step:
+            self.last_steps[trial.key] = trial
+        elif trial.is_retraining:
             self.retrainings[trial.key] = trial
         else:
             self.trials[trial.number] = trial
@@ -228,6 +276,11 @@ class Journal(History):
 def retraining_key(number: int, seed_index: int) -> str:
     """The key of the retraining of trial `number` with its seed number `seed_index`."""
     return f"retraining-{number:04d}-{seed_index:02d}"
+
+
+def epoch_name(epoch: Epoch) -> str:
+    """The name under which an epoch is stored."""
+    return f"epoch_{epoch.number:04d}"
 
 
 def to_json(value: Epoch | TestResult) -> dict[str, Any]:

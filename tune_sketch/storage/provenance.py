@@ -9,16 +9,21 @@ import time
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tune_sketch.data.names import written_name
-from tune_sketch.storage.database import hide_password
-from tune_sketch.storage.facts import Host, Session
+
+if TYPE_CHECKING:
+    from tune_sketch.storage.facts import Session
 
 PACKAGES = ("tune_sketch", "ray", "optuna", "torch", "torchvision", "numpy", "scikit-learn", "tensorboard")
 
 
-def describe_session(address: str | None, begun_at: float | None = None) -> Session:
+def describe_session(address: str | None, begun_at: float | None = None) -> "Session":
     """The session that begins now: command, versions, code version and hardware. begun_at: when its command did."""
+    from tune_sketch.storage.database import hide_password
+    from tune_sketch.storage.facts import Host, Session
+
     now = time.time()
     return Session(
         started_at=now,

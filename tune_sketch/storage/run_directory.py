@@ -59,6 +59,10 @@ class RunDirectory:
         return self.path / "finalists.csv"
 
     @property
+    def winner_csv(self) -> Path:
+        return self.path / "winner.csv"
+
+    @property
     def predictions_csv(self) -> Path:
         return self.path / "predictions.csv"
 
@@ -97,6 +101,10 @@ class RunDirectory:
     def test_probabilities(self, key: str) -> Path:
         """What a retrained network says of the test split."""
         return self.retrained / f"{key}-test.npz"
+
+    def validation_probabilities(self, key: str) -> Path:
+        """What a retrained network says of the validation split; a last step has none."""
+        return self.retrained / f"{key}-validation.npz"
 
     def error_file(self, key: str) -> Path:
         """The traceback of a failed training."""

@@ -29,7 +29,7 @@ def measure_spent(sessions: Sequence[Session], history: History, now: float | No
     A session that was killed ended with the last that was recorded in it.
     """
     searched = list(moments(history.trials))
-    retrained = list(moments(history.retrainings.values()))
+    retrained = list(moments(history.later_trainings.values()))
     preparation = search = retraining = ending = 0.0
     for session, following in itertools.zip_longest(sessions, sessions[1:]):
         begin = session.started_at

@@ -17,6 +17,7 @@ METRICS = (  # of one epoch, in the order of epochs.csv; fractions in [0, 1], lo
     "val_balanced_accuracy",
     "val_f1",
     "raw_val_top1",  # of the weights without averaging
+    "averaged_val_top1",  # of their average
     "learning_rate",
     "images_per_second",
     "epoch_seconds",
@@ -59,10 +60,11 @@ def write_tables(run: RunDirectory, history: History) -> None:
     if history.retrainings:
         write_csv(
             run.retraining_epochs_csv,
-            ["trial", "seed_index", *EPOCH_COLUMNS],
+            ["trial", "seed_index", *EPOCH_COLUMNS],  # without a seed index: of the last step
             (
-                {"trial": trial.number, "seed_index": trial.seed_index} | epoch_row(epoch)
-                for _, trial in sorted(history.retrainings.items())
+                {"trial": trial.number, "seed_index": None if trial.is_last_step else trial.seed_index}
+                | epoch_row(epoch)
+                for trial in (*dict(sorted(history.retrainings.items())).values(), *history.last_steps.values())
                 for epoch in trial.epochs
             ),
         )

@@ -1,0 +1,1 @@
+"""Settles in one run what a GPU can say: what is right, how fast, and how accurate. `python -m benchmarks.gpu`."""

@@ -1,0 +1,52 @@
+"""Watches how busy a device is while something runs."""
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from types import TracebackType
+
+import torch
+
+SECONDS_BETWEEN = 0.25
+
+
+class Utilisation:
+    """A context in which the device's utilisation is sampled: of a GPU as the driver tells, of a CPU this process's.
+
+    `mean` is a fraction, None where nobody tells (a slice of a card, no nvidia-smi).
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.samples: list[float] = []
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.sample, daemon=True)
+
+    def __enter__(self) -> "Utilisation":
+        self.started, self.used = time.perf_counter(), time.process_time()
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop.set()
+        self.thread.join()
+        if self.device.type == "cpu":
+            seconds = time.perf_counter() - self.started
+            self.samples = [(time.process_time() - self.used) / seconds / (os.cpu_count() or 1)]
+
+    @property
+    def mean(self) -> float | None:
+        return sum(self.samples) / len(self.samples) if self.samples else None
+
+    def sample(self) -> None:
+        """Ask nvidia-smi several times a second."""
+        if self.device.type != "cuda" or shutil.which("nvidia-smi") is None:
+            return
+        uuid = f"GPU-{torch.cuda.get_device_properties(self.device).uuid}"
+        command = ["nvidia-smi", f"--id={uuid}", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+        while not self.stop.wait(SECONDS_BETWEEN):
+            answer = subprocess.run(command, capture_output=True, text=True, check=False)
+            if answer.returncode == 0 and answer.stdout.strip().isdigit():
+                self.samples.append(int(answer.stdout) / 100)

@@ -1,0 +1,154 @@
+"""The command that measures a GPU: its rehearsal on a CPU, on a bare machine, and what its files say."""
+
+import csv
+import math
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.gpu import correct
+from benchmarks.gpu.context import configure
+from benchmarks.gpu.inputs import describe, open_inputs, resize, write_decoded
+from benchmarks.gpu.limit import count_work
+from benchmarks.gpu.results import Note, ResultFile, Row
+from benchmarks.gpu.runner import PARTS
+from tests.support.processes import family
+from tune_sketch.data.sketch_data import open_data
+from tune_sketch.search_spaces import SPACES, SpaceLimits, configuration_of, paper_configuration, recipe_configuration
+
+ROOT = Path(__file__).parents[2]
+# Only torch, torchvision and numpy, with what they bring along themselves.
+BARE = """
+import sys
+from importlib.machinery import PathFinder
+KNOWN = {"torch", "torchvision", "torchgen", "functorch", "numpy", "PIL", "filelock", "fsspec", "sympy", "mpmath",
+         "jinja2", "markupsafe", "networkx", "typing_extensions", "setuptools", "_distutils_hack", "pkg_resources",
+         "triton", "nvidia", "cuda", "tune_sketch", "benchmarks"}
+find = PathFinder.find_spec
+def find_spec(name, path=None, target=None):
+    spec = find(name, path, target)
+    foreign = spec is not None and "site-packages" in (spec.origin or "")
+    return None if foreign and name.split(".")[0] not in KNOWN else spec
+PathFinder.find_spec = find_spec
+sys.argv[0] = "gpu"
+"""
+
+
+def run(code: str, timeout: float = 590) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", BARE + code], capture_output=True, text=True, cwd=ROOT, timeout=timeout
+    )
+
+
+def test_the_bare_machine_of_these_tests_lacks_what_it_should() -> None:
+    answer = run(
+        "import torch, torchvision, numpy\nfor name in ('ray', 'optuna', 'pandas', 'sklearn', 'psutil'):\n"
+        "    try:\n        __import__(name)\n    except ImportError:\n        print(name)\n"
+    )
+    assert answer.stdout.split() == ["ray", "optuna", "pandas", "sklearn", "psutil"], answer.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # on a quiet machine half a minute
+def test_the_rehearsal_goes_through_every_part_on_a_bare_machine(tmp_path: Path) -> None:
+    flags = ["--rehearse", "--inputs", f"{tmp_path}/none.zip", "--results", str(tmp_path), "--minutes", "9"]
+    answer = run(f"sys.argv[1:] = {flags}" + "\nimport runpy; runpy.run_module('benchmarks.gpu', run_name='__main__')")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "FAILED" not in answer.stdout
+    assert "not begun" not in answer.stdout
+    with (tmp_path / "gpu-cpu-rehearsal.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["part"].replace(" ", "_") for row in rows} | {"more_limits"} == set(PARTS)
+    assert "epoch over ceiling" in {row["quantity"] for row in rows}
+    assert all(row["value"] or row["note"] for row in rows)
+    text = (tmp_path / "gpu-cpu-rehearsal.md").read_text()
+    assert "aten::" in text, "the profile's table"
+    assert "torch.compile" in text
+    assert answer.stdout.rstrip().splitlines()[-1].startswith("frozen prefix"), "the ratios come last"
+
+
+@pytest.mark.slow
+def test_it_ends_in_time_with_what_it_has(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.gpu", "--rehearse", "--results", str(tmp_path), "--minutes", "0.3"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    output, _ = process.communicate(timeout=60)
+    assert "no time left" in output
+    assert family(process) == []
+
+
+def test_without_a_gpu_it_says_so_and_writes_nothing(tmp_path: Path) -> None:
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+        pytest.skip("there is a GPU")
+    command = [sys.executable, "-m", "benchmarks.gpu", "--results", str(tmp_path)]
+    answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=100)
+    assert answer.returncode == 2
+    assert "--rehearse" in answer.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_are_written_at_once_and_kept_by_the_next_run(tmp_path: Path) -> None:
+    first = ResultFile(tmp_path, "NVIDIA H100 80GB HBM3", "here, then")
+    first.add(Row("limit", "a", "ratio", 0.8, at_least=0.9, lowest=0.7, highest=0.85, n=3))
+    assert "| a | ratio | 0.8 | 0.7 .. 0.85 | 3 | at least 0.9 |  |" in first.md.read_text()
+    assert first.csv.name == "gpu-nvidia-h100-80gb-hbm3.csv"
+    second = ResultFile(tmp_path, "NVIDIA H100 80GB HBM3", "here, now")
+    second.add(Row("limit", "b", "ratio", None, at_least=0.9, note="no time"))
+    second.add(Row("limit", "a", "ratio", None, note="no time"))
+    assert second.rows["limit", "a", "ratio"].value == 0.8, "what was not measured replaces no number"
+    assert second.rows["limit", "a", "ratio"].where == "here, then"
+    assert second.verdict(("limit",)) == (["limit, b, ratio: no time (at least 0.9): not measured"], True)
+    second.add(Row("limit", "a", "ratio", 0.95, at_least=0.9))
+    second.add(Note("limit", "c", "Traceback ...\nRuntimeError: x", is_error=True))
+    lines, good = second.verdict(("limit",))
+    assert not good
+    assert lines[-2:] == ["limit, a, ratio: 0.95, n = 1 (at least 0.9): met", "limit, c: FAILED: RuntimeError: x"]
+
+
+SIDES = [(0.9, False), (0.89, True), (1.1, True), (math.nan, True), (None, False)]
+
+
+@pytest.mark.parametrize(("value", "misses"), SIDES)
+def test_a_target_is_missed_on_the_wrong_side(value: float | None, misses: bool) -> None:
+    assert Row("p", "c", "q", value, at_least=0.9, at_most=1.0).misses == misses
+
+
+@pytest.mark.parametrize("model", SPACES)
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_configurations_without_optuna_are_those_of_the_search(model: str, pretrained: bool) -> None:
+    limits = SpaceLimits(50, pretrained)
+    for choose, recipe in ((recipe_configuration, True), (paper_configuration, False)):
+        expected = configuration_of(model, choose(model, limits) | {"epochs": 50}, limits)
+        assert configure(model, 50, pretrained=pretrained, recipe=recipe) == expected
+
+
+def test_drawings_at_another_size_are_opened_as_decoded_ones(tmp_path: Path) -> None:
+    images = np.zeros((4, 8, 8), np.uint8)
+    images[:, :4] = 255
+    data = describe(images, np.array([0, 0, 1, 1]), ["a", "b"], list("wxyz"))
+    write_decoded(tmp_path / "decoded", data, resize(images, 4))
+    opened = open_data(tmp_path / "decoded")
+    assert opened.images[0].tolist() == [[255] * 4] * 2 + [[0] * 4] * 2
+    assert (opened.class_names, opened.labels.tolist(), opened.names) == (["a", "b"], [0, 0, 1, 1], list("wxyz"))
+    assert open_inputs(tmp_path / "none.zip", tmp_path, 2, 3).data.images.shape == (6, 64, 64)
+
+
+def test_the_work_of_a_step_is_counted() -> None:
+    flops, num_bytes = count_work("resnet50", 224)
+    assert flops / 1e9 == pytest.approx(24.5, rel=0.02), "three times 4.09 G multiply-adds, less the first gradient"
+    assert num_bytes / 1e9 == pytest.approx(0.36, rel=0.25), "as by the profile of another program"
+
+
+def test_a_wrong_device_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The comparison of two devices is no comparison of one thing with itself."""
+    trained = iter([{"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([1.0, 1.0])}])
+    monkeypatch.setattr(correct, "few", lambda context: None)
+    monkeypatch.setattr(correct, "build", lambda *given: SimpleNamespace(state_dict=lambda: {"w": torch.zeros(2)}))
+    monkeypatch.setattr(correct, "train", lambda *given: [({"train_loss": 1.0}, {"model": next(trained)})])
+    row, _ = correct.compare_epoch(SimpleNamespace(device=torch.device("cpu")), "baseline")
+    assert row.value == pytest.approx(1 / 5**0.5)
+    assert row.misses

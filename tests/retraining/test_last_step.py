@@ -1,0 +1,241 @@
+"""The last step: what it is trained on, its place between the choice and the test, and going on after a kill."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.in_process import InProcessBackend
+from tests.support.trials import add_trial, train
+from tests.test_run import Killed, make_run, no_report, straight, untimed  # noqa: F401  (fixtures)
+from tune_sketch.analysis.figures.timeline import tabulate_timeline
+from tune_sketch.analysis.run_data import read_run
+from tune_sketch.analysis.tables.costs import tabulate_costs
+from tune_sketch.analysis.tables.recipe import tabulate_recipe
+from tune_sketch.analysis.tables.winner import show_winner, tabulate_winner
+from tune_sketch.analysis.verdict import state_result, tabulate_verdict
+from tune_sketch.backend.jobs import job_of
+from tune_sketch.data import open_data
+from tune_sketch.data.splits import read_splits
+from tune_sketch.events import EndingReport
+from tune_sketch.retraining.finalists import choose_winner, eligible_retrainings
+from tune_sketch.retraining.last_step import LastStep, configure_last_step, find_last_step, length_of_last_step
+from tune_sketch.run import confirm_run, run_search
+from tune_sketch.status import status_lines
+from tune_sketch.storage.database import open_log
+from tune_sketch.storage.facts import read_facts
+from tune_sketch.storage.files import read_csv
+from tune_sketch.storage.journal import Journal
+from tune_sketch.storage.reading import read_history
+from tune_sketch.storage.resume import prepare_resume
+from tune_sketch.storage.run_directory import RunDirectory
+from tune_sketch.trainables.job import open_job
+
+
+@pytest.fixture
+def journal(tmp_path):
+    """Two finalists, of which the second won; recorded in a file."""
+    journal = Journal(open_log(tmp_path / "journal.log"), "search", create=True)
+    for number, values in ((0, (0.5, 0.6)), (1, (0.7, 0.8))):
+        add_trial(journal)
+        for index, value in enumerate(values, start=1):
+            trial = journal.add_retraining(number, index, {"epochs": 1, "averaging": True}, seed=index)
+            train(journal, trial, [value], "completed", raw_val_top1=value, averaged_val_top1=value - 0.01)
+    return journal
+
+
+def test_it_sees_training_and_validation_drawings_and_no_others(straight):  # noqa: F811
+    facts, (last,) = read_facts(straight), read_history(straight).last_steps.values()
+    job = job_of(last, straight, facts, InProcessBackend().allocate(facts.settings, 1, None))
+    _, arrays, _ = open_job(job)
+    splits = read_splits(straight.splits_csv, open_data(Path(facts.data.cache)))
+    expected = np.sort(np.concatenate([splits.train, splits.validation]))
+    assert np.array_equal(arrays.train.indices, expected)
+    assert not set(arrays.train.indices) & set(splits.test)
+    assert len(arrays.validation) == 0
+    assert [set(epoch.metrics) & {"val_top1", "raw_val_top1", "val_loss"} for epoch in last.epochs] == [set()] * 3
+
+
+def test_its_network_is_what_best_holds_with_a_reading_of_its_own(straight):  # noqa: F811
+    (last,) = read_history(straight).last_steps.values()
+    info = json.loads((straight.best / "model.json").read_text())
+    assert info["retraining"] == last.key
+    assert info["trained_on"] == ["train", "validation"]
+    assert info["val_top1"] is None
+    assert info["test"]["top1"] == last.test.top1
+    seeds = [trial for trial in read_history(straight).retrainings.values() if trial.number == last.number]
+    assert info["temperature"] == last.test.temperature == np.mean([trial.test.temperature for trial in seeds])
+    best, kept = (torch.load(path) for path in (straight.best / "weights.pt", straight.retrained / f"{last.key}.pt"))
+    assert all(torch.equal(best[name], kept[name]) for name in kept)
+    rows = read_csv(straight.winner_csv)
+    assert [(row["network"], row["is_in_best"]) for row in rows] == [("retrained", "False"), ("last step", "True")]
+    facts = read_facts(straight)
+    assert int(rows[1]["num_train"]) == facts.data.num_train + facts.data.num_validation
+    assert [row["val_top1"] == "" for row in rows] == [False, True]
+    assert len(read_csv(straight.finalists_csv)) == 3, "the finalists' table stays as it is"
+
+
+def test_killed_in_the_last_step_it_goes_on_and_ends_the_same(straight, tmp_path):  # noqa: F811
+    run, backend = make_run(tmp_path / "run"), InProcessBackend()
+
+    def kill(key, report):
+        if key.startswith("last-step") and report.number == 2:
+            raise Killed
+
+    backend.before_report = kill
+    with pytest.raises(Killed):
+        run_search(run, backend)
+    history = read_history(run)
+    assert [len(trial.epochs) for trial in history.last_steps.values()] == [1]
+    assert not any(trial.test for trial in history.retrainings.values()), "the test split was not read yet"
+    assert run_search(run, InProcessBackend())
+    assert untimed(run) == untimed(straight)
+
+
+def test_killed_while_the_test_split_is_read_the_choice_stands(straight, tmp_path, monkeypatch):  # noqa: F811
+    run, seen = make_run(tmp_path / "run"), []
+
+    class Dying(InProcessBackend):
+        def score_on_test(self, jobs, workers):
+            for scored in super().score_on_test(jobs, workers):
+                seen.append(read_history(run).notes["test_readings"])
+                yield scored
+                if self.num_scored == 2:
+                    raise Killed
+
+    with pytest.raises(Killed):
+        run_search(run, Dying())
+    (last,) = read_history(run).last_steps.values()
+    assert all(readings[-1]["shipped"] == last.key for readings in seen), "recorded before the first drawing is read"
+    backend = InProcessBackend()
+    assert run_search(run, backend)
+    assert backend.num_reports == 0
+    assert untimed(run) == untimed(straight)
+
+
+def test_without_it_the_best_seed_of_the_winner_is_shipped(tmp_path):
+    run = make_run(tmp_path / "run", last_step=False)
+    assert run_search(run, InProcessBackend())
+    history = read_history(run)
+    assert history.last_steps == {}
+    info = json.loads((run.best / "model.json").read_text())
+    assert info["retraining"] in history.retrainings
+    assert info["trained_on"] == ["train"]
+    assert info["val_top1"] == history.retrainings[info["retraining"]].epochs[-1].val_top1
+
+
+def test_a_last_step_that_fails_loses_nothing(tmp_path, capsys):
+    run, backend = make_run(tmp_path / "run"), InProcessBackend()
+
+    class Failing(InProcessBackend):
+        def run(self, jobs, on_report, workers, directory):
+            for job in jobs:
+                if job is not None and job.trains_on_validation:
+                    on_report(job.key, EndingReport("diverged", "the loss is not finite"))
+                    continue
+                super().run(iter([job]), on_report, workers, directory)
+
+    backend = Failing()
+    assert run_search(run, backend)
+    (last,) = read_history(run).last_steps.values()
+    assert last.status == "diverged"
+    assert json.loads((run.best / "model.json").read_text())["retraining"].startswith("retraining-")
+    assert "the last step diverged" in capsys.readouterr().out
+
+
+def test_another_winner_gets_a_last_step_of_its_own(straight, tmp_path):  # noqa: F811
+    run = RunDirectory(Path(shutil.copytree(straight.path, tmp_path / "run")))
+    before = read_history(run)
+    prepare_resume(run, {"retraining_seeds": 2})
+    assert confirm_run(run, InProcessBackend())
+    after = read_history(run)
+    assert before.last_steps.items() <= after.last_steps.items()
+    assert find_last_step(after).test is not None
+    assert after.notes["test_readings"][-1]["shipped"] == find_last_step(after).key
+
+
+def test_a_search_of_before_gets_none(straight, tmp_path):  # noqa: F811
+    run = RunDirectory(Path(shutil.copytree(straight.path, tmp_path / "run")))
+    values = json.loads(run.search_json.read_text())
+    del values["settings"]["last_step"]
+    run.search_json.write_text(json.dumps(values))
+    assert read_facts(run).settings.last_step is False
+
+
+def test_it_has_the_winners_configuration_and_no_choice_left(journal, tmp_path):
+    assert configure_last_step(journal) == {"epochs": 1, "averaging": False}, "the raw weights were better in its seeds"
+    step = LastStep(journal, seed=3)
+    assert step.num_epochs_left() == 1
+    trial = step.propose()
+    assert (trial.number, trial.key, trial.is_last_step) == (1, "last-step-0001-01", True)
+    assert trial.seed not in {other.seed for other in journal.retrainings.values()}
+    assert step.propose() is None, "it is asked for once"
+    assert [t.key for t in step.unfinished()] == [trial.key]
+    again = Journal(open_log(tmp_path / "journal.log"), "search")
+    assert again.last_steps == {trial.key: trial}
+    assert again.retrainings == journal.retrainings
+    train(again, trial, [0.9], "completed")
+    read = Journal(open_log(tmp_path / "journal.log"), "search")
+    assert read.last_steps[trial.key].status == "completed"
+    assert read.last_steps[trial.key].best_epoch is None
+    assert LastStep(read, seed=3).num_epochs_left() == 0
+    assert read.add_retraining(0, 3, {"epochs": 1}, seed=9).key in read.ids
+
+
+def test_averaged_weights_are_kept_where_they_were_better():
+    journal = Journal()
+    add_trial(journal)
+    for index, gain in enumerate((0.05, -0.01), start=1):
+        trial = journal.add_retraining(0, index, {"epochs": 1, "averaging": True}, seed=index)
+        train(journal, trial, [0.5], "completed", raw_val_top1=0.5, averaged_val_top1=0.5 + gain)
+    assert configure_last_step(journal)["averaging"] is True
+
+
+def test_its_time_is_known_before_it_begins():
+    assert length_of_last_step(300, 100) == pytest.approx(4 / 3)
+
+
+def test_a_winner_whose_training_was_cut_is_trained_again_for_as_long(journal):
+    trial = journal.add_retraining(1, 3, {"epochs": 9, "averaging": False}, seed=3)
+    train(journal, trial, [0.1, 0.9], "completed")
+    assert configure_last_step(journal)["epochs"] == 2
+
+
+def test_a_finalist_that_diverges_is_not_chosen_for_the_seeds_that_survived(journal):
+    journal.end(journal.add_retraining(1, 3, {"epochs": 1}, seed=3).key, "diverged")
+    assert choose_winner(eligible_retrainings(journal)) == 0
+    journal.end(journal.add_retraining(0, 3, {"epochs": 1}, seed=3).key, "diverged")
+    assert choose_winner(eligible_retrainings(journal)) == 1, "where all diverge, the best of what is left"
+
+
+def test_nothing_retrained_means_no_last_step():
+    journal = Journal()
+    add_trial(journal)
+    assert LastStep(journal, seed=0).propose() is None
+    assert find_last_step(journal) is None
+
+
+def test_the_report_says_what_it_is_and_what_it_cost(straight):  # noqa: F811
+    run, facts = read_run(straight.path), read_facts(straight)
+    (last,) = run.last_steps
+    assert run.best_key == last.key
+    assert run.read_test_probabilities(last.key).shape == (facts.data.num_test, 3)
+    rows = tabulate_winner(run)
+    assert [(row["network"], row["is_in_best"]) for row in rows] == [("retrained", "False"), ("last step", "True")]
+    assert all(row["milliseconds_per_drawing"] > 0 for row in rows)
+    assert [row["validation"] for row in show_winner(rows)][1] == "none"
+    num_drawings = facts.data.num_train + facts.data.num_validation
+    (sentence,) = [text for text in state_result(run) if "trained once more" in text]
+    assert f"all {num_drawings} training and validation drawings for 3 epochs" in sentence
+    assert f"{100 * last.test.top1:.1f} %" in sentence
+    numbers = {row["name"]: row["value"] for row in tabulate_verdict(run)}
+    assert numbers["last_step_test_top1"] == last.test.top1
+    costs = {row["part"]: row for row in tabulate_costs(run)}
+    assert (costs["last step"]["num_trainings"], costs["last step"]["num_epochs"]) == (1, 3)
+    assert "last step" in {row["what"] for row in tabulate_timeline(run)}
+    (row,) = [row for row in tabulate_recipe(run) if row["part"] == "last step"]
+    assert (row["is_used"], row["seconds_per_epoch"]) == (True, pytest.approx(last.train_seconds / 3))
+    assert "last step      1 completed" in "\n".join(status_lines(straight))

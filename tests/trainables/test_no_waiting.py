@@ -1,0 +1,121 @@
+"""A GPU is not waited for within an epoch: shown without one, on torch's device that has shapes and no values."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.support.small_training import AUGMENTED, build, drawings, splits_of
+from tune_sketch.trainables.batches import BatchSource
+from tune_sketch.trainables.evaluation import compute_logits
+from tune_sketch.trainables.speed import devices
+from tune_sketch.trainables.training import fit
+
+META = torch.device("meta")
+
+
+class PlainCopies(TorchDispatchMode):
+    """Notes copies of the CPU's tensors to the device for which a GPU would be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.num_batches = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        copies = func.overloadpacket in (torch.ops.aten._to_copy, torch.ops.aten.to, torch.ops.aten.copy_)
+        if copies and result.device == META:
+            source = args[1] if func.overloadpacket is torch.ops.aten.copy_ else args[0]
+            names = [argument.name for argument in func._schema.arguments]
+            asked = dict(zip(names, args, strict=False)) | kwargs
+            if source.device.type == "cpu" and not asked.get("non_blocking", False):
+                self.found.append(f"{tuple(source.shape)}")
+        return result
+
+
+@pytest.fixture
+def no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device has no autocast, which waits for nothing."""
+    for module in ("training", "evaluation"):
+        monkeypatch.setattr(f"tune_sketch.trainables.{module}.autocast", lambda model, device: contextlib.nullcontext())
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch, no_autocast: None) -> PlainCopies:
+    """The plain copies while batches are handed out and used, and how many there were."""
+    mode = PlainCopies()
+    iterate = BatchSource.iterate
+
+    def watch(self: BatchSource, batches: Any) -> Iterator[Any]:
+        with mode:
+            for batch in iterate(self, batches):
+                mode.num_batches += 1
+                yield batch
+
+    monkeypatch.setattr(BatchSource, "iterate", watch)
+    monkeypatch.setattr(torch.Tensor, "new_tensor", lambda self, values: mode.found.append(f"new_tensor {values}"))
+    return mode
+
+
+@pytest.mark.parametrize("averaging", [False, True])
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
+def test_steps_read_nothing_from_the_device_and_send_without_waiting(
+    optimizer: str, averaging: bool, watched: PlainCopies
+) -> None:
+    config = AUGMENTED | {"optimizer": optimizer, "averaging": averaging, "momentum": 0.9, "dropout": 0.3}
+    epochs = fit(build("baseline", config), splits_of(drawings()), config, seed=5, device=META)
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):  # the epoch's sums are read, at its end
+        next(epochs)
+    assert (watched.num_batches, watched.found) == (4, [])
+
+
+def test_validation_of_loaded_weights_sends_without_waiting(watched: PlainCopies) -> None:
+    source = BatchSource(drawings(), META)
+    compute_logits(build("squeezenet1_1").to(META), source, pretrained=True, batch_size=8)
+    assert (watched.num_batches, watched.found) == (4, [])
+
+
+def test_a_plain_copy_would_be_seen() -> None:
+    with PlainCopies() as mode:
+        torch.zeros(3).to(META)
+        torch.zeros(2).to(META, non_blocking=True)
+        torch.empty(4, device=META)[:] = torch.zeros(4)
+    assert mode.found == ["(3,)", "(4,)"]
+    with PlainCopies() as mode:
+        devices.send(torch.zeros(3), META)
+    assert mode.found == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "MPS backend out of memory",
+    ],
+)
+def test_libraries_beside_torch_run_out_of_memory_too(text: str) -> None:
+    assert devices.is_out_of_memory(RuntimeError(text))
+    assert not devices.is_out_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
+    assert not devices.is_out_of_memory(ValueError(text))
+
+
+@pytest.mark.parametrize("asked", ["", "1"])
+def test_kernels_are_timed_or_of_fixed_order(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(devices.DETERMINISTIC, asked)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    devices.choose_kernels(torch.device("cpu"))
+    assert not torch.backends.cudnn.benchmark
+    try:
+        devices.choose_kernels(torch.device("cuda"))
+        assert torch.are_deterministic_algorithms_enabled() == (asked == "1")
+        assert torch.backends.cudnn.benchmark == (asked != "1")
+    finally:
+        torch.use_deterministic_algorithms(False)

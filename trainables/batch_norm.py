@@ -1,0 +1,56 @@
+"""Recomputes the statistics of batch norm after an epoch, and knows how few drawings it can be trained on."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from tune_sketch.trainables.augmentation import augment_batch
+from tune_sketch.trainables.batches import BatchSource, shuffled_batches
+from tune_sketch.trainables.evaluation import normalise
+from tune_sketch.trainables.speed.devices import autocast
+
+NUM_STATISTICS_IMAGES = 256  # from which batch norm's statistics are recomputed after every epoch
+
+
+def recompute_batch_norm(
+    model: nn.Module,
+    source: BatchSource,
+    config: Mapping[str, Any],
+    generator: torch.Generator,
+    invert: bool,
+    pretrained: bool,
+    batch_size: int,
+) -> None:
+    """Recompute the statistics of trained batch norm from some augmented drawings and the present weights.
+
+    Running averages trail the weights by some ten steps. Where an epoch has few steps, validation would measure that
+    lag and not the network (Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm", section 3).
+    """
+    layers = trained_batch_norm(model)
+    if not layers:
+        return
+    batch_size = max(2, min(64, batch_size))
+    batches = shuffled_batches(len(source.split), batch_size, generator)
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # the plain mean over what follows
+    with torch.no_grad():
+        for images, _ in source.iterate(batches[: math.ceil(NUM_STATISTICS_IMAGES / batch_size)]):
+            inputs = augment_batch(images, model, config, generator, invert)
+            with autocast(model, source.device):
+                model(normalise(inputs, model, pretrained))
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def trained_batch_norm(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    return [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+
+
+def min_micro_batch(model: nn.Module) -> int:
+    """The smallest number of drawings to train on at once: batch norm cannot normalise a single one."""
+    return 2 if trained_batch_norm(model) else 1
