@@ -17,13 +17,13 @@ from tune_sketch.data.request import LARGEST_IMAGE_PX, SMALLEST_IMAGE_PX
 from tune_sketch.inference.photos import Picture, read_picture
 from tune_sketch.storage.facts import describe_first
 from tune_sketch.storage.run_directory import RunDirectory
+from tune_sketch.trainables.networks.find_weights import RUN_WEIGHTS, weights_file_of
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 NUM_SHOWN = 5
-WEIGHTS = "weights.safetensors"
 MIN_CELLS = 4  # per side of an activation map: a coarser one does not show the place on the paper
 
 
@@ -147,20 +147,14 @@ def has_network(run: RunDirectory) -> bool:
     return (run.best / "model.json").is_file() and weights_file_of(run.best).is_file()
 
 
-def weights_file_of(folder: Path) -> Path:
-    """The weights in a folder such as a run's best/; of an earlier version in torch's own format."""
-    older = folder / "weights.pt"
-    return older if older.is_file() and not (folder / WEIGHTS).is_file() else folder / WEIGHTS
-
-
 def write_weights(folder: Path, tensors: "dict[str, torch.Tensor]") -> None:
     """Write weights.safetensors whole or not at all; an earlier version's weights.pt makes room for it."""
     from safetensors.torch import save  # not save_file, whose files nobody else may read
 
-    temporary = folder / f".{WEIGHTS}.{os.getpid()}.tmp"
+    temporary = folder / f".{RUN_WEIGHTS}.{os.getpid()}.tmp"
     try:
         temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
-        os.replace(temporary, folder / WEIGHTS)
+        os.replace(temporary, folder / RUN_WEIGHTS)
     finally:
         temporary.unlink(missing_ok=True)
     (folder / "weights.pt").unlink(missing_ok=True)

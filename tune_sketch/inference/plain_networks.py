@@ -9,10 +9,11 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from tune_sketch.inference.model import WEIGHTS, Classifier
+from tune_sketch.inference.model import Classifier
 from tune_sketch.inference.onnx import check_images
 from tune_sketch.storage.files import replace_folder, write_json, write_text
 from tune_sketch.trainables.evaluation import input_statistics
+from tune_sketch.trainables.networks.find_weights import RUN_WEIGHTS
 from tune_sketch.trainables.networks.heads import AverageMaxPool
 from tune_sketch.trainables.networks.registry import known_architecture
 
@@ -96,7 +97,7 @@ def export_torchvision(model: Classifier, folder: Path) -> float:
     name, has_maximum = model.architecture, uses_maximum(model)
     numbers = {"classes": len(model.class_names), "features": weight.shape[1], "side": model.image_px}
     with replace_folder(folder) as place:
-        save_tensors(model, HEADS[name], weight, bias, place / WEIGHTS)
+        save_tensors(model, HEADS[name], weight, bias, place / RUN_WEIGHTS)
         write_json(place / "model.json", describe(model))
         changes = CHANGES[name, has_maximum].format(**numbers)
         write_text(place / "load.py", LOADER.format(name=name, changes=changes, **numbers))
