@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class SketchTrial(tune.Trainable):
     """One training, one epoch per `step`. ASHA stops it by not asking for the next.
 
-    Ray hands over {"job": Job} and is given {"report": EpochReport | EndingReport | NotWrittenReport}. An error is
+    Ray hands over {"job": Job} and is given {"report": ...} of what a step reports. An error is
     raised only for what a retry can mend: a process that died, or a machine that cannot get at the data
     (NotStagedError).
     """

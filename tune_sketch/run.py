@@ -1,7 +1,6 @@
 """Carries out a search: from a run directory that holds its settings to one that holds its results."""
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,16 +10,14 @@ from tune_sketch.backend.allocation import describe_workers
 from tune_sketch.backend.base import Backend, BackendLostError, Workers
 from tune_sketch.backend.gpu_sharing import describe_sharing
 from tune_sketch.backend.jobs import job_of
-from tune_sketch.backend.ray_backend import RayBackend
 from tune_sketch.callbacks.base import Callback
 from tune_sketch.callbacks.budget import Budget, wall_seconds
 from tune_sketch.callbacks.cleanup import Cleanup
 from tune_sketch.callbacks.progress import Progress
 from tune_sketch.commands import command_text, tensorboard_text
-from tune_sketch.config.plan import Inputs, describe_data, expected_epochs, expected_hours_lines
+from tune_sketch.config.plan import expected_epochs
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.config.settings import Settings
-from tune_sketch.data.splits import write_splits
 from tune_sketch.events import Source, Trial
 from tune_sketch.retraining.finalists import choose_finalists
 from tune_sketch.retraining.last_step import LastStep
@@ -35,12 +32,13 @@ from tune_sketch.schedulers.asha import ASHA, NEVER_STOP
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.schedulers.stop_signal import StopSignal
-from tune_sketch.search_spaces import configuration_of, known_space, paper_configuration, recipe_configuration
+from tune_sketch.search_spaces import known_space, paper_configuration, recipe_configuration
 from tune_sketch.storage.facts import Facts, GpuSharing, read_facts, write_facts
 from tune_sketch.storage.journal import Journal
 from tune_sketch.storage.lock import lock
 from tune_sketch.storage.provenance import describe_session
 from tune_sketch.storage.reading import open_storage
+from tune_sketch.storage.recorded_choices import note_choices
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.storage.tables import write_tables
 
@@ -101,9 +99,11 @@ def open_run(
     facts = read_facts(run).with_session(describe_session(getattr(backend, "address", None), begun_at)).divided()
     write_facts(run, facts)
     journal = Journal(open_storage(run, facts, storage), facts.study_name)
+    note_choices(journal, facts)
     settings = facts.settings
     screen = Progress(settings.num_samples, expected_epochs(settings), settings.num_retrainings * settings.max_epochs)
-    screen.watch([*journal.trials, *journal.later_trainings.values()])
+    trainings = [*journal.trials, *journal.later_trainings.values()]
+    screen.watch(trainings, wall_seconds(facts.sessions, trainings))
     screen.print_line(f"run directory  {run.path}\nTensorBoard    {tensorboard_text(run.tensorboard)}")
     stop, session = StopSignal(run, screen.print_line), facts.sessions[-1]
     try:
@@ -215,6 +215,7 @@ def run_trainings(
         callbacks=[*callbacks, Cleanup(run, journal, stop, keeps_best=work.timetable is not None)],
         max_failures=work.settings.max_failures,
         stop_requested=stop.requested,
+        interrupt=stop.interrupt,
         save_error=run.save_error,
         say=work.screen.print_line,
     )
@@ -311,16 +312,3 @@ def report_together(runs: Sequence[RunDirectory], storage: str | None = None) ->
     from tune_sketch.analysis.report import write_report
 
     return write_report([run.path for run in runs], runs[0].path.parent / "report.html", storage)
-
-
-def estimate_lines(settings: Settings, inputs: Inputs, backend: RayBackend) -> list[str]:
-    """Time one epoch of the paper's configuration and say what the plan costs."""
-    facts = Facts("timing", None, settings, describe_data(settings, inputs), inputs.weights)
-    config = configuration_of(settings.model, paper_configuration(settings.model, facts.limits), facts.limits)
-    backend.start()
-    workers = backend.allocate(settings, settings.num_samples, GpuSharing(1))
-    with tempfile.TemporaryDirectory(prefix="tune_sketch-") as folder:
-        run = RunDirectory(Path(folder))
-        write_splits(run.splits_csv, inputs.data, inputs.splits)
-        seconds = backend.time_epoch(job_of(Trial("timing", 0, config, settings.seed), run, facts, workers), workers)
-    return expected_hours_lines(settings, seconds, workers.num_workers)

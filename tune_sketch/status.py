@@ -7,7 +7,7 @@ import textwrap
 import time
 from collections.abc import Sequence
 
-from tune_sketch.callbacks.budget import forecast
+from tune_sketch.callbacks.budget import forecast, wall_seconds
 from tune_sketch.commands import command_text
 from tune_sketch.config.plan import budget_texts, expected_epochs
 from tune_sketch.config.settings import Settings
@@ -43,6 +43,7 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
     lines.append(f"strategy       {settings.strategy}: {sampler.summary}")
     most = f"{'at most ' * bool(sampler.most_trials)}{settings.num_samples}"
     lines.append(f"trials         {len(trials)} of {most}: {count_states(trials, owner is not None)}")
+    lines += hindrance_lines(history)
     lines += best_lines(trials)
     for rung in rungs:
         values = [epoch.val_top1 for trial in trials if (epoch := trial.epoch_at(rung)) is not None]
@@ -66,6 +67,15 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
         lines.append(f"time left      {time_left_text(trials, facts)}")
     lines.append(f"a resume would {describe_resume(run, history, settings)}")
     return lines
+
+
+def hindrance_lines(history: History) -> list[str]:
+    """What interrupted the search, if nothing has been trained since: files or the machine, no configuration."""
+    known = history.notes.get("hindrance")
+    trainings = [*history.trials, *history.retrainings.values()]
+    if known is None or any(trial.epochs and trial.epochs[-1].recorded_at > known["at"] for trial in trainings):
+        return []
+    return [f"interrupted    {known['training']} could not be trained: {known['reason']}"]
 
 
 def best_lines(trials: Sequence[Trial]) -> list[str]:
@@ -121,15 +131,17 @@ def budget_lines(trials: Sequence[Trial], rungs: Sequence[int], settings: Settin
 
 
 def time_left_text(trials: Sequence[Trial], facts: Facts) -> str:
-    """Expected epochs still to search, at the pace of this session."""
-    started = facts.sessions[-1].started_at if facts.sessions else time.time()
-    done = sum(epoch.recorded_at >= started for trial in trials for epoch in trial.epochs)
+    """Expected epochs still to search, at the pace of all sessions so far."""
+    now = time.time()
+    started = facts.sessions[-1].started_at if facts.sessions else now
+    spent = wall_seconds(facts.sessions, trials) + max(0.0, now - started)
+    done = sum(len(trial.epochs) for trial in trials)
     if not done:
         return "not known before the first epoch"
     expected = expected_epochs(facts.settings)
     left = max(0, facts.settings.num_samples - len(trials)) * expected
     left += sum(max(1.0, expected - len(trial.epochs)) for trial in trials if trial.is_unfinished)
-    return f"about {duration_text(left * (time.time() - started) / done)} for the search, then the retrainings"
+    return f"about {duration_text(left * spent / done)} for the search, then the retrainings"
 
 
 def describe_resume(run: RunDirectory, history: History, settings: Settings) -> str:
