@@ -29,7 +29,9 @@ def import_file(path: Path) -> None:
     if known is not None and known.__file__ == str(path):
         return
     if known is not None:
-        raise ValueError(f"TUNE_SKETCH_EXTENSIONS: two files have the same name, {known.__file__} and {path}: rename one")
+        raise ValueError(
+            f"TUNE_SKETCH_EXTENSIONS: two files have the same name, {known.__file__} and {path}: rename one"
+        )
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise ValueError(f"TUNE_SKETCH_EXTENSIONS must name Python files, got {str(path)!r}")
