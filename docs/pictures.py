@@ -124,9 +124,10 @@ def serve(*command: str) -> Iterator[str]:
         process.communicate(timeout=30)
 
 
-def save(browser: "Chrome", path: Path, width_px: int) -> None:
-    """The page as it is shown, as WebP."""
+def save(browser: "Chrome", path: Path, width_px: int, left: float = 0) -> None:
+    """The page as it is shown, as WebP. left: the fraction of its width that is cut off at the left."""
     image = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
+    image = image.crop((round(left * image.width), 0, image.width, image.height))
     image.thumbnail((width_px, 10 * width_px), Image.Resampling.LANCZOS)
     image.save(path, quality=82, method=6)
     print(f"{path}  {image.width} x {image.height} px, {path.stat().st_size / 1000:.0f} kB")
@@ -141,7 +142,7 @@ def show_report(browser: "Chrome", run: Path, pictures: Path) -> None:
 
 def show_tensorboard(browser: "Chrome", run: Path, pictures: Path) -> None:
     """The parallel coordinates of all trials, once they are drawn."""
-    resize(browser, 1400, 800)
+    resize(browser, 1400, 600)
     with serve("tensorboard.main", "--logdir", str(run / "tensorboard"), "--host", "127.0.0.1", "--port", "0") as at:
         browser.get(at + "#hparams")
         click = """const walk = (node) => {
@@ -152,7 +153,7 @@ def show_tensorboard(browser: "Chrome", run: Path, pictures: Path) -> None:
            const title = arguments[0]; return walk(document.body);"""
         wait_until(lambda: browser.execute_script(click, "PARALLEL COORDINATES VIEW"), 120)
         time.sleep(8)
-        save(browser, pictures / "tensorboard.webp", 1400)
+        save(browser, pictures / "tensorboard.webp", 1400, left=285 / 1400)  # without the column of settings
 
 
 def show_drawing_page(browser: "Chrome", run: Path, pictures: Path) -> None:
@@ -194,6 +195,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="pictures-") as name:
         folder = Path(name)
         run = arguments.run.resolve() if arguments.run else search(folder, arguments.total_time)
+        for needed in (run / "report.html", run / "tensorboard", run / "best" / "model.json"):
+            if not needed.exists():
+                sys.exit(f"error: {run} is not finished: it has no {needed.name}")
         with open_browser(folder / "browser") as browser:
             for show in (show_report, show_tensorboard, show_drawing_page):
                 show(browser, run, arguments.pictures)

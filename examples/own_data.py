@@ -28,7 +28,9 @@ def find_digits(request, cache_dir, progress):
         file = root / name / f"{number}.png"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray((pixels * 15.9).astype("uint8")).resize((32, 32)).save(file)
+            paper = Image.new("L", (44, 44), 255)  # dark ink on light paper, with a margin around it
+            paper.paste(Image.fromarray((255 - pixels * 15.9).astype("uint8")).resize((32, 32)), (6, 6))
+            paper.save(file)
         files.setdefault(name, []).append(f"{name}/{number}.png")
     return Source("images", root, dict(sorted(files.items())))
 

@@ -28,6 +28,20 @@ def site(tmp_path_factory) -> Path:
     return folder
 
 
+def test_every_page_is_in_the_navigation():
+    navigation = (ROOT / "mkdocs.yml").read_text().split("\nnav:\n")[1]
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f": docs/{page.name}\n" in navigation
+
+
+@pytest.mark.parametrize("picture", ["report", "tensorboard", "draw"])
+def test_readme_shows_small_pictures_with_their_content_in_words(picture):
+    file = ROOT / "docs" / "pictures" / f"{picture}.webp"
+    assert file.stat().st_size < 150_000
+    (words,) = re.findall(rf"!\[([^\]]+)\]\(docs/pictures/{picture}\.webp\)", (ROOT / "README.md").read_text())
+    assert len(words) > 40
+
+
 def test_every_page_is_there(site):
     for page in (ROOT / "docs").glob("*.md"):
         assert (site / "docs" / page.with_suffix(".html").name).is_file()
