@@ -257,13 +257,13 @@ def time_epoch(job: Job) -> float:
     return seconds
 
 
-def keep_weights(checkpoints: Path, path: Path) -> None:
-    """Write the weights of a finished training, from its newest checkpoint, unless they are kept already."""
+def keep_weights(checkpoints: Path, path: Path, key: str) -> None:
+    """Write the weights of the finished training `key`, from its newest checkpoint, unless they are kept already."""
     if path.exists():
         return
     checkpoint = read_newest_checkpoint(
         checkpoints,
-        lambda _, payload: "" if payload.get("key") == path.stem else f"it belongs to {payload.get('key')}",
+        lambda _, payload: "" if payload.get("key") == key else f"it belongs to {payload.get('key')}",
     )
     if checkpoint is None:
         raise ValueError(f"{checkpoints} holds no checkpoint that can be read")

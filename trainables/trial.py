@@ -59,10 +59,10 @@ def time_epoch(job: Job) -> float:
     return training.time_epoch(job)
 
 
-def keep_weights(checkpoints: Path, path: Path) -> None:
+def keep_weights(checkpoints: Path, path: Path, key: str) -> None:
     from tune_sketch.trainables import job as training
 
-    training.keep_weights(checkpoints, path)
+    training.keep_weights(checkpoints, path, key)
 
 
 def score_on_test(job: Job, weights: str) -> Scores:

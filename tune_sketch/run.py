@@ -269,7 +269,7 @@ def take_last_step(work: OpenRun) -> None:
         if not timetable.has_time_for(last.retraining()):
             work.screen.print_line("no time is left to train the winner once more with the validation drawings")
             return
-        stop.deadline = timetable.retraining_end(len(work.journal.later_trainings) + 1)
+        stop.deadline = timetable.retraining_end(len(work.journal.retrainings))
         stop.deadline_reason = "the time for the last step is over: the winner as it was validated is in best/"
     run_trainings(work, last.unfinished(), last.propose, NEVER_STOP, [work.screen], work.allocate(1))
     if timetable is not None and not stop.by_signal:

@@ -237,11 +237,11 @@ def test_an_epoch_is_timed_and_nothing_is_kept(decoded: Path, tmp_path: Path) ->
 def test_kept_weights_are_scored_on_the_test_split(decoded: Path, tmp_path: Path) -> None:
     job = make_job(tmp_path, decoded, CONFIG)
     with pytest.raises(ValueError, match="holds no checkpoint that can be read"):
-        keep_weights(Path(job.checkpoints), tmp_path / "trial-0000.pt")
+        keep_weights(Path(job.checkpoints), tmp_path / "trial-0000.pt", "trial-0000")
     worker = begin(job)
     for _ in range(2):
         worker.step()
-    keep_weights(Path(job.checkpoints), tmp_path / "trial-0000.pt")
+    keep_weights(Path(job.checkpoints), tmp_path / "trial-0000.pt", "trial-0000")
     scores = score_on_test(job, str(tmp_path / "trial-0000.pt"))
     result, probabilities = scores.result, scores.test
     data = open_data(decoded)
@@ -251,7 +251,7 @@ def test_kept_weights_are_scored_on_the_test_split(decoded: Path, tmp_path: Path
     assert result.top1 == (probabilities.argmax(axis=1) == data.labels[test]).mean()
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     torch.save({}, tmp_path / "checkpoints" / "epoch_0002.pt")
-    keep_weights(Path(job.checkpoints), tmp_path / "trial-0000.pt")  # they are kept already
+    keep_weights(Path(job.checkpoints), tmp_path / "trial-0000.pt", "trial-0000")  # they are kept already
 
 
 def test_the_driver_imports_the_shell_without_torch() -> None:
