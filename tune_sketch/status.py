@@ -164,7 +164,7 @@ def describe_resume(run: RunDirectory, history: History, settings: Settings) -> 
         steps.append(f"start {settings.num_samples - len(trials)} new trials")
     left = [trial for trial in retrainings if trial.is_unfinished]
     if left:
-        steps.append(f"continue {len(left)} retrainings")
+        steps.append(f"continue {count_text(len(left), 'retraining')}")
     last = find_last_step(history)
     is_last_left = settings.last_step and (last is None or last.is_unfinished)
     once_more = "train the winner once more with the validation drawings" if is_last_left else ""
