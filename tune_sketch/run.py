@@ -1,7 +1,6 @@
 """Carries out a search: from a run directory that holds its settings to one that holds its results."""
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,16 +10,16 @@ from tune_sketch.backend.allocation import describe_workers
 from tune_sketch.backend.base import Backend, BackendLostError, Workers
 from tune_sketch.backend.gpu_sharing import describe_sharing
 from tune_sketch.backend.jobs import job_of
-from tune_sketch.backend.ray_backend import RayBackend
 from tune_sketch.callbacks.base import Callback
 from tune_sketch.callbacks.budget import Budget, wall_seconds
 from tune_sketch.callbacks.cleanup import Cleanup
+from tune_sketch.callbacks.live_report import LiveReport
 from tune_sketch.callbacks.progress import Progress
+from tune_sketch.callbacks.trackers import make_trackers
 from tune_sketch.commands import command_text, tensorboard_text
-from tune_sketch.config.plan import Inputs, describe_data, expected_epochs, expected_hours_lines
+from tune_sketch.config.plan import expected_epochs
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.config.settings import Settings
-from tune_sketch.data.splits import write_splits
 from tune_sketch.events import Source, Trial
 from tune_sketch.retraining.finalists import choose_finalists
 from tune_sketch.retraining.last_step import LastStep
@@ -35,7 +34,7 @@ from tune_sketch.schedulers.asha import ASHA, NEVER_STOP
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.schedulers.stop_signal import StopSignal
-from tune_sketch.search_spaces import configuration_of, known_space, paper_configuration, recipe_configuration
+from tune_sketch.search_spaces import known_space, paper_configuration, recipe_configuration
 from tune_sketch.storage.facts import Facts, GpuSharing, read_facts, write_facts
 from tune_sketch.storage.journal import Journal
 from tune_sketch.storage.lock import lock
@@ -55,6 +54,7 @@ class OpenRun:
     backend: Backend
     stop: StopSignal
     screen: Progress
+    live_report: LiveReport
     timetable: Timetable | None = None  # of --total-time, once the search has its workers
 
     @property
@@ -106,6 +106,7 @@ def open_run(
     screen.watch([*journal.trials, *journal.later_trainings.values()])
     screen.print_line(f"run directory  {run.path}\nTensorBoard    {tensorboard_text(run.tensorboard)}")
     stop, session = StopSignal(run, screen.print_line), facts.sessions[-1]
+    live_report = LiveReport(run.path, storage, screen.print_line)
     try:
         backend.start()
         if reach := backend.describe_reach():
@@ -113,7 +114,7 @@ def open_run(
         session = replace(session, gpu_sharing=backend.share_gpus(run, facts))
         facts = replace(facts, sessions=(*facts.sessions[:-1], session))
         write_facts(run, facts)
-        yield OpenRun(run, facts, journal, backend, stop, screen)
+        yield OpenRun(run, facts, journal, backend, stop, screen, live_report)
     except BackendLostError as lost:
         journal.pause_all()
         lost.num_epochs, lost.was_stopping = screen.num_epochs_here, stop.by_signal
@@ -121,6 +122,7 @@ def open_run(
     finally:
         session = replace(session, ended_at=time.time())
         write_facts(run, replace(facts, sessions=(*facts.sessions[:-1], session)))
+        live_report.close()
         screen.show_live("")
         stop.close()
         journal.close()
@@ -148,6 +150,7 @@ def search_trials(work: OpenRun) -> None:
     )
 
     callbacks: list[Callback] = [work.screen, TensorBoardLog(work.directory.tensorboard, journal.trials), budget]
+    callbacks += make_trackers(settings.track, work.directory.path, journal.trials)
     if settings.total_time_seconds is not None:
         work.timetable = Timetable(work.facts, journal, workers.num_workers)
         work.screen.ends_at = work.timetable.end
@@ -212,7 +215,7 @@ def run_trainings(
         journal,
         queue,
         asha,
-        callbacks=[*callbacks, Cleanup(run, journal, stop, keeps_best=work.timetable is not None)],
+        callbacks=[*callbacks, work.live_report, Cleanup(run, journal, stop, keeps_best=work.timetable is not None)],
         max_failures=work.settings.max_failures,
         stop_requested=stop.requested,
         save_error=run.save_error,
@@ -238,6 +241,7 @@ def retrain_and_report(work: OpenRun, storage: str | None) -> bool:
     if not stop.by_signal:
         finish(work)
     work.screen.show_live("")
+    work.live_report.close()
     write_report([run.path], run.report_html, storage)
     if stop.by_signal:
         work.screen.print_line(f"stopped. Resume with:  {command_text('search', '--resume', run.path)}")
@@ -311,16 +315,3 @@ def report_together(runs: Sequence[RunDirectory], storage: str | None = None) ->
     from tune_sketch.analysis.report import write_report
 
     return write_report([run.path for run in runs], runs[0].path.parent / "report.html", storage)
-
-
-def estimate_lines(settings: Settings, inputs: Inputs, backend: RayBackend) -> list[str]:
-    """Time one epoch of the paper's configuration and say what the plan costs."""
-    facts = Facts("timing", None, settings, describe_data(settings, inputs), inputs.weights)
-    config = configuration_of(settings.model, paper_configuration(settings.model, facts.limits), facts.limits)
-    backend.start()
-    workers = backend.allocate(settings, settings.num_samples, GpuSharing(1))
-    with tempfile.TemporaryDirectory(prefix="tune_sketch-") as folder:
-        run = RunDirectory(Path(folder))
-        write_splits(run.splits_csv, inputs.data, inputs.splits)
-        seconds = backend.time_epoch(job_of(Trial("timing", 0, config, settings.seed), run, facts, workers), workers)
-    return expected_hours_lines(settings, seconds, workers.num_workers)

@@ -47,9 +47,10 @@ def search_models(arguments: argparse.Namespace, begun_at: float) -> int:
     all_settings = [make_settings(model, choices) for model in models]
     from tune_sketch.backend.ray_backend import RayBackend
     from tune_sketch.config.plan import plan_lines, prepare_inputs
+    from tune_sketch.estimate import estimate_lines
     from tune_sketch.new_run import DEFAULT_FOLDER, check_place, make_run, model_name
     from tune_sketch.restart import run_or_restart, runs_begun
-    from tune_sketch.run import estimate_lines, report_together, run_search
+    from tune_sketch.run import report_together, run_search
 
     backend, folder = RayBackend(arguments.address), arguments.runs_dir or DEFAULT_FOLDER
     runs = runs_begun()  # all but the last are finished

@@ -132,8 +132,10 @@ def given_choices(arguments: argparse.Namespace) -> dict[str, Any]:
             spelling = FLAGS[name].spelling(name)
             print(f"note: {spelling} {value} is now called {spelling} {OLD_VALUES[value]}", file=sys.stderr)
     choices["classes"] = read_classes(choices["classes"])
-    if choices["warm_start"] is not None:
-        choices["warm_start"] = tuple(choices["warm_start"])
+    for name in ("warm_start", "track"):
+        names: list[str] | None = choices[name]
+        if names is not None:
+            choices[name] = tuple(dict.fromkeys(names))
     return {name: value for name, value in choices.items() if value is not None}
 
 

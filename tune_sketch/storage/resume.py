@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from tune_sketch.callbacks.trackers import check_installed
 from tune_sketch.commands import quoted
 from tune_sketch.config.settings import change_settings, resolve_choices
 from tune_sketch.data import publish_data
@@ -26,6 +27,7 @@ def prepare_resume(run: RunDirectory, choices: dict[str, Any]) -> None:
     with lock(run):
         facts = read_facts(run)
         settings = change_settings(facts.settings, resolve_choices(choices))
+        check_installed(settings.track)
         weights = find_weights(run, facts, settings)
         cache = find_data(run, facts, settings)
         data = replace(facts.data, cache=str(cache), published=publish_data(cache))
