@@ -63,8 +63,8 @@ LEADERBOARD = Table(
     "search",
     "Leaderboard",
     "Validation top-1 at each rung, so that trials can be compared at equal epochs; ordered by the highest value that "
-    "a trial reached. A click on a title sorts. All values of a trial are in the file and under the pointer in the figure "
-    "Every trial as a line. Sources: trials.csv and epochs.csv.",
+    "a trial reached. A click on a title sorts. All values of a trial are in the file, and under the pointer in the "
+    "figure of every trial as a line. Sources: trials.csv and epochs.csv.",
     tabulate_leaderboard,
     show_leaderboard,
     is_long=True,

@@ -5,7 +5,6 @@ Each is a callback of a few lines, imports its package only when it is asked for
 
 import importlib.util
 import os
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ PROJECT = "tune_sketch"
 
 
 class MlflowLog:
-    """An MLflow store in the folder `mlflow` of the run, with one MLflow run for each trial; written anew at the start.
+    """An MLflow store in the folder `mlflow` of the run, with one MLflow run for each trial.
 
     `mlflow ui --backend-store-uri RUN/mlflow` shows it.
     """
@@ -26,12 +25,18 @@ class MlflowLog:
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # since 3.7 MLflow asks for it
         from mlflow.tracking import MlflowClient
 
-        shutil.rmtree(folder / "mlflow", ignore_errors=True)
-        self.client = MlflowClient((folder / "mlflow").absolute().as_uri())
-        self.experiment = self.client.create_experiment(folder.absolute().name)
+        self.client, name = MlflowClient((folder / "mlflow").absolute().as_uri()), folder.absolute().name
+        known = self.client.get_experiment_by_name(name)
+        self.experiment = known.experiment_id if known is not None else self.client.create_experiment(name)
+        written = set()
+        for run in self.client.search_runs([self.experiment], max_results=50_000):
+            if run.info.end_time is None:  # a kill came in between
+                self.client.delete_run(run.info.run_id)
+            else:
+                written.add(run.info.run_name)
         for trial in trials:
-            if not trial.is_unfinished:
-                self.on_end(trial)
+            if f"trial {trial.number}" not in written and not trial.is_unfinished:
+                self.on_end(trial)  # it ended while the search was down, or before --track was given
 
     def on_epoch(self, trial: Trial) -> None:
         """Nothing: a trial is written when it has ended."""
