@@ -47,3 +47,23 @@ def real_squeezenet(tmp_path_factory):
 def real_efficientnet(tmp_path_factory):
     """A file with EfficientNet-Lite0's ImageNet weights for timm's network. Mark tests `needs_efficientnet`."""
     return write_weights(tmp_path_factory.mktemp("weights") / "efficientnet_lite0.pth", "efficientnet_lite0")
+
+
+_inputs = {"tried": 0, "named as bad": 0}
+
+
+@pytest.fixture(scope="session")
+def record_inputs():
+    """Counts damaged inputs that a reader was given, and those of them that it refused."""
+
+    def record(tried: int, refused: int) -> None:
+        _inputs["tried"] += tried
+        _inputs["named as bad"] += refused
+
+    return record
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print how many damaged inputs the readers were given."""
+    if _inputs["tried"]:
+        terminalreporter.write_line("damaged inputs: " + ", ".join(f"{n:,} {what}" for what, n in _inputs.items()))

@@ -4,14 +4,16 @@ import contextlib
 import hashlib
 import json
 import os
-import pickle
 import re
 import secrets
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from tune_sketch.data.bounds import parsing, read_regular
 
 # Tensors, numbers, strings, dicts and lists: what `torch.load(weights_only=True)` reads.
 Payload = dict[str, Any]
@@ -24,7 +26,7 @@ class CheckpointNotWrittenError(OSError):
 
 
 def write_checkpoint(folder: Path, epoch: int, payload: Payload) -> Path:
-    """Write `epoch_0007.pt` and its manifest `epoch_0007.json`; keep the two newest; return the .pt path.
+    """Write `epoch_0007.pt` and its manifest `epoch_0007.json`; keep the newest before it; return the .pt path.
 
     Each file is written aside, forced to the disk and then renamed, the manifest last: a checkpoint without
     a manifest was never finished. One process writes into a folder at a time; if two ever do (the first lost
@@ -45,7 +47,9 @@ def write_checkpoint(folder: Path, epoch: int, payload: Payload) -> Path:
         raise CheckpointNotWrittenError(f"{file} cannot be written: {reason}") from error
     for left in folder.glob("*.part"):  # by a process that was killed while it wrote
         left.unlink(missing_ok=True)
-    for old in checkpoint_files(folder)[KEPT_CHECKPOINTS:]:
+    # Later ones are of another time, or were passed over: the journal knows nothing of them.
+    files = checkpoint_files(folder)
+    for old in set(files) - set(files[files.index(file) :][:KEPT_CHECKPOINTS]):
         manifest_file(old).unlink(missing_ok=True)
         old.unlink()
     return file
@@ -70,36 +74,46 @@ def write_whole(file: Path, epoch: int, payload: Payload) -> None:
     os.replace(part, manifest_file(file))
 
 
-def read_newest_checkpoint(folder: Path) -> tuple[int, Payload] | None:
-    """(epoch, payload) of the newest checkpoint that is whole, or None.
+def read_newest_checkpoint(
+    folder: Path, objection: Callable[[int, Payload], str] = lambda epoch, payload: ""
+) -> tuple[int, Payload] | None:
+    """(epoch, payload) of the newest checkpoint that is whole and wanted, or None.
 
-    A damaged one is passed over with a warning, and the one before it is read. Nothing in a file is run.
+    objection: why one is not wanted, or nothing. A damaged or unwanted one is passed over with a warning, and the one
+    before it is read. Nothing in a file is run.
     """
     for file in checkpoint_files(folder):
         try:
-            return read_checkpoint(file)
-        except ValueError as error:
+            epoch, payload = read_checkpoint(file)
+        except (ValueError, OSError) as error:
             warnings.warn(f"passing over a damaged checkpoint: {error}", stacklevel=2)
+            continue
+        reason = objection(epoch, payload)
+        if not reason:
+            return epoch, payload
+        warnings.warn(f"passing over the checkpoint {file}: {reason}", stacklevel=2)
     return None
 
 
 def read_checkpoint(file: Path) -> tuple[int, Payload]:
     """(epoch, payload) of one checkpoint; ValueError if it is not exactly what was written."""
     try:
-        manifest = json.loads(manifest_file(file).read_text())
-        epoch, num_bytes, sha256 = int(manifest["epoch"]), manifest["bytes"], manifest["sha256"]
+        with parsing(f"the manifest of {file}"):
+            manifest = json.loads(read_regular(manifest_file(file)))
+            epoch, num_bytes, sha256 = int(manifest["epoch"]), manifest["bytes"], manifest["sha256"]
     except FileNotFoundError as error:
         raise ValueError(f"{file} has no manifest: writing it was not finished") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"the manifest of {file} is damaged") from error
     if file.stat().st_size != num_bytes:
         raise ValueError(f"{file} must have {num_bytes} bytes, has {file.stat().st_size}")
     if sha256_of(file) != sha256:
         raise ValueError(f"{file} does not have the sha256 of its manifest")
     try:
-        return epoch, torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        payload = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch's own reader of pickles raises almost anything on damaged bytes
         raise ValueError(f"{file} is not a checkpoint of tensors and plain values") from error
+    if not isinstance(payload, dict):
+        raise ValueError(f"{file} is not a checkpoint: it holds a {type(payload).__name__}")
+    return epoch, payload
 
 
 def checkpoint_files(folder: Path) -> list[Path]:

@@ -1,11 +1,12 @@
 """Trains the epochs of a job in this process, keeps their checkpoints, and reports each."""
 
+import contextlib
 import os
 import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,18 @@ import torch
 from torch import nn
 
 import tune_sketch.events as events
-from tune_sketch.data import NotStagedError, open_data, stage_data
-from tune_sketch.data.splits import read_splits
-from tune_sketch.events import Config, EndingReport, EpochReport, Job, NotWrittenReport, Scores, TestResult
+from tune_sketch.data import NotStagedError, SketchData, open_data, stage_data
+from tune_sketch.data.splits import Splits, hash_splits, read_splits
+from tune_sketch.events import (
+    Config,
+    EndingReport,
+    EpochReport,
+    HinderedReport,
+    Job,
+    NotWrittenReport,
+    Scores,
+    TestResult,
+)
 from tune_sketch.trainables.averaging import best_weights
 from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
 from tune_sketch.trainables.calibration import fit_temperature
@@ -29,10 +39,17 @@ from tune_sketch.trainables.checkpoints import (
 )
 from tune_sketch.trainables.evaluation import evaluate, predict_logits
 from tune_sketch.trainables.networks.build import build_model
+from tune_sketch.trainables.networks.weights import load_weights
 from tune_sketch.trainables.speed.data_parallel import Rank, StepReport, Worker, WorkerGroup
 from tune_sketch.trainables.speed.devices import device_of, keep_freed_memory
 from tune_sketch.trainables.speed.feature_cache import CachePolicy
 from tune_sketch.trainables.training import DivergedError, Metrics, OutOfMemoryError, State, fit
+
+PAUSE_SECONDS = 1.0  # before a step that failed through no fault of its training is tried again
+
+
+class InputsError(Exception):
+    """What a training needs cannot be read: drawings, their division, initial weights."""
 
 
 def make_worker(num_processes: int, process: events.Worker) -> Worker:
@@ -71,11 +88,14 @@ class LocalWorker:
         except OutOfMemoryError as error:
             return EndingReport("out_of_memory", str(error))
         except CheckpointNotWrittenError as error:  # no fault of the trial: there may be room in a while
-            time.sleep(1.0)
+            time.sleep(PAUSE_SECONDS)
             return NotWrittenReport(str(error))
         except NotStagedError:  # perhaps this machine alone cannot reach the data: to be tried again, on another
             raise
-        except Exception:  # an error in the code or the machine is a failed trial with its traceback
+        except (InputsError, OSError, MemoryError, torch.AcceleratorError):  # no fault of the configuration
+            time.sleep(PAUSE_SECONDS)  # it may pass
+            return HinderedReport(traceback.format_exc())
+        except Exception:  # an error in the code is a failed trial with its traceback
             return EndingReport("failed", traceback.format_exc())
 
     def train_epoch(self) -> EpochReport:
@@ -125,13 +145,8 @@ def start(
 ) -> tuple[Generator[tuple[Metrics, State], None, None], Metrics | None]:
     """(the epochs still to train, metrics of the checkpoint's epoch or None) for a new or a resumed job."""
     model, splits, device = open_job(job)
-    checkpoint = read_newest_checkpoint(Path(job.checkpoints))
+    checkpoint = read_newest_checkpoint(Path(job.checkpoints), lambda epoch, payload: objection(epoch, payload, job))
     payload = checkpoint[1] if checkpoint else None
-    if payload is not None and not belongs_to(payload, job):
-        raise ValueError(
-            f"the checkpoint in {job.checkpoints} belongs to {payload['key']} with another configuration, "
-            f"not to {job.key}: remove that folder to train it anew"
-        )
     epochs = fit(
         model,
         splits,
@@ -146,18 +161,46 @@ def start(
     return epochs, payload["metrics"] if payload else None
 
 
-def belongs_to(payload: Payload, job: Job) -> bool:
-    """Whether a checkpoint is of this job. What an earlier version did not have in a configuration is off in it."""
-    config: Config = payload["config"]
-    return payload["key"] == job.key and config.items() <= job.config.items()
+def objection(epoch: int, payload: Payload, job: Job) -> str:
+    """Why a job cannot go on from a checkpoint, or nothing: it is of another training, or ahead of the journal.
+
+    The journal decides. An epoch that the driver died before it recorded is one ahead. What an earlier version did not
+    have in a configuration is off in it.
+    """
+    config: Config = payload.get("config", {})
+    if payload.get("key") != job.key or not config.items() <= job.config.items():
+        return f"it belongs to {payload.get('key')} with another configuration, not to {job.key}"
+    if job.num_recorded is not None and epoch > job.num_recorded + 1:
+        return f"it is of epoch {epoch}, and the record of the search knows {job.num_recorded}"
+    return ""
+
+
+@contextlib.contextmanager
+def reading_inputs() -> Iterator[None]:
+    """Within it every error is an InputsError, but for those that another machine may not have."""
+    try:
+        yield
+    except (NotStagedError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputsError(str(error)) from error
+
+
+def read_job_splits(job: Job, data: SketchData) -> Splits:
+    """The division of the drawings. Raises ValueError when it is not that with which the search began."""
+    splits = read_splits(Path(job.splits), data)
+    if job.splits_sha256 is not None and hash_splits(data, splits) != job.splits_sha256:
+        raise ValueError(f"{job.splits} has been changed since the search began")
+    return splits
 
 
 def open_job(job: Job) -> tuple[nn.Module, TrainingSplits, str]:
     """(network, training and validation arrays, device) of a job: of a last step all to train on, none to validate."""
     torch.set_num_threads(max(1, job.num_threads // job.num_processes))
     keep_freed_memory()
-    data = open_data(stage_data(job.data))
-    splits = read_splits(Path(job.splits), data)
+    with reading_inputs():
+        data = open_data(stage_data(job.data))
+        splits = read_job_splits(job, data)
     torch.manual_seed(job.seed)  # initial weights; fit() reseeds every epoch from (seed, epoch)
     model = build_model(
         job.model,
@@ -165,10 +208,11 @@ def open_job(job: Job) -> tuple[nn.Module, TrainingSplits, str]:
         dropout=float(job.config["dropout"]),
         freeze=str(job.config["freeze"]),
         head=str(job.config["head"]),
-        weights_path=job.weights,
         image_px=data.images.shape[1],
-        class_names=data.class_names,
     )
+    if job.weights is not None:
+        with reading_inputs():
+            load_weights(model, job.weights, data.class_names)
     train, validation = splits.train, splits.validation
     if job.trains_on_validation:
         train, validation = np.union1d(train, validation), validation[:0]
@@ -213,11 +257,14 @@ def time_epoch(job: Job) -> float:
     return seconds
 
 
-def keep_weights(checkpoints: Path, path: Path) -> None:
-    """Write the weights of a finished training, from its newest checkpoint, unless they are kept already."""
+def keep_weights(checkpoints: Path, path: Path, key: str) -> None:
+    """Write the weights of the finished training `key`, from its newest checkpoint, unless they are kept already."""
     if path.exists():
         return
-    checkpoint = read_newest_checkpoint(checkpoints)
+    checkpoint = read_newest_checkpoint(
+        checkpoints,
+        lambda _, payload: "" if payload.get("key") == key else f"it belongs to {payload.get('key')}",
+    )
     if checkpoint is None:
         raise ValueError(f"{checkpoints} holds no checkpoint that can be read")
     temporary = path.with_name(f".{path.name}.tmp")
@@ -232,7 +279,7 @@ def score_on_test(job: Job, weights: str) -> Scores:
     """
     torch.set_num_threads(job.num_threads)
     data = open_data(stage_data(job.data))
-    splits = read_splits(Path(job.splits), data)
+    splits = read_job_splits(job, data)
     model = build_model(
         job.model,
         len(data.class_names),

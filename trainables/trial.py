@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class SketchTrial(tune.Trainable):
     """One training, one epoch per `step`. ASHA stops it by not asking for the next.
 
-    Ray hands over {"job": Job} and is given {"report": EpochReport | EndingReport | NotWrittenReport}. An error is
+    Ray hands over {"job": Job} and is given {"report": ...} of what a step reports. An error is
     raised only for what a retry can mend: a process that died, or a machine that cannot get at the data
     (NotStagedError).
     """
@@ -59,10 +59,10 @@ def time_epoch(job: Job) -> float:
     return training.time_epoch(job)
 
 
-def keep_weights(checkpoints: Path, path: Path) -> None:
+def keep_weights(checkpoints: Path, path: Path, key: str) -> None:
     from tune_sketch.trainables import job as training
 
-    training.keep_weights(checkpoints, path)
+    training.keep_weights(checkpoints, path, key)
 
 
 def score_on_test(job: Job, weights: str) -> Scores:

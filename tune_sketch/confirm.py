@@ -28,8 +28,9 @@ def main(argv: list[str] | None = None) -> int:
     prepare_screen()
     try:
         hear_sigterm()
-        prepare_resume(run, given_choices(arguments))
         backend = RayBackend(arguments.address)
+        backend.check()
+        prepare_resume(run, given_choices(arguments), arguments.storage)
         done = run_or_restart(lambda: confirm_run(run, backend, arguments.storage), [run], arguments.address)
         return 0 if done else 130
     except (ValueError, JournalError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Says what a planned search would cost, from one timed epoch: for --dry-run."""
+"""Times one epoch of the paper's configuration, and says what a planned search costs."""
 
 import tempfile
 from pathlib import Path

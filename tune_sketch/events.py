@@ -207,6 +207,8 @@ class Job:
     gpus: float
     trains_on_validation: bool = False  # on training and validation drawings together; there is no validation then
     temperature: float = 1.0  # of its logits then
+    num_recorded: int | None = None  # epochs that the journal has of it, which alone count; None: it has no journal
+    splits_sha256: str | None = None  # of the division that the search began with
 
 
 # What a training process reports of each step, and what a backend says when that process is gone.
@@ -239,11 +241,18 @@ class NotWrittenReport:
 
 
 @dataclass(frozen=True)
+class HinderedReport:
+    """The training cannot go on, for a reason that lies in the files or the machine and not in its configuration."""
+
+    error: str
+
+
+@dataclass(frozen=True)
 class DeathReport:
     """The training's process is gone."""
 
     reason: str
 
 
-Report = EpochReport | EndingReport | NotWrittenReport | DeathReport
+Report = EpochReport | EndingReport | NotWrittenReport | HinderedReport | DeathReport
 Verdict = Literal["continue", "stop"]

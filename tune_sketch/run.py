@@ -40,6 +40,7 @@ from tune_sketch.storage.journal import Journal
 from tune_sketch.storage.lock import lock
 from tune_sketch.storage.provenance import describe_session
 from tune_sketch.storage.reading import open_storage
+from tune_sketch.storage.recorded_choices import note_choices
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.storage.tables import write_tables
 
@@ -101,9 +102,11 @@ def open_run(
     facts = read_facts(run).with_session(describe_session(getattr(backend, "address", None), begun_at)).divided()
     write_facts(run, facts)
     journal = Journal(open_storage(run, facts, storage), facts.study_name)
+    note_choices(journal, facts)
     settings = facts.settings
     screen = Progress(settings.num_samples, expected_epochs(settings), settings.num_retrainings * settings.max_epochs)
-    screen.watch([*journal.trials, *journal.later_trainings.values()])
+    trainings = [*journal.trials, *journal.later_trainings.values()]
+    screen.watch(trainings, wall_seconds(facts.sessions, trainings))
     screen.print_line(f"run directory  {run.path}\nTensorBoard    {tensorboard_text(run.tensorboard)}")
     stop, session = StopSignal(run, screen.print_line), facts.sessions[-1]
     live_report = LiveReport(run.path, storage, screen.print_line)
@@ -218,6 +221,7 @@ def run_trainings(
         callbacks=[*callbacks, work.live_report, Cleanup(run, journal, stop, keeps_best=work.timetable is not None)],
         max_failures=work.settings.max_failures,
         stop_requested=stop.requested,
+        interrupt=stop.interrupt,
         save_error=run.save_error,
         say=work.screen.print_line,
     )
@@ -272,7 +276,7 @@ def take_last_step(work: OpenRun) -> None:
         if not timetable.has_time_for(last.retraining()):
             work.screen.print_line("no time is left to train the winner once more with the validation drawings")
             return
-        stop.deadline = timetable.retraining_end(len(work.journal.later_trainings) + 1)
+        stop.deadline = timetable.retraining_end(len(work.journal.retrainings))
         stop.deadline_reason = "the time for the last step is over: the winner as it was validated is in best/"
     run_trainings(work, last.unfinished(), last.propose, NEVER_STOP, [work.screen], work.allocate(1))
     if timetable is not None and not stop.by_signal:

@@ -80,12 +80,16 @@ def resume(arguments: argparse.Namespace, begun_at: float) -> int:
     from tune_sketch.backend.ray_backend import RayBackend
     from tune_sketch.restart import run_or_restart
     from tune_sketch.run import run_search
-    from tune_sketch.storage.resume import prepare_resume
+    from tune_sketch.storage.resume import prepare_resume, retry_failed
     from tune_sketch.storage.run_directory import RunDirectory
 
-    run = RunDirectory(arguments.resume)
-    prepare_resume(run, given_choices(arguments))
-    search = partial(run_search, run, RayBackend(arguments.address), arguments.storage, begun_at)
+    run, backend = RunDirectory(arguments.resume), RayBackend(arguments.address)
+    backend.check()
+    prepare_resume(run, given_choices(arguments), arguments.storage)
+    if arguments.retry_failed:
+        retried = [trial.key for trial in retry_failed(run, arguments.storage)]
+        print(f"tried again    {', '.join(retried) or 'nothing: no trial has failed'}", file=sys.stderr)
+    search = partial(run_search, run, backend, arguments.storage, begun_at)
     return 0 if run_or_restart(search, [run], arguments.address) else 130
 
 

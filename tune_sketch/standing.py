@@ -4,6 +4,7 @@ import collections
 import time
 from collections.abc import Sequence
 
+from tune_sketch.callbacks.budget import wall_seconds
 from tune_sketch.commands import command_text
 from tune_sketch.config.plan import expected_epochs
 from tune_sketch.config.settings import Settings
@@ -24,15 +25,17 @@ def count_states(trials: Sequence[Trial], owned: bool) -> str:
 
 
 def time_left_text(trials: Sequence[Trial], facts: Facts) -> str:
-    """Expected epochs still to search, at the pace of this session."""
-    started = facts.sessions[-1].started_at if facts.sessions else time.time()
-    done = sum(epoch.recorded_at >= started for trial in trials for epoch in trial.epochs)
+    """Expected epochs still to search, at the pace of all sessions so far."""
+    now = time.time()
+    started = facts.sessions[-1].started_at if facts.sessions else now
+    spent = wall_seconds(facts.sessions, trials) + max(0.0, now - started)
+    done = sum(len(trial.epochs) for trial in trials)
     if not done:
         return "not known before the first epoch"
     expected = expected_epochs(facts.settings)
     left = max(0, facts.settings.num_samples - len(trials)) * expected
     left += sum(max(1.0, expected - len(trial.epochs)) for trial in trials if trial.is_unfinished)
-    return f"about {duration_text(left * (time.time() - started) / done)} for the search, then the retrainings"
+    return f"about {duration_text(left * spent / done)} for the search, then the retrainings"
 
 
 def describe_resume(run: RunDirectory, history: History, settings: Settings) -> str:

@@ -42,6 +42,7 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
     lines.append(f"strategy       {settings.strategy}: {sampler.summary}")
     most = f"{'at most ' * bool(sampler.most_trials)}{settings.num_samples}"
     lines.append(f"trials         {len(trials)} of {most}: {count_states(trials, owner is not None)}")
+    lines += hindrance_lines(history)
     lines += best_lines(trials)
     for rung in rungs:
         values = [epoch.val_top1 for trial in trials if (epoch := trial.epoch_at(rung)) is not None]
@@ -65,6 +66,15 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
         lines.append(f"time left      {time_left_text(trials, facts)}")
     lines.append(f"a resume would {describe_resume(run, history, settings)}")
     return lines
+
+
+def hindrance_lines(history: History) -> list[str]:
+    """What interrupted the search, if nothing has been trained since: files or the machine, no configuration."""
+    known = history.notes.get("hindrance")
+    trainings = [*history.trials, *history.retrainings.values()]
+    if known is None or any(trial.epochs and trial.epochs[-1].recorded_at > known["at"] for trial in trainings):
+        return []
+    return [f"interrupted    {known['training']} could not be trained: {known['reason']}"]
 
 
 def best_lines(trials: Sequence[Trial]) -> list[str]:

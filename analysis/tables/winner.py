@@ -20,12 +20,12 @@ NAMES = {
 
 
 def tabulate_winner(run: RunData) -> Rows:
-    """The rows of winner.csv, with the seconds that a drawing takes on this machine where the drawings are here."""
+    """The rows of winner.csv, with the milliseconds for a drawing on this machine where the drawings are here."""
     path = run.run.winner_csv
     rows: Rows = list(map(dict, read_csv(path))) if path.is_file() else []
     seconds = time_drawing(run) if rows else None
     for row in rows:
-        row["seconds_per_drawing"] = None if seconds is None else int(row["num_networks"]) * seconds
+        row["milliseconds_per_drawing"] = None if seconds is None else 1000 * int(row["num_networks"]) * seconds
     return rows
 
 
@@ -46,7 +46,7 @@ def show_winner(rows: Rows) -> Rows:
     """The text of the cells."""
     shown = []
     for row in rows:
-        seconds = row["seconds_per_drawing"]
+        milliseconds = row["milliseconds_per_drawing"]
         shown.append(
             {
                 "network": NAMES[row["network"]].format(**row) + " *" * (row["is_in_best"] == "True"),
@@ -56,7 +56,7 @@ def show_winner(rows: Rows) -> Rows:
                 "95 % interval": interval_text(float(row["test_top1_wilson_low"]), float(row["test_top1_wilson_high"])),
                 "top-5": percent_text(float(row["test_top5"])),
                 "networks": row["num_networks"],
-                "time per drawing": "" if seconds is None else f"{1000 * seconds:.1f} ms",
+                "time per drawing": "" if milliseconds is None else f"{milliseconds:.3g} ms",
                 "training": seconds_text(float(row["train_seconds"])),
             }
         )

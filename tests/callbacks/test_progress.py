@@ -75,6 +75,17 @@ def test_on_a_terminal_there_is_one_live_line_below_the_others():
     assert progress.file.getvalue().endswith("\r\x1b[2Ksaid\n")
 
 
+def test_time_left_after_a_resume_counts_what_was_done_before(monkeypatch):
+    """20 epochs took 200 s; this session has taken 30 s to begin and trained one: 11 s each, and not 30."""
+    before = [trial_of(number, [0.5] * 5, status="stopped") for number in range(4)]
+    progress = make_progress()
+    progress.watch(before, wall_seconds=200.0)
+    progress.started = 0.0
+    monkeypatch.setattr("tune_sketch.callbacks.progress.time.monotonic", lambda: 31.0)
+    progress.on_epoch(trial_of(4, [0.5]))
+    assert progress.time_left_text() == "about 6 min left", "35 epochs"
+
+
 def test_time_left_counts_trials_to_come_those_that_run_and_retrainings(monkeypatch):
     progress = make_progress(trials=[trial_of(number, [0.5] * 3, status="stopped") for number in range(4)])
     progress.num_epochs_here, progress.started = 10, 0.0

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tune_sketch.config.checks import SECONDS, check_at_least, check_known, check_run_name, did_you_mean, parse_duration
+from tune_sketch.config.checks import SECONDS, check_between, check_known, check_run_name, did_you_mean, parse_duration
 from tune_sketch.config.seeds import derive_seed
 
 
@@ -53,10 +53,10 @@ def test_what_is_not_known_is_named_with_what_is():
 
 
 def test_a_number_that_is_too_small_is_named():
-    check_at_least("--n", 2, 2)
+    check_between("--n", 2, 2, 2)
     for value in (1, float("nan")):
         with pytest.raises(ValueError, match=f"--n must be at least 2, got {value}"):
-            check_at_least("--n", value, 2)
+            check_between("--n", value, 2, 9)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../a", ".hidden", "-a", "a b", "ä", "a" * 101, "a\n"])

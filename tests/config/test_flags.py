@@ -1,6 +1,9 @@
 """The command line: its flags are frozen, and what is wrong is said before anything starts."""
 
 import dataclasses
+import os
+import re
+import typing
 
 import pytest
 
@@ -17,7 +20,8 @@ from tune_sketch.search import main
 FLAGS = """address checkpoint-epochs class-from classes cpus-per-trial data download dry-run finalists frozen-views
 gpu-hours gpus-per-trial grace-epochs group-by help image-px max-concurrent max-epochs max-failures min-gain
 model name no-invert no-last-step num-samples passes per-class protocol reduction-factor resume retraining-seeds
-runs-dir seed skip-bad-images split-by splits storage strategy time-budget total-time track warm-start weights"""
+retry-failed runs-dir seed skip-bad-images split-by splits storage strategy time-budget total-time track warm-start
+weights"""
 OLD_FLAGS = "confirm-seeds confirm-top"  # of version 0.1: they work, and --help does not show them
 
 
@@ -75,8 +79,8 @@ def test_defaults_suit_the_data(tmp_path):
         ("--model baseline --max-epochs 0", "--max-epochs must be at least 1, got 0"),
         ("--model baseline --reduction-factor 1", "--reduction-factor must be at least 2, got 1"),
         ("--model baseline --max-concurrent 0", "--max-concurrent must be at least 1, got 0"),
-        ("--model baseline --cpus-per-trial -1", "--cpus-per-trial must be positive"),
-        ("--model baseline --gpus-per-trial -1", "--gpus-per-trial must be 0 or more"),
+        ("--model baseline --cpus-per-trial -1", "--cpus-per-trial must be from 0.01 to 4096, got -1"),
+        ("--model baseline --gpus-per-trial -1", "--gpus-per-trial must be 0, or from 0.01 to 4096, got -1"),
         ("--model baseline --gpus-per-trial 1.5", "--gpus-per-trial above 1 must be a whole number, got 1.5"),
         ("--model baseline --retraining-seeds 0", "--retraining-seeds must be at least 1, got 0"),
         ("--model baseline --confirm-seeds 0", "--retraining-seeds must be at least 1, got 0"),
@@ -87,7 +91,6 @@ def test_defaults_suit_the_data(tmp_path):
         ("--model baseline --total-time 0s", "--total-time must be positive and finite, got 0"),
         ("--model baseline --total-time 1h --checkpoint-epochs 2", "--checkpoint-epochs must be 1, got 2"),
         ("--model baseline --gpu-hours 0", "--gpu-hours must be positive and finite, got 0"),
-        ("--model baseline --gpu-hours inf", "--gpu-hours must be positive and finite, got inf"),
         ("--model baseline --min-gain 0.2%", "invalid float value"),
         ("--model baseline --min-gain 1", "--min-gain must be a fraction of at least 0 and under 1, got 1"),
         ("--model baseline --image-px 8", "--image-px must be at least 16, got 8"),
@@ -106,6 +109,11 @@ def test_defaults_suit_the_data(tmp_path):
             "--model baseline --track mlfow",
             "--track must be one of mlflow, wandb, got 'mlfow' (did you mean 'mlflow'?)",
         ),
+        ("--model baseline --seed -1", "--seed must be at least 0, got -1"),
+        ("--model baseline --gpu-hours inf", "--gpu-hours must be positive and finite, got inf"),
+        ("--model baseline --cpus-per-trial 1e-9", "--cpus-per-trial must be from 0.01 to 4096, got 1e-09"),
+        ("--model baseline --classes ²", "--classes"),
+        ("--model baseline --retry-failed", "--retry-failed is for a search that exists"),
         ("--resume nowhere", "nowhere is not a run directory"),
         ("--resume nowhere --model baseline", "--model cannot be given with --resume"),
     ],
@@ -121,6 +129,48 @@ def test_wrong_use_is_one_clear_line(flags, message, tmp_path, monkeypatch, caps
     assert message in output.err
     assert "Traceback" not in output.err
     assert not (tmp_path / "runs").exists(), "no half-made run directory"
+
+
+NUMBERS = [
+    name
+    for name, hint in typing.get_type_hints(Settings).items()
+    if name in SETTINGS_FLAGS and re.search(r"\b(int|float)\b", str(hint))
+]
+
+
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "-inf", "1e300", "²", "1" + "0" * 400, "", "1e-9"])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_is_one_that_can_be_meant_or_refused_by_flag_rule_and_value(name, text, tmp_path, monkeypatch, capsys):
+    """Never a traceback, an infinite number or one that no machine can do; and nothing is left behind."""
+    monkeypatch.chdir(tmp_path)
+    flag = SETTINGS_FLAGS[name].spelling(name)
+    meant = {"1e-9": ("gpu_hours", "min_gain"), "1e300": ("gpu_hours",)}.get(text, ())
+    if name in meant:
+        assert getattr(parse("--model", "baseline", f"{flag}={text}"), name) == float(text)
+        return
+    try:
+        code = main(["--model", "baseline", f"{flag}={text}", "--dry-run"])
+    except SystemExit as ending:
+        code = ending.code
+    output = capsys.readouterr().err
+    assert code == 2
+    assert flag in output
+    assert "Traceback" not in output
+    assert len(output) < 2000
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "auto", "nowhere", "127.0.0.1:x", "a:999999"])
+@pytest.mark.timeout(60)
+def test_an_address_without_a_cluster_is_said_and_leaves_nothing_behind(address, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    assert main(["--model", "baseline", "--address", address]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --address ")
+    assert "token" not in error
+    assert os.listdir(tmp_path) == []
 
 
 def test_flags_and_values_of_version_0_1_still_work(capsys):

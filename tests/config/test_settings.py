@@ -21,6 +21,7 @@ OTHER = {  # a different value for each setting that cannot change
     "warm_start": ("runs/other",),
     "grace_epochs": 2,
     "reduction_factor": 4,
+    "last_step": False,
     "frozen_views": 2,
     "seed": 1,
 }

@@ -225,7 +225,7 @@ def test_the_report_says_what_it_is_and_what_it_cost(straight):  # noqa: F811
     assert run.read_test_probabilities(last.key).shape == (facts.data.num_test, 3)
     rows = tabulate_winner(run)
     assert [(row["network"], row["is_in_best"]) for row in rows] == [("retrained", "False"), ("last step", "True")]
-    assert all(row["seconds_per_drawing"] > 0 for row in rows)
+    assert all(row["milliseconds_per_drawing"] > 0 for row in rows)
     assert [row["validation"] for row in show_winner(rows)][1] == "none"
     num_drawings = facts.data.num_train + facts.data.num_validation
     (sentence,) = [text for text in state_result(run) if "trained once more" in text]

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.trials import add_trial, make_metrics, train
 from tests.support.untrained import make_job
-from tune_sketch.events import DeathReport, EndingReport, EpochReport, NotWrittenReport, Worker
+from tune_sketch.events import DeathReport, EndingReport, EpochReport, HinderedReport, NotWrittenReport, Worker
 from tune_sketch.schedulers.asha import ASHA, NEVER_STOP
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
@@ -144,6 +144,30 @@ def test_a_process_that_dies_too_often_is_a_failed_trial(journal):
     assert recorder(trial.key, death) == "stop"
     assert (journal.trials[0].status, journal.trials[0].error) == ("failed", "its process died on 10.0.0.7 (3 times)")
     assert (len(journal.trials[0].epochs), recorder.queue.waiting) == (1, [])
+
+
+def test_what_hinders_a_training_is_tried_again_and_then_interrupts_the_search(journal):
+    said, reasons = [], []
+    recorder = make_recorder(journal, max_failures=2, say=said.append, interrupt=reasons.append)
+    trial = add_trial(journal, 9)
+    hindered = HinderedReport("Traceback ...\nInputsError: splits.csv is damaged")
+    for retry in (1, 2):
+        assert recorder(trial.key, hindered) == "stop"
+        assert journal.trials[0].status == "paused"
+        assert recorder.queue.waiting.pop() == trial.key, "handed out again"
+        assert f"InputsError: splits.csv is damaged; it is tried again (retry {retry} of 2)" in said[-1]
+        journal.resume(trial.key)
+    report(recorder, trial, 1)  # it goes on: what was is forgotten
+    for _ in range(2):
+        recorder(trial.key, hindered)
+        journal.resume(trial.key)
+    assert reasons == []
+    assert recorder(trial.key, hindered) == "stop"
+    assert reasons == [
+        "trial-0000 cannot be trained, through no fault of its configuration: InputsError: splits.csv is damaged"
+    ]
+    assert (journal.trials[0].status, journal.trials[0].error, len(journal.trials[0].epochs)) == ("paused", "", 1)
+    assert journal.notes["hindrance"]["training"] == trial.key
 
 
 def test_retrainings_are_never_stopped(journal):

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.support.trials import make_trial
+from tune_sketch.commands import command_text
 from tune_sketch.schedulers.stop_signal import StopSignal
 from tune_sketch.storage.run_directory import RunDirectory
 
@@ -44,6 +45,19 @@ def test_the_second_signal_leaves_at_once(stop, monkeypatch, capsys):
         os.kill(os.getpid(), signal.SIGINT)
     assert codes == [130]
     assert "left at once" in capsys.readouterr().err
+
+
+def test_an_interruption_is_for_what_comes_after_too_and_a_first_signal_leaves_time(stop, monkeypatch):
+    codes = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    stop.interrupt("splits.csv is lost")
+    assert stop.requested()
+    assert stop.by_signal
+    assert stop.said[0] == f"splits.csv is lost\nresume with:  {command_text('search', '--resume', stop.run.path)}"
+    stop.clear()
+    assert stop.requested()
+    os.kill(os.getpid(), signal.SIGINT)
+    assert codes == []
 
 
 def test_a_spent_time_budget_ends_the_search_but_not_what_comes_after(stop):

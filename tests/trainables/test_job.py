@@ -1,8 +1,10 @@
 """A job's epochs as they are reported, resumed, ended and scored; and the shell that hands them to Ray."""
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,12 @@ import torch
 from tests.support.jobs import decode_doodles, make_job
 from tests.support.small_training import CONFIG, without_times
 from tune_sketch.data import open_data
-from tune_sketch.data.splits import read_splits
-from tune_sketch.events import EndingReport, EpochReport, Job, NotWrittenReport, Worker
+from tune_sketch.data.splits import hash_splits, read_splits
+from tune_sketch.events import EndingReport, EpochReport, HinderedReport, Job, NotWrittenReport, Worker
 from tune_sketch.trainables import job as training
 from tune_sketch.trainables.checkpoints import CheckpointNotWrittenError, checkpoint_files, read_newest_checkpoint
 from tune_sketch.trainables.job import LocalWorker, keep_weights, score_on_test, start, time_epoch
+from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.trial import SketchTrial
 
 HERE = Worker("192.0.2.1", 0, "0 1")
@@ -93,13 +96,87 @@ def test_a_checkpoint_holds_plain_values(decoded: Path, tmp_path: Path) -> None:
     assert (found[1]["key"], found[1]["config"]) == (job.key, CONFIG)
 
 
-def test_a_checkpoint_of_another_training_is_refused(decoded: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_training_is_passed_over(decoded: Path, tmp_path: Path) -> None:
     job = make_job(tmp_path, decoded, CONFIG)
     begin(job).step()
     report = begin(replace(job, key="trial-0001")).step()
-    assert isinstance(report, EndingReport)
-    assert report.status == "failed"
-    assert "belongs to trial-0000 with another configuration, not to trial-0001" in report.error
+    assert isinstance(report, EpochReport)
+    assert report.number == 1, "it begins anew"
+    assert "it belongs to trial-0000 with another configuration, not to trial-0001" in report.warning
+    found = read_newest_checkpoint(Path(job.checkpoints))
+    assert found is not None
+    assert found[1]["key"] == "trial-0001"
+
+
+@pytest.mark.parametrize(("num_recorded", "first"), [(4, 5), (3, 4), (0, 1), (None, 5)])
+def test_the_journal_decides_which_checkpoints_count(
+    decoded: Path, tmp_path: Path, num_recorded: int | None, first: int
+) -> None:
+    """As after the journal was put back from an older copy; one epoch ahead is a driver that died meanwhile."""
+    job = make_job(tmp_path, decoded, CONFIG | {"epochs": 6})
+    worker = begin(job)
+    reports: list[Any] = [worker.step() for _ in range(5)]
+    worker = begin(replace(job, num_recorded=num_recorded))
+    again: list[Any] = [worker.step() for _ in range(6 - first)]
+    assert [report.number for report in again] == list(range(first, 6))
+    assert ("and the record of the search knows" in again[0].warning) == (first < 5)
+    assert without_times(again[-1].metrics) == without_times(reports[-1].metrics), "the same training"
+    if first == 1:
+        assert [file.stem for file in checkpoint_files(Path(job.checkpoints))] == ["epoch_0005", "epoch_0004"]
+
+
+def break_splits(job: Job) -> None:
+    Path(job.splits).write_text("image,class\n")
+
+
+def remove_splits(job: Job) -> None:
+    Path(job.splits).unlink()
+
+
+def swap_splits(job: Job) -> None:
+    text = Path(job.splits).read_text()
+    Path(job.splits).write_text(
+        text.replace(",validation", ",x").replace(",test", ",validation").replace(",x", ",test")
+    )
+
+
+def empty_data(job: Job) -> None:
+    (Path(job.data) / "labels.npy").write_bytes(b"")
+
+
+def fill_weights(job: Job) -> None:
+    Path(str(job.weights)).write_text("no weights")
+
+
+@pytest.mark.parametrize("damage", [break_splits, remove_splits, swap_splits, empty_data, fill_weights])
+def test_what_the_files_are_to_blame_for_is_no_failure_of_the_configuration(
+    decoded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Job], None]
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    torch.save(build_model("baseline", 4).state_dict(), tmp_path / "weights.pt")
+    shutil.copytree(decoded, tmp_path / "decoded")
+    job = make_job(tmp_path, tmp_path / "decoded", CONFIG, weights=str(tmp_path / "weights.pt"))
+    data = open_data(job.data)
+    job = replace(job, splits_sha256=hash_splits(data, read_splits(job.splits, data)))
+    assert isinstance(begin(job).step(), EpochReport)
+    damage(job)
+    report = begin(job).step()
+    assert isinstance(report, HinderedReport)
+    assert "InputsError: " in report.error.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(5, "Input/output error"), MemoryError(), torch.AcceleratorError("CUDA error")]
+)
+def test_what_the_machine_is_to_blame_for_is_no_failure_of_the_configuration(
+    decoded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*arguments: object, **more: object) -> None:
+        raise error
+
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr(training, "fit", fail)
+    assert isinstance(begin(make_job(tmp_path, decoded, CONFIG)).step(), HinderedReport)
 
 
 @pytest.mark.parametrize(
@@ -160,12 +237,12 @@ def test_an_epoch_is_timed_and_nothing_is_kept(decoded: Path, tmp_path: Path) ->
 def test_kept_weights_are_scored_on_the_test_split(decoded: Path, tmp_path: Path) -> None:
     job = make_job(tmp_path, decoded, CONFIG)
     with pytest.raises(ValueError, match="holds no checkpoint that can be read"):
-        keep_weights(Path(job.checkpoints), tmp_path / "weights.pt")
+        keep_weights(Path(job.checkpoints), tmp_path / "trial-0000.pt", "trial-0000")
     worker = begin(job)
     for _ in range(2):
         worker.step()
-    keep_weights(Path(job.checkpoints), tmp_path / "weights.pt")
-    scores = score_on_test(job, str(tmp_path / "weights.pt"))
+    keep_weights(Path(job.checkpoints), tmp_path / "trial-0000.pt", "trial-0000")
+    scores = score_on_test(job, str(tmp_path / "trial-0000.pt"))
     result, probabilities = scores.result, scores.test
     data = open_data(decoded)
     test = read_splits(job.splits, data).test
@@ -174,7 +251,7 @@ def test_kept_weights_are_scored_on_the_test_split(decoded: Path, tmp_path: Path
     assert result.top1 == (probabilities.argmax(axis=1) == data.labels[test]).mean()
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     torch.save({}, tmp_path / "checkpoints" / "epoch_0002.pt")
-    keep_weights(Path(job.checkpoints), tmp_path / "weights.pt")  # they are kept already
+    keep_weights(Path(job.checkpoints), tmp_path / "trial-0000.pt", "trial-0000")  # they are kept already
 
 
 def test_the_driver_imports_the_shell_without_torch() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tune_sketch.data.bounds import open_regular, reason_text
 from tune_sketch.trainables.networks.architecture import Architecture, architecture_of
 
 NAMED = 4  # names in an error message
@@ -61,17 +62,17 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     A torch file or a .safetensors one, which their content tells apart. ValueError for a file that is damaged, or
     holds code, or tensors without values.
     """
-    if not file.stat().st_size:
+    with open_regular(file) as opened:
+        start = opened.read(9)
+    if not start:
         raise ValueError(f"weights: {file} is empty")
-    with file.open("rb") as opened:
-        is_safetensors = opened.read(9)[8:] == b"{"  # after the length of the header, which is JSON
+    is_safetensors = start[8:] == b"{"  # after the length of the header, which is JSON
     try:
         content: Any = load_safetensors(file) if is_safetensors else load_torch_file(file)
     except Exception as error:  # of a damaged pickle it may be any
-        reason = (str(error).strip().splitlines() or [""])[0]
         raise ValueError(
             f"weights: {file} cannot be read as weights, it is damaged, no torch or .safetensors file, or holds code, "
-            f"which is refused: {type(error).__name__}: {reason}"
+            f"which is refused: {reason_text(error)}"
         ) from error
     tensors = dict(flatten(content, ""))
     if not tensors:

@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from tune_sketch.events import EndingReport, EpochReport, Job, NotWrittenReport
+from tune_sketch.events import EndingReport, EpochReport, HinderedReport, Job, NotWrittenReport
 
 JOINING_SECONDS = 600  # the longest that one process waits for another's numbers
 PATIENCE_SECONDS = 5.0  # for the other processes' reports, once one of them has reported an ending
@@ -78,7 +78,7 @@ class Rank:
             gradient.copy_(total.view(gradient.shape))  # keeps the layout, which the optimizer relies on
 
 
-StepReport = EpochReport | EndingReport | NotWrittenReport
+StepReport = EpochReport | EndingReport | HinderedReport | NotWrittenReport
 
 
 class Worker(Protocol):
@@ -119,7 +119,7 @@ class WorkerGroup:
         asked = self.behind or list(range(self.num_processes))
         self.send(None, asked)
         reports: dict[int, StepReport] = {}
-        endings: list[EndingReport] = []
+        endings: list[EndingReport | HinderedReport] = []
         waits_until = float("inf")
         while len(reports) < len(asked) and time.monotonic() < waits_until:
             open_ = {self.connections[rank]: rank for rank in asked if rank not in reports}
@@ -129,7 +129,7 @@ class WorkerGroup:
                     self.close()
                     raise report
                 reports[open_[connection]] = report  # type: ignore[index]
-                if isinstance(report, EndingReport):
+                if isinstance(report, EndingReport | HinderedReport):
                     endings.append(report)
                     # Those that did not end with it wait for its numbers in vain.
                     waits_until = min(waits_until, time.monotonic() + PATIENCE_SECONDS)

@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tune_sketch.backend.base import BackendLostError
-from tune_sketch.backend.private_folder import PrivateFolder, make_private_folder
+from tune_sketch.backend.private_folder import SHORT_FOLDER, PrivateFolder, make_private_folder
 from tune_sketch.backend.watch import Head, OwnProcesses, Watch
 from tune_sketch.data.workers import count_cores
 from tune_sketch.trainables.importing import import_ahead
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 # What a search imports while Ray's processes start, for which nothing then has to wait.
 OF_A_SEARCH = tuple(f"tune_sketch.{name}" for name in ("backend.ray_tune", "callbacks.tensorboard"))
+CONNECT_SECONDS = 10.0
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
 ENVIRONMENT = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # endings carry no accuracy: none is made up for a trial that diverged
@@ -230,6 +232,26 @@ def join_cluster(address: str, job: "JobConfig") -> None:
             f"--address {address}: that cluster asks for its token: set RAY_AUTH_MODE=token and put the token into "
             "~/.ray/auth_token"
         ) from None
+
+
+def check_address(address: str) -> None:
+    """Raises ValueError when nothing answers at the address of a cluster, before anything is made for a search.
+
+    Ray itself would first ask for the token, and say that it is missing where no cluster is.
+    """
+    found = address
+    if address == "auto":
+        known = Path(os.environ.get("RAY_TMPDIR") or SHORT_FOLDER) / "ray" / "ray_current_cluster"
+        found = os.environ.get("RAY_ADDRESS") or (known.read_text().strip() if known.is_file() else "")
+        if not found:
+            raise ValueError("--address auto: no Ray cluster runs on this machine; start one, or leave --address out")
+    host, _, port = found.removeprefix("ray://").rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 65536:
+        raise ValueError(f"--address must be auto or HOST:PORT of a Ray cluster, got {address!r}")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"--address {address}: no Ray cluster answers there ({error})") from None
 
 
 def list_machines() -> list[dict[str, float]]:

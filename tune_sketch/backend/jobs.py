@@ -30,4 +30,6 @@ def job_of(trial: Trial, run: RunDirectory, facts: Facts, workers: Workers) -> J
         num_processes=settings.num_processes,
         gpus=workers.gpus,
         trains_on_validation=trial.is_last_step,
+        num_recorded=len(trial.epochs),
+        splits_sha256=facts.data.splits_sha256,
     )

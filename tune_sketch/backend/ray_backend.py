@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from tune_sketch.backend.allocation import allocate_workers
 from tune_sketch.backend.base import OnReport, Workers
-from tune_sketch.backend.cluster import describe_reach, start_ray, watch_ray
+from tune_sketch.backend.cluster import check_address, describe_reach, start_ray, watch_ray
 from tune_sketch.backend.gpu_sharing import measure_gpu_sharing
 from tune_sketch.backend.private_folder import choose_parent
 from tune_sketch.backend.watch import Gate, watched
@@ -29,6 +29,8 @@ class RayBackend:
         """Raises ValueError for what would keep Ray from starting here, before anything waits for it."""
         if self.address is None:
             choose_parent()
+        else:
+            check_address(self.address)
 
     def start(self) -> None:
         start_ray(self.address)

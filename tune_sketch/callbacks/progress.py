@@ -14,7 +14,7 @@ class Progress:
     """One line per ended training, and on a terminal one live line below them.
 
     Time left is the expected number of epochs still to train (`epochs_per_trial` for each trial to come) times the
-    wall-clock seconds per epoch so far; it settles after a few trials.
+    wall-clock seconds per epoch so far, of earlier sessions too; it settles after a few trials.
     """
 
     def __init__(
@@ -29,13 +29,16 @@ class Progress:
         self.epochs_per_trial = epochs_per_trial
         self.trials: dict[str, Trial] = {}
         self.started = time.monotonic()
-        self.num_epochs_here = 0
+        self.num_epochs_here = self.num_epochs_before = 0
+        self.seconds_before = 0.0
         self.shown_at = 0.0
         self.ends_at: float | None = None  # seconds since 1970, where --total-time says
 
-    def watch(self, trials: Iterable[Trial]) -> None:
-        """Count what an earlier session recorded."""
+    def watch(self, trials: Iterable[Trial], wall_seconds: float = 0.0) -> None:
+        """Count what earlier sessions recorded, in so much time: the pace until this one has one of its own."""
         self.trials.update({trial.key: trial for trial in trials})
+        self.num_epochs_before = sum(len(trial.epochs) for trial in self.trials.values()) if wall_seconds else 0
+        self.seconds_before = wall_seconds
 
     def on_epoch(self, trial: Trial) -> None:
         self.trials[trial.key] = trial
@@ -89,7 +92,8 @@ class Progress:
                 planned = min(int(trial.config["epochs"]), self.epochs_per_trial)
                 epochs_left += max(1.0, planned - len(trial.epochs))
         epochs_left += max(0.0, self.num_retraining_epochs - sum(len(trial.epochs) for trial in retrainings))
-        seconds = epochs_left * (time.monotonic() - self.started) / max(1, self.num_epochs_here)
+        spent = self.seconds_before + time.monotonic() - self.started
+        seconds = epochs_left * spent / max(1, self.num_epochs_before + self.num_epochs_here)
         if self.ends_at is not None:
             seconds = max(0.0, min(seconds, self.ends_at - time.time()))
         return f"about {duration_text(seconds)} left"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from tune_sketch.search_spaces import SPACES, is_timm
 
+SHARES = (0.01, 4096)
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -28,10 +29,21 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def check_at_least(name: str, value: float, least: float) -> None:
-    """Raises ValueError when a number is under its least value."""
+def check_between(name: str, value: float, least: float, most: float) -> None:
+    """Raises ValueError when a number is under its least value or over its most."""
+    text = str(value)
+    text = text[:20] + "..." if len(text) > 20 else text
     if not value >= least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
+        raise ValueError(f"{name} must be at least {least}, got {text}")
+    if not value <= most:
+        raise ValueError(f"{name} must be at most {most:,}, got {text}")
+
+
+def check_share(name: str, value: float | None, *, may_be_none: bool) -> None:
+    """Raises ValueError for cores or GPUs of a trial that no machine has, or of which thousands would start at once."""
+    least, most = SHARES
+    if value is not None and not least <= value <= most and not (may_be_none and value == 0):
+        raise ValueError(f"{name} must be {'0, or ' * may_be_none}from {least} to {most}, got {value:g}")
 
 
 def parse_duration(text: str) -> float:

@@ -1,6 +1,7 @@
 """Turns command lines into settings: the flags are generated from the fields of Settings."""
 
 import argparse
+import re
 import sys
 import types
 import typing
@@ -45,6 +46,7 @@ def build_parser() -> Parser:
     add("--runs-dir", type=path_argument, metavar="DIR", help="where run directories are made (default: runs)")
     add("--storage", metavar="URL", help="keep the record in a database: postgresql://user@host/name")
     add("--resume", type=path_argument, metavar="RUN", help="go on with a run; with larger numbers, extend it")
+    add("--retry-failed", action="store_true", help="with --resume: train again what failed or ran out of memory")
     add("--address", metavar="A", help="a Ray cluster: auto, or its address (default: this machine alone)")
     add("--dry-run", action="store_true", help="print the plan and the expected hours, and start nothing")
     return parser
@@ -143,7 +145,7 @@ def read_classes(names: list[str] | None) -> tuple[str, ...] | int | None:
     """Class names, or a number of classes when one whole number was given."""
     if names is None:
         return None
-    if len(names) == 1 and names[0].lstrip("-").isdigit():
+    if len(names) == 1 and re.fullmatch(r"-?\d+", names[0], re.ASCII):
         return int(names[0])
     return tuple(dict.fromkeys(map(written_name, names)))
 
@@ -161,5 +163,7 @@ def check_combination(arguments: argparse.Namespace) -> None:
                 raise ValueError(
                     f"--{flag.replace('_', '-')} cannot be given with --resume: it comes from the run directory"
                 )
+    elif arguments.retry_failed:
+        raise ValueError("--retry-failed is for a search that exists: give it with --resume RUN")
     elif arguments.name is not None:
         check_run_name(arguments.name)

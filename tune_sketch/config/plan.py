@@ -20,7 +20,7 @@ from tune_sketch.data.describe import (
 )
 from tune_sketch.data.describe_copies import NAMED_IN_PLAN, near_copies_across, near_copies_lines
 from tune_sketch.data.quickdraw_classes import QUICKDRAW_CLASSES
-from tune_sketch.data.splits import Splits, split_data
+from tune_sketch.data.splits import Splits, hash_splits, split_data
 from tune_sketch.data.staging import hash_file
 from tune_sketch.formatting import duration_text
 from tune_sketch.samplers import SAMPLERS
@@ -87,6 +87,7 @@ def describe_data(settings: Settings, inputs: Inputs) -> DataFacts:
         num_copies=len(data.copies),
         num_copies_across=len(find_copies_across(data, splits)),
         split_warnings=tuple(split_warnings(data, splits)),
+        splits_sha256=hash_splits(data, splits),
     )
 
 

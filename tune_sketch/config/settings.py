@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tune_sketch.callbacks.trackers import TRACKERS, check_installed
-from tune_sketch.config.checks import check_at_least, check_known, check_model, did_you_mean, parse_duration
+from tune_sketch.config.checks import check_between, check_known, check_model, check_share, did_you_mean, parse_duration
 from tune_sketch.data import DATASETS
 from tune_sketch.data.paths import read_path
 from tune_sketch.data.request import DataRequest
@@ -32,6 +32,7 @@ class Flag:
     name: str | None = None  # where it is not the setting's own
     old_name: str | None = None  # accepted for one version
     least: float | None = None
+    most: int = 1_000_000  # of a number that has a least value
     known: Iterable[str] | None = None
     parse: Callable[[str], Any] | None = None
     path_or: tuple[str, ...] | None = None  # a path, or one of these words
@@ -81,7 +82,7 @@ class Settings:
     protocol: str = setting(
         f"sizes of the splits: {', '.join(PROTOCOLS)}", metavar="P", known=PROTOCOLS, on_resume="fixed"
     )
-    image_px: int = setting("side of the square image", least=16, on_resume="fixed")
+    image_px: int = setting("side of the square image", least=16, most=4096, on_resume="fixed")
     invert: bool = setting(
         "keep dark ink on light paper (an ablation)", True, name="--no-invert", metavar=None, on_resume="fixed"
     )
@@ -122,7 +123,7 @@ class Settings:
     min_gain: float | None = setting(
         "end the search when 10 more trials may gain under G of top-1, as 0.002", metavar="G"
     )
-    seed: int = setting("seed of everything that is drawn by chance (default: 0)", 0, on_resume="fixed")
+    seed: int = setting("seed of all drawn by chance (default: 0)", 0, least=0, most=2**63 - 1, on_resume="fixed")
     finalists: int = setting(
         "retrain the K best, beside the paper's and the recipe", metavar="K", least=0, old_name="--confirm-top"
     )
@@ -151,12 +152,12 @@ class Settings:
         for name, value in default_choices(self).items():
             if getattr(self, name) is AUTO:
                 object.__setattr__(self, name, value)
-        if self.grace_epochs is AUTO:
-            object.__setattr__(self, "grace_epochs", default_grace_epochs(self.max_epochs))
         for name, flag in FLAGS.items():
             value = getattr(self, name)
             if flag.least is not None and value is not None:
-                check_at_least(flag.spelling(name), value, flag.least)
+                check_between(flag.spelling(name), value, flag.least, flag.most)
+        if self.grace_epochs is AUTO:
+            object.__setattr__(self, "grace_epochs", default_grace_epochs(self.max_epochs))
         self.check_combinations()
 
     def check_combinations(self) -> None:
@@ -172,26 +173,24 @@ class Settings:
         if self.group_by is not None and self.split_by == "file":
             raise ValueError("--group-by keeps drawings together, and --split-by file does not: give one of them")
         if isinstance(self.classes, int):
-            check_at_least("--classes", self.classes, 2)
+            check_between("--classes", self.classes, 2, FLAGS["classes"].most)
         elif self.classes is not None and len(self.classes) < 2:
             raise ValueError(f"--classes needs at least two classes to tell apart, got {list(self.classes)}")
         if self.grace_epochs > self.max_epochs:
             raise ValueError(
                 f"--grace-epochs must be at most --max-epochs: got {self.grace_epochs} > {self.max_epochs}"
             )
-        for name in ("time_budget_seconds", "total_time_seconds", "gpu_hours", "cpus_per_trial"):
+        for name in ("time_budget_seconds", "total_time_seconds", "gpu_hours"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{FLAGS[name].spelling(name)} must be positive and finite, got {value:g}")
         if self.total_time_seconds is not None and self.checkpoint_epochs > 1:
-            raise ValueError(
-                f"--total-time ends a training at a checkpoint: --checkpoint-epochs must be 1, "
-                f"got {self.checkpoint_epochs}"
-            )
+            rule = "--total-time ends a training at a checkpoint: --checkpoint-epochs must be 1"
+            raise ValueError(f"{rule}, got {self.checkpoint_epochs}")
         if self.min_gain is not None and not 0 <= self.min_gain < 1:
             raise ValueError(f"--min-gain must be a fraction of at least 0 and under 1, got {self.min_gain:g}")
-        if self.gpus_per_trial is not None and not 0 <= self.gpus_per_trial < math.inf:
-            raise ValueError(f"--gpus-per-trial must be 0 or more, got {self.gpus_per_trial:g}")
+        for name in ("cpus_per_trial", "gpus_per_trial"):
+            check_share(FLAGS[name].spelling(name), getattr(self, name), may_be_none=name == "gpus_per_trial")
         if self.gpus_per_trial is not None and self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
             raise ValueError(f"--gpus-per-trial above 1 must be a whole number, got {self.gpus_per_trial:g}")
 

@@ -5,19 +5,24 @@ import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from tune_sketch.data.bounds import reason_text
 from tune_sketch.data.locks import hold_lock
 from tune_sketch.data.progress import Progress
 
 MAX_UNPACKED_BYTES = 200 * 2**30  # all of Sketchy is 6 GB, TU-Berlin 0.6 GB
 MAX_RATIO = 200  # unpacked to packed bytes, of what is larger than any folder of pictures that pack so well
 PLAIN_BYTES = 20 * 2**30  # unpacked, whatever the ratio: line drawings in BMP or TIFF pack 300 times smaller
+MAX_FOLDERS = 60  # above a member: what is removed again, and looked through, goes that deep
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+
+class RefusedError(ValueError):
+    """The archive is whole, and not to be unpacked."""
 
 
 def is_archive(path: Path) -> bool:
@@ -43,12 +48,12 @@ def unpack_archive(path: Path, into: Path, progress: bool) -> Path:
         building.mkdir()
         try:
             _unpack(path, building, progress)
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, OSError, NotImplementedError) as error:
+        except BaseException as error:
             shutil.rmtree(building, ignore_errors=True)
-            raise ValueError(f"{path} is damaged or cannot be unpacked: {error}") from error
-        except BaseException:
-            shutil.rmtree(building, ignore_errors=True)
-            raise
+            if isinstance(error, RefusedError) or not isinstance(error, Exception):
+                raise
+            # The readers of archives and their packings raise almost anything on damaged bytes.
+            raise ValueError(f"{path} is damaged or cannot be unpacked: {reason_text(error)}") from error
         building.rename(folder)
     return folder
 
@@ -99,8 +104,10 @@ def _check_member(path: Path, member: _Member) -> None:
     parts = PurePosixPath(member.name).parts or ("",)
     if not problem and (member.name.startswith("/") or ".." in parts or ":" in parts[0]):
         problem = "would be written outside of its folder"
+    if not problem and len(parts) > MAX_FOLDERS:
+        problem = f"lies {len(parts) - 1:,} folders deep, more than {MAX_FOLDERS}"
     if problem:
-        raise ValueError(f"{path} is refused: its member {member.name!r} {problem}")
+        raise RefusedError(f"{path} is refused: its member {member.name[:200]!r} {problem}")
 
 
 def _check_size(path: Path, num_bytes: int, folder: Path) -> None:
@@ -111,4 +118,4 @@ def _check_size(path: Path, num_bytes: int, folder: Path) -> None:
         (shutil.disk_usage(folder).free, f"what is free in {folder.parent}"),
     ):
         if num_bytes > most:
-            raise ValueError(f"{path} is refused: {num_bytes:,} bytes unpacked are more than {most:,}, {rule}")
+            raise RefusedError(f"{path} is refused: {num_bytes:,} bytes unpacked are more than {most:,}, {rule}")

@@ -14,7 +14,7 @@ from typing import TypeVar
 # Marks that turn the direction of what follows, beyond the name's end: embeddings, overrides, isolates.
 _TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _HIDDEN_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")  # control characters, bytes that are no UTF-8, line and paragraph ends
-_FORMULA = re.compile(r"[=+\-@\t\r].", re.DOTALL)  # begins what a spreadsheet computes
+_FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠].", re.DOTALL)  # begins what a spreadsheet computes
 _NUMBER = re.compile(r"[+-]?[\d.]+(e[+-]?\d+)?", re.IGNORECASE)
 Value = TypeVar("Value")
 

@@ -17,6 +17,7 @@ SUFFIXES = (
     *(".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".svg"),
 )
 HEIF_SUFFIXES = (".heic", ".heif")  # need the extra `heic`
+MAX_FOLDERS = 60  # in each other: what is deeper is left out
 CLUTTER = ("thumbs.db", "desktop.ini", "__macosx")  # made by systems, not by people
 
 
@@ -42,6 +43,10 @@ def walk_files(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
         left_out["unreadable folder"] += 1
 
     for above, folders, files in os.walk(folder, followlinks=True, onerror=count_unreadable):
+        if Path(above).parts[len(folder.parts) + MAX_FOLDERS :]:
+            left_out[f"folder more than {MAX_FOLDERS} deep"] += 1
+            folders[:] = []
+            continue
         seen.add(os.path.realpath(above))
         shown = [name for name in folders if not is_clutter(Path(name))]
         new = {os.path.realpath(os.path.join(above, name)): name for name in shown}

@@ -16,7 +16,7 @@ import numpy as np
 
 from tune_sketch.data.copies import find_copies, join_groups
 from tune_sketch.data.formats.base import DecodeSettings, Drawing
-from tune_sketch.data.formats.registry import read_bytes
+from tune_sketch.data.formats.registry import CHANGED, read_bytes
 from tune_sketch.data.locks import hold_lock
 from tune_sketch.data.names import written_lines
 from tune_sketch.data.near_copies import find_near_copies
@@ -182,9 +182,13 @@ def _build(building: Path, source: Source, request: DataRequest, listing: _Listi
         )
     settings = DecodeSettings(request.image_px, request.invert, request.pen_width_px, request.seed)
     bar = Progress(f"decoding {request.data} at {request.image_px} px", len(drawings), progress)
-    decoded = decode_all(drawings, settings, building, bar.show)
+    decoded = decode_all(drawings, settings, building, bar.show, digests=digests)
     bad = decoded.bad
     bar.close()
+    appeared = {index for index, digest in enumerate(digests) if digest is None and index not in bad}
+    changed = [index for index in range(len(drawings)) if index in appeared or bad.get(index) == CHANGED]
+    if changed:  # they cannot be left out either: the fingerprint says what they were before
+        raise DataError(request.data, [Problem(drawings[index].name, CHANGED, fatal=True) for index in changed])
 
     doubles = {index: reason for index, reason in _find_doubles(drawings, digests).items() if index not in bad}
     unusable = bad | doubles

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tune_sketch.data.bounds import reason_text
+
 FORMAT_VERSION = 2  # of decoded drawings; raise it when the same files would give other pixels
 # Sketchy database (Sangkloy et al. 2016): <WordNet id>_<photo>-<number of the drawing>.png
 SKETCHY_NAME = re.compile(r"(n\d{8}_\d+)-\d+\.\w+")
@@ -95,8 +97,8 @@ def open_data(cache_folder: str | Path) -> SketchData:
         return _open(folder)
     except KeyError as error:
         raise ValueError(f"{folder} is not a whole decoded data set: meta.json lacks {error}") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{folder} is not a whole decoded data set: {error}") from error
+    except Exception as error:  # NumPy reads an array's heading as Python, which raises almost anything
+        raise ValueError(f"{folder} is not a whole decoded data set: {reason_text(error)}") from error
 
 
 def _open(folder: Path) -> SketchData:

@@ -1,6 +1,9 @@
 """Divides drawings into train, validation and test, stratified and without sharing a photo, and keeps the division."""
 
 import csv
+import hashlib
+import io
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,6 +12,7 @@ from typing import TextIO
 
 import numpy as np
 
+from tune_sketch.data.bounds import MAX_TABLE_BYTES, parsing, read_regular
 from tune_sketch.data.names import from_cell, to_cells
 from tune_sketch.data.sketch_data import SketchData, photo_of
 
@@ -240,12 +244,26 @@ def _flush_to_disk(file: TextIO) -> None:
     os.fsync(file.fileno())
 
 
+def hash_splits(data: SketchData, splits: Splits) -> str:
+    """SHA-256 of which split each drawing is in."""
+    pairs = list(zip(data.names, splits.of_each(len(data.names)), strict=True))
+    return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
+
+
 def read_splits(path: str | Path, data: SketchData) -> Splits:
-    """Read what `write_splits` wrote. Raises ValueError when it does not match the data, drawing by drawing."""
-    with Path(path).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        rows = [{name: from_cell(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
-    if rows and not {"image", "class", "split"} <= set(rows[0]):
-        raise ValueError(f"{path} must have the columns image, class and split, has {', '.join(map(str, rows[0]))}")
+    """Read what `write_splits` wrote. Raises OSError, and ValueError when it does not match the data.
+
+    It is compared drawing by drawing.
+    """
+    content = read_regular(path, MAX_TABLE_BYTES)
+    with parsing(path):
+        lines = csv.reader(io.StringIO(content.decode("utf-8", "surrogateescape"), newline=""), strict=True)
+        header, *cells = [[from_cell(cell) for cell in line] for line in lines if line] or [[]]
+    if not {"image", "class", "split"} <= set(header):
+        raise ValueError(f"{path} must have the columns image, class and split, has {', '.join(header) or 'nothing'}")
+    if any(len(line) != len(header) for line in cells):
+        raise ValueError(f"{path} is damaged: a row has not as many cells as there are columns")
+    rows = [dict(zip(header, line, strict=True)) for line in cells]
     found = {row["image"]: row for row in rows}
     if len(found) != len(rows):
         raise ValueError(f"{path} does not match the data: it names an image twice")

@@ -1,13 +1,15 @@
 """Turns strokes (polylines) into an anti-aliased picture of any size and pen width."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# Bounds the memory of one pass: distances computed at once (float32, a handful of such arrays).
+# Bound the memory of one pass: distances computed at once (float32, a handful of such arrays), and parts of segments.
 _MAX_DISTANCES = 1 << 20
+_MAX_PARTS = 1 << 16
+_SMALLEST_EXTENT, _ENLARGEMENT = 1e-290, 2.0**200  # of a drawing, in its own unit
 
 
 def default_pen_width_px(image_px: int) -> float:
@@ -54,10 +56,12 @@ def render_strokes(
         if not (x_max > x_min and y_max > y_min):
             raise ValueError(f"box must be (x_min, y_min, x_max, y_max) with a positive area, got {box}")
         points = (points - (x_min, y_min)) * (image_px / (x_max - x_min), image_px / (y_max - y_min))
-    starts, ends = _cut_segments(points, is_break, longest_px=pen_px + 2)
-    distances = _measure_distances(starts, ends, image_px, pen_px / 2 + 0.5)
+    distances = np.full((image_px, image_px), pen_px / 2 + 0.5, np.float32)
+    for starts, ends in _cut_segments(points, is_break, longest_px=pen_px + 2):
+        np.minimum(distances, _measure_distances(starts, ends, image_px, pen_px / 2 + 0.5), out=distances)
     coverage = np.clip(pen_px / 2 + 0.5 - distances, 0, min(1.0, pen_px))
-    return np.rint(coverage * 255).astype(np.uint8)
+    ink: NDArray[np.uint8] = np.rint(coverage * 255).astype(np.uint8)
+    return ink
 
 
 def _join_strokes(strokes: Sequence[ArrayLike]) -> tuple[np.ndarray, np.ndarray]:
@@ -85,15 +89,19 @@ def _fit_points(points: np.ndarray, image_px: int, pen_px: float, margin: float)
     # The pen's own half width must stay inside too; a pen wider than the picture still draws one dot.
     room_px = max(image_px * (1 - 2 * margin) - pen_px, 0.0)
     extent = float((high - low).max())
+    if 0 < extent < _SMALLEST_EXTENT:  # its inverse would be infinite; a power of two changes no digit
+        return _fit_points(points * _ENLARGEMENT, image_px, pen_px, margin)
     scale = room_px / extent if extent > 0 else 0.0
     fitted: np.ndarray = (points - (low + high) / 2) * scale + image_px / 2
     return fitted
 
 
-def _cut_segments(points: np.ndarray, is_break: np.ndarray, longest_px: float) -> tuple[np.ndarray, np.ndarray]:
+def _cut_segments(
+    points: np.ndarray, is_break: np.ndarray, longest_px: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Segments (starts, ends), none longer than longest_px, so that each one's window of pixels is small.
 
-    A stroke of one point becomes one segment without length.
+    A stroke of one point becomes one segment without length. They come in batches, each of bounded size.
     """
     is_start = np.empty_like(is_break)
     is_start[0], is_start[1:] = True, is_break[:-1]
@@ -103,13 +111,18 @@ def _cut_segments(points: np.ndarray, is_break: np.ndarray, longest_px: float) -
     ends = np.concatenate([points[lines + 1], points[dots]])
     steps = ends - starts
     num_parts = np.ceil(np.hypot(steps[:, 0], steps[:, 1]) / longest_px).astype(np.int64).clip(min=1)
-    if num_parts.max() == 1:
-        return starts, ends
-    part_of = np.repeat(np.arange(len(starts)), num_parts)
-    part_number = np.arange(len(part_of)) - (np.cumsum(num_parts) - num_parts)[part_of]
-    part_steps = (steps / num_parts[:, None])[part_of]
-    part_starts = starts[part_of] + part_steps * part_number[:, None]
-    return part_starts, part_starts + part_steps
+    batches = (np.cumsum(num_parts) - 1) // _MAX_PARTS
+    for batch in np.split(np.arange(len(starts)), np.flatnonzero(np.diff(batches)) + 1):
+        if num_parts[batch].max() == 1:
+            yield starts[batch], ends[batch]
+            continue
+        part_of = np.repeat(batch, num_parts[batch])
+        part_number = np.arange(len(part_of)) - np.repeat(
+            np.cumsum(num_parts[batch]) - num_parts[batch], num_parts[batch]
+        )
+        part_steps = steps[part_of] / num_parts[part_of, None]
+        part_starts = starts[part_of] + part_steps * part_number[:, None]
+        yield part_starts, part_starts + part_steps
 
 
 def _measure_distances(starts: np.ndarray, ends: np.ndarray, image_px: int, reach_px: float) -> np.ndarray:

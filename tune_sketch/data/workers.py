@@ -58,10 +58,12 @@ def decode_all(
     folder: Path,
     show: Callable[[int], None],
     num_workers: int | None = None,
+    digests: Sequence[bytes | None] | None = None,
 ) -> DecodedSet:
     """Write row i of folder/images.npy, uint8 [N, image_px, image_px], from drawing i; bad ones stay empty.
 
-    show: called with the number of finished drawings. num_workers: None suits the cores and the work.
+    show: called with the number of finished drawings. num_workers: None suits the cores and the work. digests: SHA-256
+    of each drawing's content, None of one that could not be read; a drawing that is another now is bad.
     """
     path = folder / "images.npy"
     shape = (len(drawings), settings.image_px, settings.image_px)
@@ -73,7 +75,8 @@ def decode_all(
         num_workers = min(count_cores(), MAX_WORKERS, len(drawings) // _MIN_PER_WORKER)
     num_done, num_first_of_many, bad, sides_px, papers = 0, 0, dict[int, str](), set[int](), dict[int, int]()
     hashes = np.zeros((len(drawings), NUM_BYTES), np.uint8) if is_hashed(drawings, settings) else None
-    for chunk in _decode_chunks(drawings, settings, path, num_workers):
+    expected = digests or [None] * len(drawings)
+    for chunk in _decode_chunks(drawings, expected, settings, path, num_workers):
         num_done += chunk.num_drawings
         num_first_of_many += chunk.num_first_of_many
         bad |= chunk.bad
@@ -88,12 +91,16 @@ def decode_all(
 
 
 def _decode_chunks(
-    drawings: Sequence[Drawing], settings: DecodeSettings, path: Path, num_workers: int
+    drawings: Sequence[Drawing],
+    digests: Sequence[bytes | None],
+    settings: DecodeSettings,
+    path: Path,
+    num_workers: int,
 ) -> Iterable[DecodedChunk]:
     """The chunks in the order in which they are finished."""
-    starts = range(0, len(drawings), CHUNK_SIZE)
+    parts = [slice(start, start + CHUNK_SIZE) for start in range(0, len(drawings), CHUNK_SIZE)]
     if num_workers <= 1:
-        return (decode_chunk(drawings[start : start + CHUNK_SIZE], start, settings, path) for start in starts)
+        return (decode_chunk(drawings[part], digests[part], part.start, settings, path) for part in parts)
     from joblib import Parallel, delayed  # 0.2 s, which only decoding in processes should pay
 
     # joblib's loky starts plain processes: a fork is unsafe beside the threads of torch and Ray, and the standard
@@ -107,7 +114,7 @@ def _decode_chunks(
         idle_worker_timeout=_IDLE_SECONDS,
         initializer=_end_with_parent,
         initargs=(os.getpid(),),
-    )(delayed(decode_chunk)(drawings[start : start + CHUNK_SIZE], start, settings, path) for start in starts)
+    )(delayed(decode_chunk)(drawings[part], digests[part], part.start, settings, path) for part in parts)
     return chunks
 
 
@@ -127,7 +134,13 @@ def _end_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def decode_chunk(drawings: Sequence[Drawing], start: int, settings: DecodeSettings, path: Path) -> DecodedChunk:
+def decode_chunk(
+    drawings: Sequence[Drawing],
+    digests: Sequence[bytes | None],
+    start: int,
+    settings: DecodeSettings,
+    path: Path,
+) -> DecodedChunk:
     """Decode drawings into the rows from `start` on of the array at `path`."""
     images = np.load(path, mmap_mode="r+")
     bad: dict[int, str] = {}
@@ -135,9 +148,9 @@ def decode_chunk(drawings: Sequence[Drawing], start: int, settings: DecodeSettin
     sides_px: set[int] = set()
     num_first_of_many = 0
     hashes, wants_hashes = np.zeros((len(drawings), NUM_BYTES), np.uint8), is_hashed(drawings, settings)
-    for index, drawing in enumerate(drawings, start=start):
+    for index, (drawing, digest) in enumerate(zip(drawings, digests, strict=True), start=start):
         try:
-            decoded = decode_drawing(drawing, settings)
+            decoded = decode_drawing(drawing, settings, digest)
         except BadDrawingError as error:
             bad[index] = str(error)
         else:

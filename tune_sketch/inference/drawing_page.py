@@ -22,7 +22,7 @@ from tune_sketch.inference.model import Classifier, best_classes
 PAGE = Path(__file__).parent / "page"
 LOOPBACK = "127.0.0.1"  # the page is for the person at this machine alone
 MAX_BYTES = 1_000_000  # of one posted drawing
-MAX_POINTS = 50_000
+MAX_POINTS = 20_000  # minutes of drawing; the worst of so many takes seconds
 OVERLAY_PX = 320
 SMALL_FRACTION = 0.25  # of the canvas: a smaller drawing, or a dot, is not blown up to full size
 Strokes = list[np.ndarray]  # each float [num_points, 2] of x and y, from 0 to 1 on the canvas

@@ -1,25 +1,26 @@
 """Loads the chosen network of a run and classifies drawings with it."""
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 from PIL import Image
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from tune_sketch.commands import command_text
+from tune_sketch.data.bounds import parsing, read_regular
+from tune_sketch.data.request import LARGEST_IMAGE_PX, SMALLEST_IMAGE_PX
 from tune_sketch.inference.photos import Picture, read_picture
+from tune_sketch.storage.facts import describe_first
 from tune_sketch.storage.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from torch import nn
 
 NUM_SHOWN = 5
-# Of model.json; older runs lack them.
-LATER_FIELDS = ("pen_width_fraction", "extent_fraction", "extent_range", "ink_strength", "temperature")
 MIN_CELLS = 4  # per side of an activation map: a coarser one does not show the place on the paper
 
 
@@ -142,35 +143,76 @@ def load_classifier(run_path: str | Path) -> Classifier:
 def load_best(folder: Path) -> Classifier:
     """The network in a folder such as a run's best/. Raises ValueError when its files do not fit together."""
     model_file, weights_file = folder / "model.json", folder / "weights.pt"
-    info = json.loads(model_file.read_text())
-    import torch  # takes two seconds, which the errors above need not wait for
-
+    info = read_model_file(model_file)
+    # torch takes two seconds to import, which the errors above need not wait for.
     from tune_sketch.trainables.networks.build import build_model
+    from tune_sketch.trainables.networks.weights import check_values, read_weights
     from tune_sketch.trainables.speed.devices import default_device
 
-    network = build_model(
-        info["architecture"],
-        len(info["class_names"]),
-        dropout=info["dropout"],
-        head=info.get("head", "plain"),  # older runs know no other
-        image_px=info["image_px"],
-    )
+    with parsing(model_file):
+        network = build_model(
+            info.architecture,
+            len(info.class_names),
+            dropout=info.dropout,
+            head=info.head,
+            image_px=info.image_px,
+        )
     try:
-        network.load_state_dict(torch.load(weights_file, weights_only=True, map_location="cpu"))
-    except (RuntimeError, EOFError, OSError) as error:
+        weights = read_weights(weights_file)
+        for name, tensor in weights.items():
+            check_values(name, tensor)
+        network.load_state_dict(weights)
+    except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{weights_file} does not hold the weights that {model_file} describes: {reason}") from error
     network.eval()
     return Classifier(
         network=network,
-        architecture=info["architecture"],
-        class_names=info["class_names"],
-        image_px=info["image_px"],
-        invert=info["invert"],
-        pretrained=info["pretrained"],
+        architecture=info.architecture,
+        class_names=info.class_names,
+        image_px=info.image_px,
+        invert=info.invert,
+        pretrained=info.pretrained,
         device=default_device(),
-        **{name: info[name] for name in LATER_FIELDS if name in info},
+        pen_width_fraction=info.pen_width_fraction,
+        extent_fraction=info.extent_fraction,
+        extent_range=info.extent_range,
+        ink_strength=info.ink_strength,
+        temperature=info.temperature,
     )
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What of best/model.json is needed to use the network."""
+
+    __pydantic_config__ = ConfigDict(strict=True)  # it holds more, for people
+
+    architecture: str
+    class_names: Annotated[list[str], Field(min_length=2, max_length=100_000)]
+    image_px: Annotated[int, Field(ge=SMALLEST_IMAGE_PX, le=LARGEST_IMAGE_PX)]
+    invert: bool
+    pretrained: bool
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    head: str = "plain"  # older runs know no other
+    pen_width_fraction: Annotated[float, Field(gt=0, le=1)] = 0.025  # not in 0.1, as the next
+    extent_fraction: Annotated[float, Field(ge=0, le=1)] = 0.8
+    extent_range: list[Annotated[float, Field(ge=0, le=1)]] = field(default_factory=list)  # nor in early runs of 0.2
+    ink_strength: Annotated[float, Field(ge=0, le=1)] = 1.0
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+
+
+def read_model_file(path: Path) -> ModelFile:
+    """best/model.json. Raises ValueError that says where it is damaged."""
+    content = read_regular(path)
+    try:
+        with parsing(path):
+            found: ModelFile = TypeAdapter(ModelFile).validate_json(content)
+    except ValueError as error:
+        if isinstance(error.__cause__, ValidationError):
+            raise ValueError(f"{path} is damaged: {describe_first(error.__cause__)}") from None
+        raise
+    return found
 
 
 def best_classes(probabilities: np.ndarray, class_names: Sequence[str]) -> list[tuple[str, float]]:

@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from tune_sketch.data.formats.base import Drawing
-from tune_sketch.data.formats.images import convert_to_gray, open_gray
+from tune_sketch.data.formats.gray import convert_to_gray
+from tune_sketch.data.formats.images import open_gray
 from tune_sketch.data.formats.registry import read_content
 from tune_sketch.data.names import written_name
 from tune_sketch.data.pictures import SUFFIXES, left_out_text, list_pictures

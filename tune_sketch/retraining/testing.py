@@ -7,7 +7,13 @@ import numpy as np
 from tune_sketch.backend.base import Backend, Workers
 from tune_sketch.backend.jobs import job_of
 from tune_sketch.events import Trial
-from tune_sketch.retraining.finalists import choose_network, choose_winner, completed_retrainings, eligible_retrainings
+from tune_sketch.retraining.finalists import (
+    OF_SEARCH,
+    choose_network,
+    choose_winner,
+    completed_retrainings,
+    eligible_retrainings,
+)
 from tune_sketch.retraining.last_step import find_last_step
 from tune_sketch.retraining.results import write_results
 from tune_sketch.storage.facts import Facts
@@ -34,7 +40,8 @@ def read_test_split(run: RunDirectory, facts: Facts, journal: Journal, backend: 
     shipped = choose_network([trial for trial in completed if trial.number == chosen]) if last is None else last
     run.retrained.mkdir(exist_ok=True)
     for trial in networks:
-        keep_weights(run.checkpoints(trial.key), run.retrained / f"{trial.key}.pt")
+        trained_as = journal.trials[trial.number].key if trial.seed_index == OF_SEARCH else trial.key
+        keep_weights(run.checkpoints(trial.key), run.retrained / f"{trial.key}.pt", trained_as)
     unread = [trial for trial in networks if trial.test is None]
     readings = journal.notes.get("test_readings", [])
     if unread or not readings:

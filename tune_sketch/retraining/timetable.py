@@ -104,13 +104,13 @@ class Timetable:
         note = self.history.notes.get(PLAN_NOTE)
         return note is not None and note["total_seconds"] >= self.total_seconds
 
-    def retraining_end(self, num_networks: int) -> float:
-        """When the retrainings must stop, the last step's among them."""
-        return self.end - self.ending_seconds(num_networks)
+    def retraining_end(self, num_retrainings: int) -> float:
+        """When so many retrainings must stop, and the last step after them, so that all can be tested."""
+        return self.end - self.ending_seconds(num_retrainings + bool(self.last_step))
 
     def has_time_for(self, retraining: Trial) -> bool:
         """Whether the last step fits that follows such a retraining."""
-        end = self.retraining_end(len(self.history.later_trainings) + 1)
+        end = self.retraining_end(len(self.history.retrainings))
         return time.time() + self.start_seconds() + self.last_step * retraining.train_seconds <= end
 
     def text(self) -> str:

@@ -29,8 +29,8 @@ class TimedRace:
 
     @property
     def end(self) -> float:
-        """When the retrainings must stop, and the last step after them."""
-        return self.timetable.retraining_end(len(self.journal.retrainings) or self.timetable.num_workers)
+        """When the retrainings must stop, and the last step after them, were one more begun."""
+        return self.timetable.retraining_end(max(len(self.journal.retrainings) + 1, self.timetable.num_workers))
 
     def unfinished(self) -> list[Trial]:
         """Retrainings that an earlier sitting began, of those that are finalists still."""

@@ -11,6 +11,7 @@ from tune_sketch.events import (
     EndingReport,
     Epoch,
     EpochReport,
+    HinderedReport,
     NotWrittenReport,
     Report,
     Trial,
@@ -33,12 +34,14 @@ class Recorder:
         callbacks: Sequence[Callback] = (),
         max_failures: int = 0,
         stop_requested: Callable[[], bool] = lambda: False,
+        interrupt: Callable[[str], None] = lambda reason: None,
         save_error: Callable[[str, str], None] = lambda key, text: None,
         say: Callable[[str], None] = print,
     ) -> None:
         self.journal, self.queue, self.asha, self.callbacks = journal, queue, asha, callbacks
         self.max_failures, self.num_deaths = max_failures, dict[str, int]()
-        self.stop_requested, self.save_error, self.say = stop_requested, save_error, say
+        self.stop_requested, self.interrupt, self.save_error, self.say = stop_requested, interrupt, save_error, say
+        self.num_hindrances = dict[str, int]()  # of each training since its last new epoch
         self.full_since: float | None = None  # when a checkpoint first could not be written, time.monotonic()
 
     def __call__(self, key: str, report: Report) -> Verdict:
@@ -53,6 +56,8 @@ class Recorder:
             verdict = self.end(trial, report.status, report.error)
         elif isinstance(report, NotWrittenReport):
             verdict = self.wait_for_room(trial, report.error)
+        elif isinstance(report, HinderedReport):
+            verdict, again = "stop", self.may_try_again(trial, report.error)
         else:
             verdict, again = "stop", self.survives(trial, report)
         if verdict == "stop":
@@ -70,6 +75,7 @@ class Recorder:
             epoch = Epoch(report.number, report.metrics, report.worker)
             decision = self.asha.decide(trial.with_epoch(epoch), self.journal.trials)
             trial = self.journal.record_epoch(trial.key, replace(epoch, decision=decision))
+            self.num_hindrances.pop(trial.key, None)
             for callback in self.callbacks:
                 callback.on_epoch(trial)
         if report.number < len(trial.epochs):
@@ -103,6 +109,24 @@ class Recorder:
         if time.monotonic() - self.full_since > PATIENCE_SECONDS:
             raise OSError(f"{trial.key}: {error}")
         return "continue"
+
+    def may_try_again(self, trial: Trial, error: str) -> bool:
+        """Pause a training that files or the machine hinder, and say whether it is handed out again.
+
+        When that happens too often the search is interrupted: no configuration has failed.
+        """
+        number = self.num_hindrances[trial.key] = self.num_hindrances.get(trial.key, 0) + 1
+        self.save_error(trial.key, error)
+        self.journal.pause(trial.key)
+        reason = error.strip().splitlines()[-1]
+        if number > self.max_failures:
+            self.journal.note("hindrance", {"training": trial.key, "reason": reason, "at": self.journal.clock()})
+            self.interrupt(f"{trial.key} cannot be trained, through no fault of its configuration: {reason}")
+            return False
+        self.say(
+            f"{trial.key} cannot be trained now: {reason}; it is tried again (retry {number} of {self.max_failures})"
+        )
+        return True
 
     def end(self, trial: Trial, status: Ending, error: str = "") -> Verdict:
         """Record an ending and tell the callbacks."""

@@ -27,7 +27,8 @@ class StopSignal:
 
     def __init__(self, run: RunDirectory, say: Callable[[str], None]) -> None:
         self.run, self.say = run, say
-        self.by_signal = False
+        self.by_signal = False  # or by `interrupt`
+        self.num_signals = 0
         self.reason = ""
         self.deadline: float | None = None  # seconds since 1970
         self.deadline_reason = SPENT
@@ -40,9 +41,10 @@ class StopSignal:
             say("not in the main thread: Ctrl-C and SIGTERM are not caught here and end the program at once")
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.by_signal:
+        if self.num_signals:
             print("\nleft at once; resume with the command above", file=sys.stderr, flush=True)
             os._exit(130)
+        self.num_signals += 1
         self.by_signal = True
         self.request(
             f"{signal.Signals(number).name}: each training finishes its epoch and keeps a checkpoint. "
@@ -58,6 +60,11 @@ class StopSignal:
         except OSError as error:
             reason += f" (no file can be written: {error})"
         self.say(reason)
+
+    def interrupt(self, reason: str) -> None:
+        """Wind up as after a signal: what comes after the search waits for a resume too."""
+        self.by_signal = True
+        self.request(f"{reason}\nresume with:  {command_text('search', '--resume', self.run.path)}")
 
     def requested(self) -> bool:
         """Whether to wind up; looks at the clock as well."""

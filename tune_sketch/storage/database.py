@@ -9,6 +9,7 @@ import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 
+from tune_sketch.data.bounds import reason_text
 from tune_sketch.storage.history import JournalError
 from tune_sketch.storage.journal_file import LogStorage
 
@@ -16,9 +17,17 @@ from tune_sketch.storage.journal_file import LogStorage
 
 
 def open_log(path: Path, *, read_only: bool = False) -> BaseStorage:
-    """The storage in a run directory's own log file. Works on network file systems: the file is only appended to."""
+    """The storage in a run directory's own log file. Works on network file systems: the file is only appended to.
+
+    Raises OSError, JournalError.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return LogStorage(path, read_only=read_only)
+    try:
+        return LogStorage(path, read_only=read_only)
+    except OSError:
+        raise
+    except Exception as error:  # Optuna repeats every event of the log, and raises almost anything on damaged ones
+        raise JournalError(f"{path} is damaged: {reason_text(error)}") from error
 
 
 def check_server(url: str) -> None:

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from tune_sketch.config.settings import Settings
 from tune_sketch.config.total_time import Division, divide
+from tune_sketch.data.bounds import read_regular, reason_text
 from tune_sketch.events import Config
 from tune_sketch.search_spaces import SpaceLimits
 from tune_sketch.storage.files import write_json
@@ -57,6 +58,7 @@ class DataFacts:
     smallest_class: ClassSize | None = None
     num_near_copies: int | None = None  # None where they were not looked for
     num_near_copies_across: int | None = None  # of them, in another split than the drawing that they look like
+    splits_sha256: str | None = None  # of `hash_splits`
 
     @property
     def num_classes(self) -> int:
@@ -175,8 +177,9 @@ def read_facts(run: RunDirectory) -> Facts:
     """The facts of search.json. Raises ValueError when this is not a run directory, or the file is damaged."""
     if not run.search_json.is_file():
         raise ValueError(f"{run.path} is not a run directory: it has no search.json")
+    content = read_regular(run.search_json)
     try:
-        values: dict[str, Any] = json.loads(run.search_json.read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads(content.decode("utf-8"))
         if "format" not in values:
             values = upgrade_search(values)
         if isinstance(values.get("settings"), dict):
@@ -186,8 +189,8 @@ def read_facts(run: RunDirectory) -> Facts:
         return ADAPTER.validate_json(json.dumps(values))
     except ValidationError as error:
         raise ValueError(f"{run.search_json} is damaged: {describe_first(error)}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{run.search_json} is damaged: {type(error).__name__}: {error}") from None
+    except Exception as error:  # a parser of damaged text raises almost anything
+        raise ValueError(f"{run.search_json} is damaged: {reason_text(error)}") from None
 
 
 def describe_first(error: ValidationError) -> str:

@@ -57,6 +57,7 @@ class Journal(History):
         self.name, self.clock, self.passing_errors = name, clock, passing_errors(self.storage)
         self.error: JournalError | None = None  # kept, because Ray wraps what its callbacks raise
         self.ids: dict[str, int] = {}  # of trainings in the storage, by key
+        self.num_stored: dict[int, int] = {}  # trainings in each study, those that were tried again included
         if create or storage is None:
             if name in [study.study_name for study in self._retry(self.storage.get_all_studies)]:
                 raise ValueError(f"the storage already holds a search named {name!r}")
@@ -69,11 +70,12 @@ class Journal(History):
         self.search_id, self.retraining_id = find_studies(self.storage, name)
         known = load(self.storage, name)
         super().__init__(known.trials, known.retrainings, known.notes, known.last_steps)
-        keys = [trial.key for trial in self.trials]
-        later_keys = [t.user_attrs["key"] for t in self.storage.get_all_trials(self.retraining_id, deepcopy=False)]
-        for study_id, own in ((self.search_id, keys), (self.retraining_id, later_keys)):
-            for number, key in enumerate(own):
-                self.ids[key] = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        for study_id in (self.search_id, self.retraining_id):
+            stored = self.storage.get_all_trials(study_id, deepcopy=False)
+            self.num_stored[study_id] = len(stored)
+            for frozen in stored:  # of a training that was tried again the last
+                identifier = self.storage.get_trial_id_from_study_id_trial_number(study_id, frozen.number)
+                self.ids[frozen.user_attrs["key"]] = identifier
 
     def note(self, key: str, value: Any) -> None:
         """Keep one JSON value about the search as a whole."""
@@ -93,7 +95,7 @@ class Journal(History):
             distributions=proposal.distributions,
             started_at=self.clock(),
         )
-        self._create(self.search_id, trial, number)
+        self._create(self.search_id, trial)
         self.trials.append(trial)
         return trial
 
@@ -103,7 +105,7 @@ class Journal(History):
         if key not in self.retrainings:
             source = self.trials[number].source if number < len(self.trials) else Source("paper")
             trial = Trial(key, number, config, seed, source, seed_index=seed_index, started_at=self.clock())
-            self._create(self.retraining_id, trial, len(self.later_trainings))
+            self._create(self.retraining_id, trial)
             self.retrainings[key] = trial
         return self.retrainings[key]
 
@@ -120,7 +122,7 @@ class Journal(History):
             is_last_step=True,
             started_at=self.clock(),
         )
-        self._create(self.retraining_id, trial, len(self.later_trainings))
+        self._create(self.retraining_id, trial)
         self.last_steps[trial.key] = trial
         return trial
 
@@ -133,7 +135,7 @@ class Journal(History):
         assert value is None or math.isfinite(value), f"{key}: value {value}"
         epoch = replace(epoch, recorded_at=self.clock())
         after, identifier = trial.with_epoch(epoch), self.ids[key]
-        attribute = f"epoch_{epoch.number:04d}"
+        attribute = epoch_name(epoch)
 
         def write() -> None:  # the attribute last: with it the epoch counts
             with together(self.storage):
@@ -168,6 +170,15 @@ class Journal(History):
         self._retry(write)
         return self._keep(replace(trial, status=status, error=error, ended_at=now))
 
+    def try_again(self, key: str) -> Trial:
+        """Record that a training that ended goes on after its last epoch: paused, in a place of its own."""
+        ended = self.find(key)
+        assert not ended.is_unfinished, f"{key} has not ended"
+        trial = replace(ended, status="running", error="", ended_at=None)
+        self._create(self.retraining_id if ended.is_retraining else self.search_id, trial)
+        self._keep(trial)
+        return self.pause(key)
+
     def pause(self, key: str) -> Trial:
         """Record that an unfinished training waits to be resumed: nothing stays running that nobody runs."""
         return self._set_status(key, "paused", TrialState.WAITING)
@@ -192,8 +203,9 @@ class Journal(History):
         """Let go of the storage."""
         close_storage(self.storage)
 
-    def _create(self, study_id: int, trial: Trial, place: int) -> None:
-        """Write a new training, which is to be number `place` of its study, in one event."""
+    def _create(self, study_id: int, trial: Trial) -> None:
+        """Write a new training, or one that is tried again with its epochs, in one event."""
+        place = self.num_stored.get(study_id, 0)
         attributes = {
             "key": trial.key,
             "number": trial.number,
@@ -202,12 +214,15 @@ class Journal(History):
             "seed_index": trial.seed_index,
             "source": {name: value for name, value in asdict(trial.source).items() if value is not None},
             "started_at": trial.started_at,
-        } | ({"is_last_step": True} if trial.is_last_step else {})
+            **({"is_last_step": True} if trial.is_last_step else {}),
+            **{epoch_name(epoch): to_json(epoch) for epoch in trial.epochs},
+        }
         template = create_trial(
             state=TrialState.RUNNING,
             params=trial.params,
             distributions=dict(trial.distributions),
             user_attrs=attributes,
+            intermediate_values={} if trial.is_last_step else {e.number: e.val_top1 for e in trial.epochs},
         )
         num_tries = itertools.count()
 
@@ -218,6 +233,7 @@ class Journal(History):
             return self.storage.create_new_trial(study_id, template)
 
         self.ids[trial.key] = self._retry(write)
+        self.num_stored[study_id] = place + 1
 
     def _set_status(self, key: str, status: Any, state: TrialState) -> Trial:
         trial = self.find(key)
@@ -260,6 +276,11 @@ class Journal(History):
 def retraining_key(number: int, seed_index: int) -> str:
     """The key of the retraining of trial `number` with its seed number `seed_index`."""
     return f"retraining-{number:04d}-{seed_index:02d}"
+
+
+def epoch_name(epoch: Epoch) -> str:
+    """The name under which an epoch is stored."""
+    return f"epoch_{epoch.number:04d}"
 
 
 def to_json(value: Epoch | TestResult) -> dict[str, Any]:

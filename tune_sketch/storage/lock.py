@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import math
 import os
 import socket
 import time
@@ -19,6 +20,10 @@ class Owner:
     host: str
     process: int
     since: float  # seconds since 1970
+
+
+UNKNOWN = Owner("unknown", 0, 0.0)
+MAX_CHARACTERS = 10_000  # of an owner's entry
 
 
 @contextlib.contextmanager
@@ -50,15 +55,24 @@ def lock(run: RunDirectory) -> Iterator[None]:
 def read_owner(run: RunDirectory) -> Owner | None:
     """The process that holds the run directory now, or None."""
     try:
-        with open(run.owner_json, encoding="utf-8") as file:
+        with open(run.owner_json, encoding="utf-8", errors="replace") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                text = file.read()
-                return Owner(**json.loads(text)) if text else Owner("unknown", 0, 0.0)
+                return parse_owner(file.read(MAX_CHARACTERS))
     except FileNotFoundError:
         pass
     return None
+
+
+def parse_owner(text: str) -> Owner:
+    """The owner's entry: whatever it says, somebody holds the lock."""
+    try:
+        entry = json.loads(text)
+        owner = Owner(str(entry["host"]), int(entry["process"]), float(entry["since"]))
+    except Exception:  # not written yet, or damaged
+        return UNKNOWN
+    return owner if math.isfinite(owner.since) else UNKNOWN
 
 
 def describe_owner(run: RunDirectory) -> str:

@@ -5,10 +5,11 @@ from typing import Any
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from tune_sketch.data.bounds import reason_text
 from tune_sketch.events import Decision, Epoch, Source, TestResult, Trial, Worker
 from tune_sketch.storage.database import close_storage, open_database, open_log, open_study_db
 from tune_sketch.storage.facts import Facts, read_facts
-from tune_sketch.storage.history import History
+from tune_sketch.storage.history import History, JournalError
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.storage.version_0_1 import read_study
 
@@ -58,21 +59,27 @@ def find_studies(storage: BaseStorage, name: str) -> tuple[int, int]:
 
 
 def load(storage: BaseStorage, name: str) -> History:
-    """Everything that a storage holds of a search."""
+    """Everything that a storage holds of a search. Raises JournalError when it is damaged, ValueError for no search.
+
+    A training that is tried again after it failed is stored anew, and takes the place of the one before.
+    """
     search_id, retraining_id = find_studies(storage, name)
-    trials = [trial_of(frozen) for frozen in storage.get_all_trials(search_id, deepcopy=False)]
-    assert [trial.number for trial in trials] == list(range(len(trials))), "trial numbers have no gaps"
-    tests = storage.get_study_user_attrs(retraining_id)
-    retrainings = [
-        trial_of(frozen, tests.get(frozen.user_attrs["key"]))
-        for frozen in storage.get_all_trials(retraining_id, deepcopy=False)
-    ]
-    return History(
-        trials,
-        {trial.key: trial for trial in retrainings if not trial.is_last_step},
-        dict(storage.get_study_user_attrs(search_id)),
-        {trial.key: trial for trial in retrainings if trial.is_last_step},
-    )
+    try:
+        trials = {t.number: t for t in map(trial_of, storage.get_all_trials(search_id, deepcopy=False))}
+        assert list(trials) == list(range(len(trials))), "trial numbers have no gaps"
+        tests = storage.get_study_user_attrs(retraining_id)
+        later = {
+            frozen.user_attrs["key"]: trial_of(frozen, tests.get(frozen.user_attrs["key"]))
+            for frozen in storage.get_all_trials(retraining_id, deepcopy=False)
+        }
+        return History(
+            list(trials.values()),
+            {key: trial for key, trial in later.items() if not trial.is_last_step},
+            dict(storage.get_study_user_attrs(search_id)),
+            {key: trial for key, trial in later.items() if trial.is_last_step},
+        )
+    except Exception as error:  # what is no record of ours, or has been changed in a file
+        raise JournalError(f"the record of the search {name!r} is damaged: {reason_text(error)}") from error
 
 
 def trial_of(frozen: FrozenTrial, test: dict[str, Any] | None = None) -> Trial:

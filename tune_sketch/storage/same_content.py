@@ -1,6 +1,8 @@
 """Finds the drawings and the initial weights of a search again, wherever they lie now: their content decides."""
 
+import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +26,10 @@ def find_data(run: RunDirectory, facts: Facts, settings: Settings) -> Path:
     """
     cache = Path(facts.data.cache)
     is_moved = (settings.data, settings.splits) != (facts.settings.data, facts.settings.splits)
-    if is_moved or not is_whole(cache):
+    if is_moved or not is_unharmed(cache):
         check_places(run, settings, cache)
+        if not is_moved:
+            shutil.rmtree(cache, ignore_errors=True)  # what is left of it
         cache = prepare_data(settings.data_request())
     data = open_data(cache)
     if data.fingerprint != facts.data.fingerprint:
@@ -38,6 +42,14 @@ def find_data(run: RunDirectory, facts: Facts, settings: Settings) -> Path:
             f"was {facts.data.fingerprint[:NUM_DIGITS]}): {describe_difference(run, facts, data)}. Start a new search."
         )
     return cache
+
+
+def is_unharmed(cache: Path) -> bool:
+    """Whether the decoded drawings are there and as they were written."""
+    if not is_whole(cache):
+        return False
+    files = json.loads((cache / "meta.json").read_text())["files"]
+    return all(hash_file(cache / name) == file["sha256"] for name, file in files.items())
 
 
 def check_places(run: RunDirectory, settings: Settings, cache: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+MAX_PER_FILE = 2_000_000  # drawings; the largest file of Quick, Draw! has 345 thousand
+
 
 @dataclass(frozen=True, slots=True)
 class Drawing:

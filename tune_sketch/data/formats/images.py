@@ -1,17 +1,15 @@
 """Pictures: a file of each drawing, in any format that Pillow reads, or SVG."""
 
-import io
 from collections.abc import Iterator
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from tune_sketch.data.bounds import read_regular
 from tune_sketch.data.formats.base import Decoded, DecodeSettings, Drawing, Format
-from tune_sketch.data.pictures import FORMATS, is_heif, register_heif
+from tune_sketch.data.formats.gray import MANY_FRAMES, open_gray_here
+from tune_sketch.data.formats.guarded import decode_guarded, is_risky
+from tune_sketch.data.pictures import is_heif, register_heif
 from tune_sketch.data.pixels import BadDrawingError, prepare_ink
-
-MAX_IMAGE_PIXELS = 64_000_000
-MANY_FRAMES = "tune_sketch: many frames"  # in the `info` of a picture from a file that holds others too
 
 
 class Images(Format):
@@ -21,8 +19,7 @@ class Images(Format):
         yield Drawing(file, class_name, "images", path, 0)
 
     def read(self, drawing: Drawing) -> bytes:
-        with open(drawing.path, "rb") as file:
-            return file.read()
+        return read_regular(drawing.path)
 
     def decode(self, drawing: Drawing, content: bytes, settings: DecodeSettings) -> Decoded:
         picture = open_gray(content, drawing.path)
@@ -32,71 +29,15 @@ class Images(Format):
 
 def open_gray(content: bytes, path: str) -> Image.Image:
     """The whole picture in mode L, any size, as `convert_to_gray` makes it. Raises BadDrawingError."""
-    return _open_image(_draw_svg(content) if path.lower().endswith(".svg") else content)
-
-
-def _open_image(content: bytes) -> Image.Image:
-    try:
-        heif = ("HEIF",) if content[4:8] == b"ftyp" and register_heif() else ()
-        with Image.open(io.BytesIO(content), formats=(*FORMATS, *heif)) as image:
-            gray = convert_to_gray(image)
-            # A phone's photo may hold a preview or depths beside the picture (MPO).
-            gray.info[MANY_FRAMES] = bool(getattr(image, "is_animated", False)) and image.format != "MPO"
-            return gray
-    except BadDrawingError:
-        raise
-    except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else f"damaged: {error}"
-        if is_heif(content) and not register_heif():
-            reason = "a HEIC picture, to read which: pip install 'tune_sketch[heic]'"
-        raise BadDrawingError(reason) from error
-
-
-def convert_to_gray(image: Image.Image) -> Image.Image:
-    """Any picture upright and in mode L. Raises BadDrawingError for a huge one.
-
-    Transparent paper is white, or black where the ink on it is light.
-    """
-    if image.width * image.height > MAX_IMAGE_PIXELS:
-        raise BadDrawingError(f"too large: {image.width} x {image.height} px, more than {MAX_IMAGE_PIXELS:,}")
-    image.load()
-    upright = ImageOps.exif_transpose(image)
-    if "transparency" in upright.info or upright.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        rgba = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", rgba.size, find_paper(rgba)), rgba)
-    if upright.mode.startswith(("I", "F")):  # deeper grey, which convert would clip
-        return Image.fromarray(scale_deep(np.asarray(upright).astype(np.float64)))
-    return upright.getchannel("L") if upright.mode == "LAB" else upright.convert("L")
-
-
-def scale_deep(grey: np.ndarray) -> np.ndarray:
-    """uint8 of grey values from 0 to 1, or of 8, 10, 12, 14 or 16 bits, whichever they need."""
-    grey = np.nan_to_num(grey, posinf=0.0, neginf=0.0)
-    highest = grey.max()
-    if highest > 255:
-        grey = grey * (255 / next((2**bits - 1 for bits in (10, 12, 14, 16) if highest < 2**bits), highest))
-    elif 0 < highest <= 1:
-        grey = grey * 255
-    whole: np.ndarray = np.rint(grey.clip(0, 255)).astype(np.uint8)
-    return whole
-
-
-def find_paper(rgba: Image.Image) -> str:
-    """The paper to put behind a transparent picture: what its ink can be seen on."""
-    pixels = np.asarray(rgba, np.float64)
-    coverage = pixels[..., 3] / 255
-    if not 0 < coverage.mean() < 0.5:  # mostly opaque: it has paper of its own
-        return "white"
-    shade = (pixels[..., :3].mean(axis=2) * coverage).sum() / coverage.sum()
-    return "white" if shade < 128 else "black"
-
-
-def _draw_svg(content: bytes) -> bytes:
-    """PNG bytes, 1024 px wide so that resampling has enough to average. Linked files are not read."""
-    import cairosvg  # needs the extra `svg`; prepare_data has checked that it is installed
-
-    try:
-        png: bytes = cairosvg.svg2png(bytestring=content, output_width=1024, background_color="white")
-    except Exception as error:  # the errors of an XML parser and of a renderer
-        raise BadDrawingError(f"damaged: {error}") from error
-    return png
+    is_svg = path.lower().endswith(".svg")
+    if not is_risky(content, is_svg):
+        return open_gray_here(content, is_svg)
+    # What is missing is said here, not by the process that decodes.
+    if is_svg:
+        import cairosvg  # noqa: F401  # the extra `svg`
+    if is_heif(content) and not register_heif():
+        raise BadDrawingError("a HEIC picture, to read which: pip install 'tune_sketch[heic]'")
+    gray = decode_guarded(content, is_svg)
+    picture = Image.frombytes("L", (gray.width, gray.height), gray.pixels)
+    picture.info[MANY_FRAMES] = gray.is_first_of_many
+    return picture

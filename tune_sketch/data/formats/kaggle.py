@@ -25,7 +25,7 @@ class Kaggle(Format):
             return False
         try:
             read_columns(str(path))
-        except ValueError:
+        except (OSError, ValueError):
             return False
         return True
 
@@ -47,7 +47,7 @@ class Kaggle(Format):
         with open(drawing.path, "rb") as opened:
             opened.seek(drawing.position)
             try:
-                _, cells = next(read_rows(opened))
+                _, cells = next(read_rows(opened), (0, []))
                 content, word = (cells[column] for column in columns)
             except (ValueError, LookupError) as error:
                 raise OSError(f"not a row of {', '.join(COLUMNS)}: {error}") from error
@@ -80,6 +80,8 @@ def read_rows(file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
 
     def lines() -> Iterator[str]:
         while line := file.readline(MAX_LINE_BYTES):
+            if len(line) == MAX_LINE_BYTES:
+                raise ValueError(f"the line that begins at byte {ends[-1]:,} is longer than {MAX_LINE_BYTES:,}")
             ends.append(ends[-1] + len(line))
             yield line.decode("utf-8-sig" if ends[-2] == 0 else "utf-8")
 

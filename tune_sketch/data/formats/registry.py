@@ -1,5 +1,6 @@
 """Names the formats, and reads and decodes a drawing of any of them; runs in workers too."""
 
+import hashlib
 from dataclasses import replace
 
 from tune_sketch.data.formats.base import Decoded, DecodeSettings, Drawing, Format
@@ -23,6 +24,9 @@ DRAWING_FORMATS: dict[str, Format] = {
 }
 
 
+CHANGED = "changed while the drawings were read"
+
+
 def read_bytes(drawing: Drawing) -> bytes:
     """The content of one drawing as it is stored. Raises OSError."""
     return DRAWING_FORMATS[drawing.format].read(drawing)
@@ -39,7 +43,13 @@ def read_content(drawing: Drawing) -> bytes:
     return content
 
 
-def decode_drawing(drawing: Drawing, settings: DecodeSettings) -> Decoded:
-    """The drawing as it is trained on. Raises BadDrawingError."""
-    decoded = DRAWING_FORMATS[drawing.format].decode(drawing, read_content(drawing), settings)
+def decode_drawing(drawing: Drawing, settings: DecodeSettings, digest: bytes | None = None) -> Decoded:
+    """The drawing as it is trained on. Raises BadDrawingError.
+
+    digest: SHA-256 of the content that is expected, where it was read before.
+    """
+    content = read_content(drawing)
+    if digest is not None and hashlib.sha256(content).digest() != digest:
+        raise BadDrawingError(CHANGED)
+    decoded = DRAWING_FORMATS[drawing.format].decode(drawing, content, settings)
     return decoded if settings.invert else replace(decoded, square=255 - decoded.square)

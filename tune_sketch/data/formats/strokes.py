@@ -16,6 +16,7 @@ from tune_sketch.data.strokes import render_strokes
 
 LARGEST_COORDINATE = 1e9  # raw drawings stay in the thousands; beyond this, floats lose the drawing
 MAX_LINE_BYTES = 2**24  # of one drawing
+MAX_POINTS = 100_000  # of one drawing: the longest of Quick, Draw! have some thousands
 
 
 class Strokes(Format):
@@ -34,9 +35,11 @@ class Strokes(Format):
     def list(self, file: str, path: str, class_name: str, most: int | None) -> Iterator[Drawing]:
         number, position = 0, 0
         with open(path, "rb", buffering=io.DEFAULT_BUFFER_SIZE * 16) as lines:
-            for line in lines:
+            while line := lines.readline(MAX_LINE_BYTES):
                 if number == most:
                     return
+                if len(line) == MAX_LINE_BYTES:
+                    raise ValueError(f"the line that begins at byte {position:,} is longer than {MAX_LINE_BYTES:,}")
                 if not line.isspace():
                     number += 1
                     yield Drawing(f"{file}:{number}", class_name, "strokes", path, position)
@@ -45,7 +48,7 @@ class Strokes(Format):
     def read(self, drawing: Drawing) -> bytes:
         with open(drawing.path, "rb") as file:
             file.seek(drawing.position)
-            return file.readline().rstrip(b"\r\n")
+            return file.readline(MAX_LINE_BYTES).rstrip(b"\r\n")
 
     def decode(self, drawing: Drawing, content: bytes, settings: DecodeSettings) -> Decoded:
         points = parse_strokes(content, drawing.class_name)
@@ -81,8 +84,11 @@ def check_points(points: Sequence[np.ndarray]) -> list[np.ndarray]:
         raise BadDrawingError("not a Quick, Draw! drawing: a coordinate is not finite")
     if any(len(stroke) and np.abs(stroke).max() > LARGEST_COORDINATE for stroke in points):
         raise BadDrawingError(f"not a Quick, Draw! drawing: a coordinate is beyond {LARGEST_COORDINATE:.0e}")
-    if not sum(len(stroke) for stroke in points):
+    num_points = sum(len(stroke) for stroke in points)
+    if not num_points:
         raise BadDrawingError("blank: no point in it")
+    if num_points > MAX_POINTS:
+        raise BadDrawingError(f"too large: {num_points:,} points, more than {MAX_POINTS:,}")
     return list(points)
 
 

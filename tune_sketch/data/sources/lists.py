@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
+from tune_sketch.data.bounds import MAX_TABLE_BYTES, read_regular
 from tune_sketch.data.names import written_name
 from tune_sketch.data.pictures import is_clutter
 from tune_sketch.data.sources.tables import SPLIT_WORDS, TABLE_SUFFIXES, Row, Table, read_header
@@ -13,6 +14,7 @@ from tune_sketch.data.sources.tables import SPLIT_WORDS, TABLE_SUFFIXES, Row, Ta
 _SPLIT_IN_NAME = re.compile(
     rf"(?:^|.*[^a-z])({'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))})(?:[^a-z].*|list|files)?", re.IGNORECASE
 )
+_MAX_LINE = 10_000  # characters that are looked at
 _NUM_TRIED = 20  # lines of a list that are looked at to know it for one
 
 
@@ -39,7 +41,7 @@ def _is_table(path: Path) -> bool:
 def _is_list(path: Path) -> bool:
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-            lines = [line for _, line in zip(range(_NUM_TRIED), file, strict=False)]
+            lines = [file.readline(_MAX_LINE) for _ in range(_NUM_TRIED)]
     except OSError:
         return False
     names = [_read_line(line)[0].replace("\\", "/") for line in lines if line.strip()]
@@ -51,7 +53,7 @@ def read_list(path: Path) -> Table:
 
     Raises ValueError for a drawing of two labels.
     """
-    content = path.read_bytes()
+    content = read_regular(path, MAX_TABLE_BYTES)
     rows: dict[str, Row] = {}
     for line in content.decode("utf-8-sig", errors="surrogateescape").splitlines():
         if line.strip():

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tune_sketch.data.archives import is_archive, unpack_archive
-from tune_sketch.data.formats.base import Drawing
+from tune_sketch.data.formats.base import MAX_PER_FILE, Drawing
 from tune_sketch.data.formats.registry import DRAWING_FORMATS
 from tune_sketch.data.names import written_names
 from tune_sketch.data.pictures import SUFFIXES
@@ -57,6 +57,8 @@ def find_source(request: DataRequest, cache_dir: Path, progress: bool) -> Source
             source = use_table(source, request, table)
     except OSError as error:
         raise ValueError(f"{request.data} cannot be read: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{request.data} cannot be read: its folders lie too deep in each other") from error
     if request.group_by is not None and request.group_by.strip().lower() != source.group_column.lower():
         read_pattern("--group-by", request.group_by)
         source = replace(source, group_origin=f"--group-by {request.group_by}", group_column="")
@@ -188,7 +190,9 @@ def _list_all(source: Source, request: DataRequest, problems: list[Problem]) -> 
         for file in files:
             path = "" if source.root is None else str(source.root / file)
             try:
-                for drawing in DRAWING_FORMATS[source.format].list(file, path, class_name, most):
+                for number, drawing in enumerate(DRAWING_FORMATS[source.format].list(file, path, class_name, most)):
+                    if number == MAX_PER_FILE:
+                        raise ValueError(f"more than {MAX_PER_FILE:,} drawings in one file")
                     if file in source.splits or file in source.groups:
                         split, group = source.splits.get(file), source.groups.get(file)
                         yield replace(drawing, split=split or drawing.split, group=group or drawing.group)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from tune_sketch.data.bounds import MAX_TABLE_BYTES, open_regular, read_regular
 from tune_sketch.data.names import from_cell, written_name
 
 # What people call the columns, the likeliest first.
@@ -65,7 +66,7 @@ class Table:
 def read_header(path: Path) -> dict[str, int]:
     """{"image", "class", "split" or "group": position} of the columns that a table has; none for another file."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = _read_text(file.read(1 << 16))
         return _find_columns(_first_row(head))
     except (OSError, ValueError, csv.Error):
@@ -78,7 +79,7 @@ def read_table(path: Path, group_by: str | None = None) -> Table:
     Raises ValueError that says what is wrong where.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path, MAX_TABLE_BYTES)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
