@@ -1,8 +1,8 @@
 # The commands of a working day; `.ci/run` does all of it in a fresh environment.
-.PHONY: install check format test real docs cover
+.PHONY: install check format test real docs site cover
 
 install: # with the pinned versions of CI
-	pip install -c constraints.txt -e '.[test,s3,onnx,heic,svg]'
+	pip install -c constraints.txt -e '.[test,docs,s3,onnx,heic,svg]'
 
 check: # lint, format, spelling, types
 	ruff check .
@@ -22,6 +22,9 @@ real: # searches, kills, clusters, servers, browsers; what the machine lacks is 
 
 docs: # links, commands, flags and Python snippets of README and docs/
 	python -m pytest tests/docs -m ''
+
+site: # the documentation as a site that opens from disk: build/site/index.html
+	mkdocs build --strict
 
 cover: # the fast tests with the lines that they do not reach
 	python -m pytest --cov

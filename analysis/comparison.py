@@ -19,8 +19,8 @@ def state_comparison(runs: Sequence[RunData]) -> list[str]:
     low, high, kind = interval_of_top1(best.chosen)
     sentences = [
         f"Best of {len(runs)} runs on validation: {names[best.run.path]}. It recognises "
-        f"{percent_text(best.chosen.mean('test_top1'))} % of its {best.facts.data.num_test:,} test drawings at the "
-        f"first guess" + (f" (95 % interval {interval_text(low, high)} %, {kind})." if low is not None else ".")
+        f"{percent_text(best.chosen.mean('test_top1'))} of its {best.facts.data.num_test:,} test drawings at the "
+        f"first guess" + (f" (95 % interval {interval_text(low, high)}, {kind})." if low is not None else ".")
     ]
     own = f"{best.settings.model} ({best.name})"
     for row in (row for row in tabulate_mcnemar_of_runs(runs) if row["first"] == own):

@@ -87,6 +87,7 @@ def write_report(runs: Sequence[Path], path: Path, storage: str | None = None, d
         title=f"{', '.join(dict.fromkeys(run.settings.model for run in read))}: sketch classification",
         subtitle=f"{names}; written {datetime.datetime.now():%Y-%m-%d %H:%M}",
         chapters=chapters,
+        unfinished=describe_unfinished(read),
         footer="Every number on this page is in the named files beside it. Intervals are 95 %.",
         css=Markup((PAGE / "report.css").read_text(encoding="utf-8")),
         script=Markup((PAGE / "report.js").read_text(encoding="utf-8")),
@@ -106,6 +107,18 @@ def describe_run(run: RunData, folder: Path, relative_to: Path, identifier: str)
     sources = [path.relative_to(relative_to).as_posix()]
     title, warnings = f"{run.settings.model}: {run.name}", [*describe_lost(run), *warn(run)]
     return Chapter(identifier, title, state_result(run), warnings, sources, sections)
+
+
+def describe_unfinished(runs: Sequence[RunData]) -> str:
+    """That the page is not final, where a search is at work or was interrupted; or nothing."""
+    at_work = [run.name for run in runs if run.is_running]
+    if at_work:
+        return (
+            f"Not final: the search is still at work ({', '.join(at_work)}). While it is, this page is written again "
+            "every few minutes: load it again."
+        )
+    begun = [run.name for run in runs if run.chosen is None or not run.chosen.values("test_top1")]
+    return f"Not final: without a test result yet ({', '.join(begun)})." if begun else ""
 
 
 def describe_lost(run: RunData) -> list[str]:

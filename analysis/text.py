@@ -6,15 +6,15 @@ from tune_sketch.formatting import duration_text
 
 
 def percent_text(fraction: float | None, digits: int = 1) -> str:
-    """A fraction in [0, 1] as a number of percent; nothing for a missing one."""
-    return "" if fraction is None or math.isnan(fraction) else f"{100 * fraction:.{digits}f}"
+    """A fraction in [0, 1] in percent, with its sign; nothing for a missing one."""
+    return "" if fraction is None or math.isnan(fraction) else f"{100 * fraction:.{digits}f} %"
 
 
 def interval_text(low: float | None, high: float | None) -> str:
     """A 95 % interval in percent, kept inside 0 to 100, or nothing."""
     if low is None or high is None:
         return ""
-    return f"{percent_text(max(0.0, low))} to {percent_text(min(1.0, high))}"
+    return f"{100 * max(0.0, low):.1f} to {percent_text(min(1.0, high))}"
 
 
 def points_text(fraction: float) -> str:

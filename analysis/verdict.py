@@ -6,7 +6,7 @@ from tune_sketch.analysis.rows import Row, Rows
 from tune_sketch.analysis.run_data import RunData
 from tune_sketch.analysis.tables.costs import tabulate_costs
 from tune_sketch.analysis.tables.selection_bias import tabulate_selection_bias
-from tune_sketch.analysis.text import interval_text, percent_text, points_text
+from tune_sketch.analysis.text import interval_text, percent_text
 from tune_sketch.commands import command_text
 from tune_sketch.formatting import count_text, duration_text
 from tune_sketch.retraining.finalists import shipped_network
@@ -15,6 +15,7 @@ from tune_sketch.statistics import wilson_interval
 
 SMALL_TEST = 1000
 SELECTION_MARGIN = 0.02
+PAPERS = "the paper's configuration"
 
 
 def tabulate_verdict(run: RunData) -> Rows:
@@ -102,54 +103,76 @@ def numbers_of(run: RunData) -> Row:
 
 
 def state_result(run: RunData) -> list[str]:
-    """The verdict on one run in a few sentences, whatever state it is in."""
+    """The verdict on one run, whatever state it is in: two sentences for a newcomer, then the details."""
     its = numbers_of(run)
     if "test_top1" not in its:
         return state_progress(run)
     assert run.chosen is not None
-    is_baseline, number = run.chosen.is_baseline, run.chosen.number
-    which = "the paper's configuration" if is_baseline else f"the configuration of trial {number}"
+    between = interval_text(its["test_top1_wilson_low"], its["test_top1_wilson_high"])
+    within_five = f", and {percent_text(its['test_top5'])} within five guesses" * (its["num_classes"] > 5)
     sentences = [
-        f"{run.settings.model} with {which} recognises {percent_text(its['test_top1'])} % of {its['num_test']:,} test "
-        f"drawings in {its['num_classes']} classes at the first guess and {percent_text(its['test_top5'])} % within "
-        f"five (mean over {count_text(its['num_seeds'], 'seed')})."
+        f"The best {run.settings.model} recognises {percent_text(its['test_top1'])} of {its['num_test']:,} drawings "
+        f"that it had never seen at its first guess among {its['num_classes']} classes{within_five}.",
+        state_gain(its),
+        f"These are means over {count_text(its['num_seeds'], 'seed')} of "
+        f"{PAPERS if run.chosen.is_baseline else f'the configuration of trial {run.chosen.number}'}, "
+        f"which was chosen on validation. 95 % interval of the first guess of one network on that many drawings: "
+        f"{between} (Wilson)"
+        + (f"; over seeds: {over_seeds} (Student's t)." if (over_seeds := interval_over_seeds(its)) else "."),
     ]
     if "test_balanced_accuracy" in its:
         sentences.append(
             "Balanced accuracy, to which every class counts alike, is "
-            f"{percent_text(its['test_balanced_accuracy'])} %; macro F1 is {percent_text(its['test_f1'])} %."
+            f"{percent_text(its['test_balanced_accuracy'])}; macro F1 is {percent_text(its['test_f1'])}."
         )
-    if "test_top1_low" in its:
-        between = interval_text(its["test_top1_low"], its["test_top1_high"])
-        sentences.append(f"95 % interval of the first guess over seeds: {between} % (Student's t).")
     sentences.append(state_split(run))
-    wilson = interval_text(its["test_top1_wilson_low"], its["test_top1_wilson_high"])
-    sentences.append(f"95 % interval of one network on that many drawings: {wilson} % (Wilson).")
     if "last_step_test_top1" in its:
         between = interval_text(its["last_step_test_top1_low"], its["last_step_test_top1_high"])
         sentences.append(
             f"The network in best/ is that configuration trained once more, on all {its['last_step_num_drawings']:,} "
             f"training and validation drawings for {count_text(its['last_step_num_epochs'], 'epoch')}: "
-            f"{percent_text(its['last_step_test_top1'])} % ({between} %, Wilson). It has no validation accuracy."
+            f"{percent_text(its['last_step_test_top1'])} ({between}, Wilson). It has no validation accuracy."
         )
     if "chance_of_best" in its:
         sentences.append(
             f"The chance that it is truly the best of the {its['num_finalists']} finalists on these validation "
-            f"drawings is {percent_text(its['chance_of_best'], 0)} %."
-        )
-    if "gain_over_baseline" in its:
-        sentences.append(
-            "The paper's configuration, retrained in the same way, reaches "
-            f"{percent_text(its['baseline_test_top1'])} %: a difference of "
-            f"{points_text(its['gain_over_baseline'])} points."
+            f"drawings is {percent_text(its['chance_of_best'], 0)}."
         )
     if "search_num_trainings" in its:
         sentences.append(
             f"It cost {duration_text(its['train_seconds'])} of training on all workers together: "
             f"{its['search_num_trainings']} trials with {its['search_num_epochs']} epochs"
-            + (f", then {its['retraining_num_trainings']} retrainings." if "retraining_num_trainings" in its else ".")
+            + (
+                f", then {count_text(its['retraining_num_trainings'], 'retraining')}."
+                if "retraining_num_trainings" in its
+                else "."
+            )
         )
     return sentences
+
+
+def state_gain(its: Row) -> str:
+    """The second sentence: what the search gained over training as the paper did, and whether that is more than chance.
+
+    Chance: half the width of the interval of one network's result.
+    """
+    found = f"It is the best of {count_text(its['num_trials'], 'way')} of training it that were tried"
+    if "gain_over_baseline" not in its:
+        return found + "."
+    gain, papers = its["gain_over_baseline"], percent_text(its["baseline_test_top1"])
+    chance = (its["test_top1_wilson_high"] - its["test_top1_wilson_low"]) / 2
+    judged = " more, a difference that may be chance" if gain >= 0 else " fewer, a difference that may be chance"
+    if abs(gain) > chance:
+        judged = " more" if gain > 0 else " fewer"
+    return (
+        f"{found}; trained as the paper did it, the same network recognises {papers}: the search brought "
+        f"{100 * abs(gain):.1f} points{judged}."
+    )
+
+
+def interval_over_seeds(its: Row) -> str:
+    """The interval of the first guess over seeds, or nothing for one seed."""
+    return interval_text(its.get("test_top1_low"), its.get("test_top1_high"))
 
 
 def state_split(run: RunData) -> str:
@@ -175,7 +198,7 @@ def state_progress(run: RunData) -> list[str]:
     if run.ranked:
         sentences.append(
             f"Best so far on validation: trial {run.ranked[0].number} with "
-            f"{percent_text(its['best_val_top1_in_search'])} % after {its['best_epochs_in_search']} epochs."
+            f"{percent_text(its['best_val_top1_in_search'])} after {its['best_epochs_in_search']} epochs."
         )
     elif run.trials:
         errors = sorted({trial.error for trial in run.trials if trial.error})

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tune_sketch.api import Run, open_run, search
     from tune_sketch.config.settings import Settings
+    from tune_sketch.extensions import extend
 
 if sys.platform == "win32":
     raise ImportError("tune_sketch runs on Linux and macOS, not on Windows: use the Windows Subsystem for Linux")
 
 __version__ = "0.2.0"
-__all__ = ["Run", "Settings", "__version__", "open_run", "search"]
+__all__ = ["Run", "Settings", "__version__", "extend", "open_run", "search"]
 
-_HOMES = {"Run": "api", "open_run": "api", "search": "api", "Settings": "config.settings"}
+_HOMES = {"Run": "api", "open_run": "api", "search": "api", "Settings": "config.settings", "extend": "extensions"}
 
 
 def __getattr__(name: str) -> Any:
@@ -34,3 +35,6 @@ def _is_command() -> bool:
 if _is_command() and not os.path.isdir(os.path.join(os.getcwd(), "tune_sketch")):
     # `python -m` looks for modules in the working folder first: a user's own random.py or utils.py there is not for us.
     sys.path[:] = [path for path in sys.path if path and os.path.abspath(path) != os.getcwd()]
+
+if os.environ.get("TUNE_SKETCH_EXTENSIONS"):  # last, so that they may import any part of the package
+    importlib.import_module(f"{__name__}.extensions").import_from_environment()

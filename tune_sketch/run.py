@@ -13,7 +13,9 @@ from tune_sketch.backend.jobs import job_of
 from tune_sketch.callbacks.base import Callback
 from tune_sketch.callbacks.budget import Budget, wall_seconds
 from tune_sketch.callbacks.cleanup import Cleanup
+from tune_sketch.callbacks.live_report import LiveReport
 from tune_sketch.callbacks.progress import Progress
+from tune_sketch.callbacks.trackers import make_trackers
 from tune_sketch.commands import command_text, tensorboard_text
 from tune_sketch.config.plan import expected_epochs
 from tune_sketch.config.seeds import derive_seed
@@ -53,6 +55,7 @@ class OpenRun:
     backend: Backend
     stop: StopSignal
     screen: Progress
+    live_report: LiveReport
     timetable: Timetable | None = None  # of --total-time, once the search has its workers
 
     @property
@@ -106,6 +109,7 @@ def open_run(
     screen.watch(trainings, wall_seconds(facts.sessions, trainings))
     screen.print_line(f"run directory  {run.path}\nTensorBoard    {tensorboard_text(run.tensorboard)}")
     stop, session = StopSignal(run, screen.print_line), facts.sessions[-1]
+    live_report = LiveReport(run.path, storage, screen.print_line)
     try:
         backend.start()
         if reach := backend.describe_reach():
@@ -113,7 +117,7 @@ def open_run(
         session = replace(session, gpu_sharing=backend.share_gpus(run, facts))
         facts = replace(facts, sessions=(*facts.sessions[:-1], session))
         write_facts(run, facts)
-        yield OpenRun(run, facts, journal, backend, stop, screen)
+        yield OpenRun(run, facts, journal, backend, stop, screen, live_report)
     except BackendLostError as lost:
         journal.pause_all()
         lost.num_epochs, lost.was_stopping = screen.num_epochs_here, stop.by_signal
@@ -121,6 +125,7 @@ def open_run(
     finally:
         session = replace(session, ended_at=time.time())
         write_facts(run, replace(facts, sessions=(*facts.sessions[:-1], session)))
+        live_report.close()
         screen.show_live("")
         stop.close()
         journal.close()
@@ -148,6 +153,7 @@ def search_trials(work: OpenRun) -> None:
     )
 
     callbacks: list[Callback] = [work.screen, TensorBoardLog(work.directory.tensorboard, journal.trials), budget]
+    callbacks += make_trackers(settings.track, work.directory.path, journal.trials)
     if settings.total_time_seconds is not None:
         work.timetable = Timetable(work.facts, journal, workers.num_workers)
         work.screen.ends_at = work.timetable.end
@@ -212,7 +218,7 @@ def run_trainings(
         journal,
         queue,
         asha,
-        callbacks=[*callbacks, Cleanup(run, journal, stop, keeps_best=work.timetable is not None)],
+        callbacks=[*callbacks, work.live_report, Cleanup(run, journal, stop, keeps_best=work.timetable is not None)],
         max_failures=work.settings.max_failures,
         stop_requested=stop.requested,
         interrupt=stop.interrupt,
@@ -239,6 +245,7 @@ def retrain_and_report(work: OpenRun, storage: str | None) -> bool:
     if not stop.by_signal:
         finish(work)
     work.screen.show_live("")
+    work.live_report.close()
     write_report([run.path], run.report_html, storage)
     if stop.by_signal:
         work.screen.print_line(f"stopped. Resume with:  {command_text('search', '--resume', run.path)}")

@@ -1,29 +1,28 @@
 """Says how a run stands, running or not, reading only: python -m tune_sketch.status RUN."""
 
 import argparse
-import collections
 import sys
 import textwrap
 import time
 from collections.abc import Sequence
 
-from tune_sketch.callbacks.budget import forecast, wall_seconds
-from tune_sketch.commands import command_text
-from tune_sketch.config.plan import budget_texts, expected_epochs
+from tune_sketch.callbacks.budget import forecast
+from tune_sketch.config.plan import budget_texts
 from tune_sketch.config.settings import Settings
 from tune_sketch.data.paths import path_argument
 from tune_sketch.events import Trial
 from tune_sketch.formatting import count_text, duration_text, name_of, percent, print_lines, short_text
 from tune_sketch.retraining.finalists import find_finalists
-from tune_sketch.retraining.last_step import find_last_step
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.schedulers.rungs import rank_trials
-from tune_sketch.storage.facts import Facts, read_facts
+from tune_sketch.standing import count_states, describe_resume, time_left_text
+from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.history import History
 from tune_sketch.storage.lock import read_owner
 from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.storage.spent import measure_spent
+from tune_sketch.watching import watch
 
 
 def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
@@ -92,13 +91,6 @@ def best_lines(trials: Sequence[Trial]) -> list[str]:
     return []
 
 
-def count_states(trials: Sequence[Trial], owned: bool) -> str:
-    """States in words with their numbers. What runs without an owner was interrupted."""
-    names = {"running": "running" if owned else "interrupted", "out_of_memory": "out of memory"}
-    counts = collections.Counter(names.get(trial.status, trial.status) for trial in trials)
-    return ", ".join(f"{number} {name}" for name, number in counts.most_common()) or "none"
-
-
 def describe_test(history: History) -> str:
     """Whether the test split has been read, and what the chosen configuration got there."""
     chosen = next((f for f in find_finalists(history) if f.is_chosen and f.values("test_top1")), None)
@@ -130,62 +122,15 @@ def budget_lines(trials: Sequence[Trial], rungs: Sequence[int], settings: Settin
     return lines
 
 
-def time_left_text(trials: Sequence[Trial], facts: Facts) -> str:
-    """Expected epochs still to search, at the pace of all sessions so far."""
-    now = time.time()
-    started = facts.sessions[-1].started_at if facts.sessions else now
-    spent = wall_seconds(facts.sessions, trials) + max(0.0, now - started)
-    done = sum(len(trial.epochs) for trial in trials)
-    if not done:
-        return "not known before the first epoch"
-    expected = expected_epochs(facts.settings)
-    left = max(0, facts.settings.num_samples - len(trials)) * expected
-    left += sum(max(1.0, expected - len(trial.epochs)) for trial in trials if trial.is_unfinished)
-    return f"about {duration_text(left * spent / done)} for the search, then the retrainings"
-
-
-def describe_resume(run: RunDirectory, history: History, settings: Settings) -> str:
-    """What `--resume` would do now."""
-    if not run.journal_log.is_file() and run.study_db.is_file():
-        return "be refused: version 0.1 made this run, which can be read only"
-    trials, retrainings, sampler = history.trials, history.retrainings.values(), SAMPLERS[settings.strategy]
-    unfinished = [trial for trial in trials if trial.is_unfinished]
-    steps = []
-    if unfinished:
-        steps.append(
-            f"continue {len(unfinished)} trials ("
-            + ", ".join(f"{trial.number} after epoch {len(trial.epochs)}" for trial in unfinished[:8])
-            + (", ..." if len(unfinished) > 8 else "")
-            + ")"
-        )
-    if sampler.most_trials and not retrainings:
-        steps.append("go on with the steps that are left")
-    elif not sampler.most_trials and settings.num_samples > len(trials):
-        steps.append(f"start {settings.num_samples - len(trials)} new trials")
-    left = [trial for trial in retrainings if trial.is_unfinished]
-    if left:
-        steps.append(f"continue {len(left)} retrainings")
-    last = find_last_step(history)
-    is_last_left = settings.last_step and (last is None or last.is_unfinished)
-    once_more = "train the winner once more with the validation drawings" if is_last_left else ""
-    if steps or not retrainings:
-        steps.append("retrain the finalists and read the test split")
-    elif once_more:
-        steps += [once_more, "read the test split"]
-    elif any(trial.test is None for trial in retrainings if trial.status == "completed"):
-        steps.append("read the test split")
-    if not steps:
-        more = "--passes N" if sampler.most_trials else "--num-samples N"
-        return f"find nothing to do; extend it: {command_text('search', '--resume', run.path, more=more)}"
-    return ", then ".join(steps)
-
-
 def main(argv: list[str] | None = None) -> int:
     """The command. Exit code 2 for what is not a run directory."""
     parser = argparse.ArgumentParser(prog="python -m tune_sketch.status", description=__doc__, allow_abbrev=False)
     parser.add_argument("run", type=path_argument, help="a run directory")
     parser.add_argument("--storage", metavar="URL", help="the database of the record, if it needs a password")
+    parser.add_argument("--watch", action="store_true", help="draw it again and again until the search ends")
     arguments = parser.parse_args(argv)
+    if arguments.watch:
+        return watch(RunDirectory(arguments.run), arguments.storage)
     return print_lines(lambda: status_lines(RunDirectory(arguments.run), arguments.storage))
 
 

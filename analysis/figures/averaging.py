@@ -40,7 +40,7 @@ def plot_averaging(rows: Rows, run: RunData) -> Drawing:
             low, high = ([100 * row[f"{name}_{end}"] for row in own] for end in ("low", "high"))
             axis.fill_between(epochs, low, high, color=color, alpha=0.12, linewidth=0)
     label_epochs(axis)
-    axis.set_ylabel("validation top-1 in % (dashed: not averaged)")
+    axis.set_ylabel("top-1 in % (dashed: not averaged)")
     axis.legend(loc="best")
     return figure
 

@@ -1,4 +1,4 @@
-"""The best value so far, against the number of trials and against cost."""
+"""The best value so far against the number of trials, beside random search."""
 
 import math
 
@@ -60,28 +60,6 @@ def plot_best_so_far(rows: Rows, run: RunData) -> Drawing:
     return figure
 
 
-def tabulate_best_by_cost(run: RunData) -> Rows:
-    """After each epoch of the search, in order: worker time spent and the best validation top-1 of any epoch so far."""
-    epochs = ((e, r.number) for r in run.trials for e in r.epochs)
-    events = sorted(epochs, key=lambda event: (event[0].recorded_at, event[1], event[0].number))
-    rows, best, seconds = [], 0.0, 0.0
-    for epoch, number in events:
-        seconds += epoch.seconds
-        best = max(best, epoch.val_top1)
-        rows.append({"worker_seconds": seconds, "trial": number, "epoch": epoch.number, "best_val_top1": best})
-    return rows
-
-
-def plot_best_by_cost(rows: Rows, run: RunData) -> Drawing:
-    """Best validation top-1 of any epoch against worker time."""
-    figure, (axis,) = new_figure(3.0)
-    scale, unit = (3600, "hours") if rows[-1]["worker_seconds"] > 3 * 3600 else (60, "minutes")
-    spent = [row["worker_seconds"] / scale for row in rows]
-    axis.step(spent, [100 * row["best_val_top1"] for row in rows], where="post", color=COLORS[0])
-    axis.set(xlabel=f"worker time spent ({unit})", ylabel="best validation top-1 so far (%)")
-    return figure
-
-
 BEST_SO_FAR = Figure(
     "best_so_far",
     "search",
@@ -90,12 +68,4 @@ BEST_SO_FAR = Figure(
     "n draws from the search's own random trials; it cannot exceed the best of those.",
     tabulate_best_so_far,
     plot_best_so_far,
-)
-COST = Figure(
-    "cost",
-    "search",
-    "Best so far against cost",
-    "Best validation top-1 of any epoch against the training time of all workers together.",
-    tabulate_best_by_cost,
-    plot_best_by_cost,
 )

@@ -9,6 +9,8 @@ from tune_sketch.analysis.figures.style import COLORS, hide, new_figure
 from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
 
+MAX_COLUMNS = 4
+
 
 def tabulate_classes(run: RunData) -> Rows:
     """Precision, recall and F1 of each class on the test split (scikit-learn's, 0 where undefined), best F1 first."""
@@ -26,8 +28,8 @@ def tabulate_classes(run: RunData) -> Rows:
 
 
 def plot_classes(rows: Rows, run: RunData) -> Drawing:
-    """Three marks per class, in columns of at most 45 classes."""
-    num_columns = -(-len(rows) // 45)
+    """Three marks per class, in columns of at most 45 classes, and no more columns than a page has room for."""
+    num_columns = min(MAX_COLUMNS, -(-len(rows) // 45))
     num_rows = -(-len(rows) // num_columns)
     width = max(7.0, 3.1 * num_columns)
     figure, axes = new_figure(0.16 * num_rows + 0.9, 1, num_columns, width_inches=width, sharex=True)

@@ -15,14 +15,16 @@ from tune_sketch.analysis.text import percent_text
 from tune_sketch.formatting import short_text
 
 LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}  # text stays readable over lines
-PAGE_PX, MIN_GAP_PX, MAX_GAP_PX = 960, 62, 110  # axes are as far apart as lets all stand on a page
-HEIGHT_PX, TOP_PX = 340, 44
+PAGE_PX, MIN_GAP_PX, MAX_GAP_PX = 1180, 38, 110  # axes are as far apart as lets all stand on a page
+LEFT_PX, RIGHT_PX = 34, 50
+TITLE_GAP_PX = 90  # a title needs as much room: closer ones stand in two rows, every second one lower
+HEIGHT_PX, TOP_PX = 370, 76
 
 
 def plot_parallel(rows: Rows, run: RunData) -> Drawing:
     """One line per trial through its values; dark is good."""
     names = [*run.varied, "val_top1"]
-    figure, (axis,) = new_figure(4.6, width_inches=max(7.0, 0.66 * len(names)))
+    figure, (axis,) = new_figure(4.6, width_inches=max(7.0, 0.8 * len(names)))
     columns, values = [], np.array([row["val_top1"] for row in rows])
     for place, name in enumerate(names):
         positions, ticks = axis_scale([row[name] for row in rows])
@@ -62,22 +64,23 @@ def draw_parallel(rows: Rows, run: RunData) -> Markup:
     names = [*run.varied, "val_top1"]
     tops = [row["val_top1"] for row in rows]
     lowest, span = min(tops), (max(tops) - min(tops)) or 1.0
-    gap_px = min(MAX_GAP_PX, max(MIN_GAP_PX, (PAGE_PX - 84) // max(1, len(names) - 1)))
+    gap_px = min(MAX_GAP_PX, max(MIN_GAP_PX, (PAGE_PX - LEFT_PX - RIGHT_PX) // max(1, len(names) - 1)))
     columns, axes = [], []
     for place, name in enumerate(names):
         positions, ticks = axis_scale([row[name] for row in rows])
-        x = 24 + gap_px * place
+        x = LEFT_PX + gap_px * place
         columns.append([(x, to_px(position)) for position in positions])
         title = f"top-1 at {run.rungs[0]}" if name == "val_top1" else name.replace("_", " ")
         marks = "".join(
             f'<text class="tick" x="{x + 4}" y="{to_px(at) + 3:.0f}">'
-            f"{percent_text(float(text)) + ' %' if name == 'val_top1' else escape(text)}</text>"
+            f"{percent_text(float(text)) if name == 'val_top1' else escape(text)}</text>"
             for at, text in ticks
         )
         bottom, top = to_px(-0.12), to_px(1)
+        title_y = 12 + 30 * (gap_px >= TITLE_GAP_PX or place % 2)
         axes.append(
             f'<g class="axis"><line x1="{x}" x2="{x}" y1="{top:.0f}" y2="{bottom:.0f}"/>{marks}'
-            f'<text class="title" y="12">{title_lines(title, x)}</text>'
+            f'<text class="title" y="{title_y}">{title_lines(title, x)}</text>'
             f'<rect class="brush" data-axis="{place}" x="{x - 12}" y="{top:.0f}" width="24" '
             f'height="{bottom - top:.0f}"/>'
             f'<rect class="kept" data-axis="{place}" x="{x - 5}" width="10" y="0" height="0"/></g>'
@@ -86,11 +89,11 @@ def draw_parallel(rows: Rows, run: RunData) -> Markup:
     for row, *points in zip(rows, *columns, strict=True):
         shade = (row["val_top1"] - lowest) / span
         config = ", ".join(f"{name} {short_text(row[name])}" for name in run.varied if row[name] is not None)
-        label = f"trial {row['trial']} ({row['status']}): {percent_text(row['val_top1'])} %; {config}"
+        label = f"trial {row['trial']} ({row['status']}): {percent_text(row['val_top1'])}; {config}"
         path = " ".join(f"{x},{y:.0f}" for x, y in points)
         hue = round(50 + 230 * shade)
         lines.append(f'<polyline data-label="{escape(label)}" style="--hue: {hue}" points="{path}"/>')
-    width = 24 + gap_px * (len(names) - 1) + 60
+    width = LEFT_PX + gap_px * (len(names) - 1) + RIGHT_PX
     return Markup(
         f'<svg class="parallel" role="img" aria-label="parallel coordinates of all trials" width="{width}" '
         f'height="{HEIGHT_PX}" viewBox="0 0 {width} {HEIGHT_PX}">{"".join(lines)}{"".join(axes)}</svg>'

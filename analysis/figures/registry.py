@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tune_sketch.analysis.figures.activation_maps import ACTIVATION_MAPS
 from tune_sketch.analysis.figures.averaging import AVERAGING
 from tune_sketch.analysis.figures.base import Figure
-from tune_sketch.analysis.figures.best_so_far import BEST_SO_FAR, COST
+from tune_sketch.analysis.figures.best_so_far import BEST_SO_FAR
 from tune_sketch.analysis.figures.calibration import CALIBRATION
 from tune_sketch.analysis.figures.classes import CLASSES
 from tune_sketch.analysis.figures.confused_pairs import CONFUSED_PAIRS
@@ -33,7 +33,6 @@ FIGURES: tuple[Figure[RunData], ...] = (
     TRIAL_CURVES,
     RUNGS,
     BEST_SO_FAR,
-    COST,
     IMPORTANCE,
     PARALLEL_COORDINATES,
     SLICES,

@@ -1,4 +1,4 @@
-// On a phone figures are as wide as the screen; a tap shows one at its own size, to be moved about.
+// Figures are at most as wide as the page; a click shows one at its own size, to be moved about.
 document.querySelectorAll("figure img").forEach((image) => {
   image.addEventListener("click", () => image.classList.toggle("enlarged"));
 });
@@ -14,7 +14,8 @@ document.querySelectorAll("table.sortable").forEach((table) => {
       const rows = [...body.rows].sort((a, b) => {
         const [x, y] = [key(a), key(b)];
         if (x === "" || y === "") return (x === "") - (y === "");
-        const order = isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y;
+        const [m, n] = [Number(x.replace(" %", "")), Number(y.replace(" %", ""))];
+        const order = isNaN(m) || isNaN(n) ? x.localeCompare(y) : m - n;
         return down ? -order : order;
       });
       body.append(...rows);

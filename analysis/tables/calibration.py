@@ -8,7 +8,7 @@ from tune_sketch.analysis.figures.calibration import expected_calibration_error,
 from tune_sketch.analysis.rows import Row, Rows
 from tune_sketch.analysis.run_data import RunData
 from tune_sketch.analysis.tables.base import Table
-from tune_sketch.analysis.text import interval_text, percent_text, points_interval_text, points_text
+from tune_sketch.analysis.text import percent_text, points_interval_text, points_text
 from tune_sketch.statistics import LEVEL, t_interval
 
 NUM_RESAMPLES = 500  # of the test drawings
@@ -73,14 +73,11 @@ def show_temperatures(rows: Rows) -> Rows:
             "test drawings": row["num_drawings"],
             "temperature": f"{row['temperature']:.2f}",
             "calibration error before": percent_text(row["error_before"]),
-            "95 %": interval_text(row["error_before_low"], row["error_before_high"]),
             "after": percent_text(row["error_after"]),
-            "95 % ": interval_text(row["error_after_low"], row["error_after_high"]),
             "change (points)": points_text(row["error_change"]),
-            "95 %  ": points_interval_text(row["error_change_low"], row["error_change_high"]),
+            "95 % interval": points_interval_text(row["error_change_low"], row["error_change_high"]),
             "loss before (nats)": f"{row['loss_before']:.3f}",
             "loss after": f"{row['loss_after']:.3f}",
-            "top-1, unchanged": percent_text(row["top1"]),
         }
         for row in rows
     ]
@@ -91,7 +88,7 @@ TEMPERATURES = Table(
     "classes",
     "Calibration of the winner's networks",
     "Each network's logits are divided by one temperature, fitted on validation by the lowest cross-entropy (Guo et "
-    "al. 2017); above 1 it was too certain. Expected calibration error, in points, on the test split: the mean over 15 "
+    "al. 2017); above 1 it was too certain. Expected calibration error on the test split: the mean over 15 "
     "equally wide bins of the best class's probability of |share right - mean probability|, weighted by drawings. "
     "Intervals: of a network, percentiles over 500 resamples of the test drawings; of the mean, Student's t over the "
     "seeds. Few drawings make the error look larger than it is. Loss: cross-entropy. Sources: retraining.csv and "

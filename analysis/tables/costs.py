@@ -39,7 +39,8 @@ def tabulate_costs(run: RunData) -> Rows:
 
 
 def show_costs(rows: Rows) -> Rows:
-    return [
+    """The text of the cells; what never happened has no column."""
+    shown = [
         {
             "part": row["part"],
             "trainings": row["num_trainings"],
@@ -52,6 +53,11 @@ def show_costs(rows: Rows) -> Rows:
         }
         for row in rows
     ]
+    for name in ("epochs with a halved batch", "epochs with frozen layers from the store"):
+        if all(cells[name] == "0" for cells in shown):
+            for cells in shown:
+                del cells[name]
+    return shown
 
 
 COSTS = Table(

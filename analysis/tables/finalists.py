@@ -57,7 +57,6 @@ def show_finalists(rows: Rows) -> Rows:
             "top-5": percent_text(row["test_top5"]),
             "balanced accuracy": percent_text(row["test_balanced_accuracy"]),
             "macro F1": percent_text(row["test_f1"]),
-            "precision": percent_text(row["test_precision"]),
             "training": seconds_text(row["train_seconds"]),
         }
         for row in rows
@@ -73,12 +72,12 @@ FINALISTS = Table(
     "finalists",
     "result",
     "Finalists on fresh seeds",
-    "Means over seeds in percent; the test split is read once per retrained network. * chosen on validation. (search): "
+    "Means over seeds; the test split is read once per retrained network. * chosen on validation. (search): "
     "the search's own network, for want of time, with the value that it was chosen by. Chance of "
     "being best: that no other finalist has a higher mean over all possible seeds on these validation drawings "
     "(a hierarchical normal model with one spread between seeds: Gelman et al. 2013, section 5.4). Finalists without a "
-    "chance get fewer seeds. Balanced accuracy is the mean recall of the classes that the test split has; precision "
-    "and F1 are macro means, as in the paper. Sources: retraining.csv and finalists.csv.",
+    "chance get fewer seeds. Balanced accuracy is the mean recall of the classes that the test split has; F1 "
+    "is the macro mean, as in the paper. Sources: retraining.csv and finalists.csv.",
     tabulate_finalists,
     show_finalists,
 )

@@ -6,6 +6,21 @@ from tune_sketch.analysis.tables.base import Table
 from tune_sketch.analysis.text import percent_text
 from tune_sketch.formatting import short_text
 
+COLUMNS = {  # on the page: what a reader compares first
+    "place": "place",
+    "trial": "trial",
+    "status": "status",
+    "epochs_trained": "epochs",
+    "source": "source",
+    "optimizer": "optimizer",
+    "learning_rate": "learning rate",
+    "batch_size": "batch",
+    "decay": "decay",
+    "weight_decay": "weight decay",
+    "dropout": "dropout",
+    "error": "error",
+}
+
 
 def tabulate_leaderboard(run: RunData) -> Rows:
     """Every trial, best first: validation top-1 at each rung, so that only equal epochs are compared."""
@@ -27,16 +42,19 @@ def tabulate_leaderboard(run: RunData) -> Rows:
 
 
 def show_leaderboard(rows: Rows) -> Rows:
-    """The text of the cells."""
+    """The text of the cells: of a configuration the values in COLUMNS alone, so that a row fits a page."""
     shown = []
     for row in rows:
         cells = {}
         for name, value in row.items():
             if name.startswith("top1_at_"):
                 cells[f"top-1 at {name.removeprefix('top1_at_')}"] = percent_text(value)
-            else:
-                cells[name.replace("_", " ")] = short_text(value)
+            elif name in COLUMNS:
+                cells[COLUMNS[name]] = short_text(value)
         shown.append(cells)
+    if not any(row["error"] for row in rows):
+        for cells in shown:
+            del cells["error"]
     return shown
 
 
@@ -44,8 +62,9 @@ LEADERBOARD = Table(
     "leaderboard",
     "search",
     "Leaderboard",
-    "Validation top-1 in percent at each rung, so that trials can be compared at equal epochs; ordered by the highest "
-    "value that a trial reached. Sources: trials.csv and epochs.csv.",
+    "Validation top-1 at each rung, so that trials can be compared at equal epochs; ordered by the highest value that "
+    "a trial reached. A click on a title sorts. All values of a trial are in the file, and under the pointer in the "
+    "figure of every trial as a line. Sources: trials.csv and epochs.csv.",
     tabulate_leaderboard,
     show_leaderboard,
     is_long=True,

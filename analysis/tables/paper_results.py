@@ -55,7 +55,7 @@ def show_paper_results(rows: Rows) -> Rows:
 
 TITLE = "Beside the paper (its Tables 2 and 3)"
 CAPTION = (
-    "Percent. Ours: the chosen finalist, mean over its seeds, with Student's t interval over them (Wilson's interval "
+    "Ours: the chosen finalist, mean over its seeds, with Student's t interval over them (Wilson's interval "
     f"of the drawings when there is one seed); the paper's: Wilson. {' '.join(paper.REMARKS)} Source: {paper.SOURCE}."
 )
 PAPER_RESULTS = Table(

@@ -20,7 +20,8 @@ from tune_sketch.search import main
 FLAGS = """address checkpoint-epochs class-from classes cpus-per-trial data download dry-run finalists frozen-views
 gpu-hours gpus-per-trial grace-epochs group-by help image-px max-concurrent max-epochs max-failures min-gain
 model name no-invert no-last-step num-samples passes per-class protocol reduction-factor resume retraining-seeds
-retry-failed runs-dir seed skip-bad-images split-by splits storage strategy time-budget total-time warm-start weights"""
+retry-failed runs-dir seed skip-bad-images split-by splits storage strategy time-budget total-time track warm-start
+weights"""
 OLD_FLAGS = "confirm-seeds confirm-top"  # of version 0.1: they work, and --help does not show them
 
 
@@ -104,6 +105,10 @@ def test_defaults_suit_the_data(tmp_path):
         ("--model baseline --download", "--download is only for --data quickdraw"),
         ("--model baseline --name ../elsewhere", "--name must be one folder name"),
         ("--model baseline --name .hidden", "--name must be one folder name"),
+        (
+            "--model baseline --track mlfow",
+            "--track must be one of mlflow, wandb, got 'mlfow' (did you mean 'mlflow'?)",
+        ),
         ("--model baseline --seed -1", "--seed must be at least 0, got -1"),
         ("--model baseline --gpu-hours inf", "--gpu-hours must be positive and finite, got inf"),
         ("--model baseline --cpus-per-trial 1e-9", "--cpus-per-trial must be from 0.01 to 4096, got 1e-09"),

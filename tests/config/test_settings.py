@@ -39,6 +39,7 @@ MAY_CHANGE = {
     "retraining_seeds": 5,
     "checkpoint_epochs": 3,
     "max_failures": 9,
+    "track": ("mlflow",),
 }
 MAY_MOVE = ("data", "splits", "weights")  # their content decides, see test_resume.py
 SETTINGS = Settings("baseline", num_samples=12, max_epochs=9, grace_epochs=1, classes=6, per_class=12)

@@ -163,7 +163,7 @@ def test_the_report(browser, page):
     place = browser.execute_script("return arguments[0].cellIndex", head)
     browser.execute_script("arguments[0].click()", head)
     values = browser.execute_script(column + f"(row) => row.cells[{place}].textContent)")
-    numbers = [float(value) for value in values if value]
+    numbers = [float(value.removesuffix(" %")) for value in values if value]
     assert numbers == sorted(numbers, reverse=True), "a click on its title sorts by a column"
     assert "" not in values[: len(numbers)], "empty cells come last"
 

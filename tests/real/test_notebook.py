@@ -1,32 +1,14 @@
 """A search from a notebook: its cells show the progress while it runs, and its tables afterwards."""
 
+from pathlib import Path
+
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
 pytestmark = pytest.mark.real
 
-SEARCH = """
-from tune_sketch import Settings, open_run, search
-
-run = search(
-    Settings(model="baseline", classes=3, per_class=16, image_px=32, num_samples=3, max_epochs=3,
-             finalists=1, retraining_seeds=1),
-    name="first",
-)
-run.finalists
-"""
-LOOK = """
-trials = open_run("runs/first").trials
-labels, probabilities = run.classifier.predict([picture])
-len(trials), labels, probabilities.shape
-"""
-PICTURE = """
-from PIL import Image
-
-picture = Image.new("L", (64, 64), 255)
-picture.paste(0, (20, 10, 24, 50))
-"""
+NOTEBOOK = Path(__file__).parents[2] / "examples" / "first_search.ipynb"
 
 
 def outputs_of(cell, kind):
@@ -35,20 +17,26 @@ def outputs_of(cell, kind):
 
 def test_a_search_in_a_notebook_shows_its_progress_and_its_tables(tmp_path):
     """In a kernel an event loop runs in the main thread and the screen is no terminal."""
-    cells = [nbformat.v4.new_code_cell(source) for source in (SEARCH, PICTURE, LOOK)]
-    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
     client = NotebookClient(notebook, timeout=250, kernel_name="python3", resources={"metadata": {"path": tmp_path}})
     client.execute()  # raises for a cell that fails
 
-    searched, _, looked = notebook.cells
+    searched, finalists, trials, recognised = (cell for cell in notebook.cells if cell.cell_type == "code")
     printed = "".join(output.text for output in outputs_of(searched, "stream"))
     for number in range(3):
         assert f"trial {number}  " in printed
     assert "are not caught" not in printed  # signals: a cell runs in the main thread of its kernel
     assert "retraining 3 finalists" in printed
     assert "\x1b" not in printed
-    (table,) = outputs_of(searched, "execute_result")
+    (table,) = outputs_of(finalists, "execute_result")
     assert "is_chosen</th>" in table.data["text/html"]  # a DataFrame as a table
-    (result,) = outputs_of(looked, "execute_result")
+    (table,) = outputs_of(trials, "execute_result")
+    assert table.data["text/html"].count("<tr>") == 3
+    (result,) = outputs_of(recognised, "execute_result")
     assert result.data["text/plain"].startswith("(3, [")
     assert (tmp_path / "runs" / "first" / "report.html").is_file()
+
+
+def test_the_notebook_is_kept_without_outputs():
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells)

@@ -22,7 +22,7 @@ from tune_sketch.backend.jobs import job_of
 from tune_sketch.data import open_data
 from tune_sketch.data.splits import read_splits
 from tune_sketch.events import EndingReport
-from tune_sketch.retraining.finalists import choose_winner, eligible_retrainings
+from tune_sketch.retraining.finalists import OF_SEARCH, choose_winner, eligible_retrainings
 from tune_sketch.retraining.last_step import LastStep, configure_last_step, find_last_step, length_of_last_step
 from tune_sketch.run import confirm_run, run_search
 from tune_sketch.status import status_lines
@@ -240,3 +240,11 @@ def test_the_report_says_what_it_is_and_what_it_cost(straight):  # noqa: F811
     (row,) = [row for row in tabulate_recipe(run) if row["part"] == "last step"]
     assert (row["is_used"], row["seconds_per_epoch"]) == (True, pytest.approx(last.train_seconds / 3))
     assert "last step      1 completed" in "\n".join(status_lines(straight))
+
+
+def test_the_searchs_own_network_does_not_compete_with_fresh_retrainings(journal):
+    """It was chosen among many by the very value that it would compete with."""
+    own = journal.add_retraining(1, OF_SEARCH, {"epochs": 1, "averaging": False}, seed=0)
+    train(journal, own, [0.99], "completed")
+    assert own.key not in [trial.key for trial in eligible_retrainings(journal)]
+    assert len(eligible_retrainings(journal)) > 1

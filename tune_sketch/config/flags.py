@@ -129,13 +129,15 @@ def given_choices(arguments: argparse.Namespace) -> dict[str, Any]:
                 choices[name] = flag.parse(text)
             except ValueError as error:
                 raise ValueError(f"{flag.spelling(name)}: {error}") from None
+    for name in ("warm_start", "track"):
+        names: list[str] | None = choices[name]
+        if names is not None:
+            choices[name] = tuple(dict.fromkeys(names))
     for name, value in choices.items():
         if FLAGS[name].known is not None and value in OLD_VALUES:
             spelling = FLAGS[name].spelling(name)
             print(f"note: {spelling} {value} is now called {spelling} {OLD_VALUES[value]}", file=sys.stderr)
     choices["classes"] = read_classes(choices["classes"])
-    if choices["warm_start"] is not None:
-        choices["warm_start"] = tuple(choices["warm_start"])
     return {name: value for name, value in choices.items() if value is not None}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tune_sketch.callbacks.trackers import TRACKERS, check_installed
 from tune_sketch.config.checks import check_between, check_known, check_model, check_share, did_you_mean, parse_duration
 from tune_sketch.data import DATASETS
 from tune_sketch.data.paths import read_path
@@ -60,10 +61,7 @@ class Settings:
     )
     per_class: int | None = setting("at most N drawings of each class", least=1, on_resume="fixed")
     splits: str | None = setting(
-        "a table of the drawings to use: image, and split or class or both",
-        metavar="FILE",
-        path_or=(),
-        on_resume="content",
+        "a table of the drawings: image, and split or class or both", metavar="FILE", path_or=(), on_resume="content"
     )
     split_by: str | None = setting(
         f"{OWN_SPLIT}: as the data are divided; photo: drawings of a photo stay together; file: they do not (leaky) "
@@ -104,11 +102,7 @@ class Settings:
     )
     passes: int = setting("of --strategy one-factor: go N times over all factors (default: 1)", 1, least=1)
     warm_start: tuple[str, ...] = setting(
-        "try the best of earlier searches, of any data or model, first",
-        (),
-        metavar="RUN",
-        path_or=(),
-        on_resume="fixed",
+        "first try the best of earlier searches, of any data or model", (), metavar="RUN", path_or=(), on_resume="fixed"
     )
     num_samples: int = setting("number of trials", least=1)
     max_epochs: int = setting("most epochs of one trial", least=1, on_resume="grows")
@@ -143,6 +137,7 @@ class Settings:
         "keep what frozen layers give for V augmented views (default: 0)", 0, metavar="V", least=0, on_resume="fixed"
     )
     checkpoint_epochs: int = setting("epochs between checkpoints (default: 1)", 1, least=1)
+    track: tuple[str, ...] = setting(f"log trials to {' and '.join(TRACKERS)} too", (), metavar="T", known=TRACKERS)
     max_failures: int = setting("retries of a trial whose process died (default: 3)", 3, least=0)
 
     def __post_init__(self) -> None:
@@ -152,7 +147,8 @@ class Settings:
             if isinstance(value, str) and value in OLD_VALUES and flag.known is not None:
                 object.__setattr__(self, name, OLD_VALUES[value])
             if flag.known is not None and value is not AUTO:
-                check_known(flag.spelling(name), getattr(self, name), flag.known)
+                for one in value if isinstance(value, tuple) else (getattr(self, name),):
+                    check_known(flag.spelling(name), one, flag.known)
         for name, value in default_choices(self).items():
             if getattr(self, name) is AUTO:
                 object.__setattr__(self, name, value)
@@ -265,10 +261,11 @@ def default_grace_epochs(max_epochs: int) -> int:
 
 
 def resolve_paths(settings: Settings) -> Settings:
-    """The settings with absolute paths. Raises ValueError when the data, the weights or an earlier run is not there.
+    """The settings with absolute paths. Raises ValueError when data, weights, an earlier run or a tracker are missing.
 
     Not part of Settings itself: a resumed search may do without the originals.
     """
+    check_installed(settings.track)
     given = {name: getattr(settings, name) for name, flag in FLAGS.items() if flag.path_or is not None}
     settings = dataclasses.replace(settings, **resolve_choices(given))
     if settings.data not in DATASETS and not Path(settings.data).exists():

@@ -49,14 +49,16 @@ def completed_retrainings(history: History) -> list[Trial]:
 
 
 def eligible_retrainings(history: History) -> list[Trial]:
-    """Of the retrainings that came to their end, those of finalists that diverged on no seed; all if there are none.
+    """Of the retrainings that came to their end, those on fresh seeds of finalists that diverged on none.
 
     What is left of a finalist that diverges is its luck: the mean of the seeds that survived would be preferred to a
-    steady one, and the last step is one more training.
+    steady one, and the last step is one more training. The search's own network was chosen for its luck. Such ones
+    count where there is no other.
     """
     completed = completed_retrainings(history)
+    fresh = [trial for trial in completed if trial.seed_index != OF_SEARCH] or completed
     diverged = {trial.number for trial in history.retrainings.values() if trial.status == "diverged"}
-    return [trial for trial in completed if trial.number not in diverged] or completed
+    return [trial for trial in fresh if trial.number not in diverged] or fresh
 
 
 def choose_network(retrainings: Sequence[Trial]) -> Trial:

@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+from tune_sketch.callbacks.trackers import check_installed
 from tune_sketch.commands import quoted
 from tune_sketch.config.settings import Settings, change_settings, resolve_choices
 from tune_sketch.data import open_data, publish_data
@@ -38,6 +39,7 @@ def prepare_resume(run: RunDirectory, choices: dict[str, Any], storage: str | No
         facts = read_facts(run)
         check_choices(run, facts, read_history(run, storage))
         settings = change_settings(facts.settings, resolve_choices(choices))
+        check_installed(settings.track)
         weights = find_weights(run, facts, settings)
         cache = find_data(run, facts, settings)
         digest = find_splits(run, facts, settings, open_data(cache))

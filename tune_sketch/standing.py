@@ -1,0 +1,74 @@
+"""Says in words how far a run is: trials by state, time left, and what a resume would do."""
+
+import collections
+import time
+from collections.abc import Sequence
+
+from tune_sketch.callbacks.budget import wall_seconds
+from tune_sketch.commands import command_text
+from tune_sketch.config.plan import expected_epochs
+from tune_sketch.config.settings import Settings
+from tune_sketch.events import Trial
+from tune_sketch.formatting import count_text, duration_text
+from tune_sketch.retraining.last_step import find_last_step
+from tune_sketch.samplers import SAMPLERS
+from tune_sketch.storage.facts import Facts
+from tune_sketch.storage.history import History
+from tune_sketch.storage.run_directory import RunDirectory
+
+
+def count_states(trials: Sequence[Trial], owned: bool) -> str:
+    """States in words with their numbers. What runs without an owner was interrupted."""
+    names = {"running": "running" if owned else "interrupted", "out_of_memory": "out of memory"}
+    counts = collections.Counter(names.get(trial.status, trial.status) for trial in trials)
+    return ", ".join(f"{number} {name}" for name, number in counts.most_common()) or "none"
+
+
+def time_left_text(trials: Sequence[Trial], facts: Facts) -> str:
+    """Expected epochs still to search, at the pace of all sessions so far."""
+    now = time.time()
+    started = facts.sessions[-1].started_at if facts.sessions else now
+    spent = wall_seconds(facts.sessions, trials) + max(0.0, now - started)
+    done = sum(len(trial.epochs) for trial in trials)
+    if not done:
+        return "not known before the first epoch"
+    expected = expected_epochs(facts.settings)
+    left = max(0, facts.settings.num_samples - len(trials)) * expected
+    left += sum(max(1.0, expected - len(trial.epochs)) for trial in trials if trial.is_unfinished)
+    return f"about {duration_text(left * spent / done)} for the search, then the retrainings"
+
+
+def describe_resume(run: RunDirectory, history: History, settings: Settings) -> str:
+    """What `--resume` would do now."""
+    if not run.journal_log.is_file() and run.study_db.is_file():
+        return "be refused: version 0.1 made this run, which can be read only"
+    trials, retrainings, sampler = history.trials, history.retrainings.values(), SAMPLERS[settings.strategy]
+    unfinished = [trial for trial in trials if trial.is_unfinished]
+    steps = []
+    if unfinished:
+        steps.append(
+            f"continue {len(unfinished)} trials ("
+            + ", ".join(f"{trial.number} after epoch {len(trial.epochs)}" for trial in unfinished[:8])
+            + (", ..." if len(unfinished) > 8 else "")
+            + ")"
+        )
+    if sampler.most_trials and not retrainings:
+        steps.append("go on with the steps that are left")
+    elif not sampler.most_trials and settings.num_samples > len(trials):
+        steps.append(f"start {settings.num_samples - len(trials)} new trials")
+    left = [trial for trial in retrainings if trial.is_unfinished]
+    if left:
+        steps.append(f"continue {count_text(len(left), 'retraining')}")
+    last = find_last_step(history)
+    is_last_left = settings.last_step and (last is None or last.is_unfinished)
+    once_more = "train the winner once more with the validation drawings" if is_last_left else ""
+    if steps or not retrainings:
+        steps.append("retrain the finalists and read the test split")
+    elif once_more:
+        steps += [once_more, "read the test split"]
+    elif any(trial.test is None for trial in retrainings if trial.status == "completed"):
+        steps.append("read the test split")
+    if not steps:
+        more = "--passes N" if sampler.most_trials else "--num-samples N"
+        return f"find nothing to do; extend it: {command_text('search', '--resume', run.path, more=more)}"
+    return ", then ".join(steps)
