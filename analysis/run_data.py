@@ -15,7 +15,7 @@ from tune_sketch.data import SketchData, open_data
 from tune_sketch.data.sketch_data import is_whole
 from tune_sketch.data.splits import Splits, read_splits
 from tune_sketch.events import Trial
-from tune_sketch.inference.model import Classifier, load_classifier
+from tune_sketch.inference.model import Classifier, has_network, load_classifier
 from tune_sketch.retraining.finalists import Finalist, find_finalists
 from tune_sketch.schedulers.rungs import rank_trials
 from tune_sketch.storage.facts import Facts, read_facts
@@ -148,8 +148,7 @@ class RunData:
     @cached_property
     def best_model(self) -> Classifier | None:
         """The chosen network, or None before there is one."""
-        has_weights = self.best_key is not None and (self.run.best / "weights.pt").is_file()
-        return load_classifier(self.run.path) if has_weights else None
+        return load_classifier(self.run.path) if has_network(self.run) else None
 
     def label(self, number: int) -> str:
         """A trial's name on figures: the paper's configuration, the recipe and the chosen finalist are marked."""

@@ -95,7 +95,7 @@ def test_a_finished_search_has_its_trials_retrainings_tests_and_files(straight):
     assert len(read_csv(straight.trials_csv)) == 5
     assert len(read_csv(straight.retraining_csv)) == len(read_csv(straight.finalists_csv)) == 3
     assert len(read_csv(straight.predictions_csv)) == read_facts(straight).data.num_test
-    for path in (straight.report_html, straight.best / "weights.pt", straight.best / "model.json"):
+    for path in (straight.report_html, straight.best / "weights.safetensors", straight.best / "model.json"):
         assert path.stat().st_size > 0
     assert not straight.stop_file.exists()
     assert list((straight.path / "checkpoints").rglob("*.pt")) == [], "disk space is given back"

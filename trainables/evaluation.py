@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from tune_sketch.trainables.batches import BatchSource, SplitArrays, ordered_batches
-from tune_sketch.trainables.networks.architecture import IMAGENET, architecture_of, check_image_px
+from tune_sketch.trainables.networks.architecture import IMAGENET, Architecture, architecture_of, check_image_px
 from tune_sketch.trainables.networks.freezing import TrainableTail
 from tune_sketch.trainables.speed.devices import (
     autocast,
@@ -16,6 +16,7 @@ from tune_sketch.trainables.speed.devices import (
     send,
 )
 
+Channels = tuple[float, float, float]
 # For new weights: paper stays 0 when it is dark, as the paper wanted it, and ink becomes 4, because it covers
 # few pixels. The baseline without batch norm learns clearly worse from ImageNet's shift of the paper (25
 # drawings of 20 Sketchy classes at 48 px, 20 epochs, 2 seeds: top-1 0.25, here 0.43, ink as 1: 0.43 but slower).
@@ -25,6 +26,14 @@ NEW_WEIGHTS_STD = 0.25
 def to_unit(images: Tensor) -> Tensor:
     """uint8 [B, H, W] to float [B, 1, H, W] in [0, 1], where augmentation works; stored activations stay so."""
     return images.unsqueeze(1).float() / 255 if images.dtype == torch.uint8 else images
+
+
+def input_statistics(architecture: Architecture | None, pretrained: bool) -> tuple[Channels, Channels]:
+    """(mean, deviation) of red, green and blue, by which drawings in [0, 1] are normalised for a network."""
+    normalisation = IMAGENET if architecture is None else architecture.normalisation
+    if pretrained and normalisation is not None:
+        return normalisation.mean, normalisation.std
+    return (0.0, 0.0, 0.0), (NEW_WEIGHTS_STD, NEW_WEIGHTS_STD, NEW_WEIGHTS_STD)
 
 
 def normalise(images: Tensor, model: nn.Module, pretrained: bool) -> Tensor:
@@ -37,15 +46,13 @@ def normalise(images: Tensor, model: nn.Module, pretrained: bool) -> Tensor:
     """
     if isinstance(model, TrainableTail):
         return images
-    architecture = architecture_of(model)
+    mean, std = input_statistics(architecture_of(model), pretrained)
     layout = memory_format(images.device)
-    normalisation = IMAGENET if architecture is None else architecture.normalisation
-    if pretrained and normalisation is not None:
-        mean, std = (
-            send(torch.tensor(values, dtype=images.dtype), images.device).view(1, 3, 1, 1)
-            for values in (normalisation.mean, normalisation.std)
+    if any(mean):
+        shift, scale = (
+            send(torch.tensor(values, dtype=images.dtype), images.device).view(1, 3, 1, 1) for values in (mean, std)
         )
-        return ((images - mean) / std).contiguous(memory_format=layout)  # one channel broadcasts to three
+        return ((images - shift) / scale).contiguous(memory_format=layout)  # one channel broadcasts to three
     return (images / NEW_WEIGHTS_STD).expand(-1, 3, -1, -1).contiguous(memory_format=layout)
 
 

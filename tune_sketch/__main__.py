@@ -13,6 +13,7 @@ COMMANDS = {
     "report": "tune_sketch.report",
     "predict": "tune_sketch.predict",
     "draw": "tune_sketch.draw",
+    "export": "tune_sketch.export",
     "data": "tune_sketch.data.__main__",
 }
 

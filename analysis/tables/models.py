@@ -49,7 +49,7 @@ MODEL_COSTS = Table(
     "model_costs",
     "result",
     "Costs of each run",
-    "Worker time is the sum over all workers. Sources: epochs.csv, retraining_epochs.csv and best/weights.pt.",
+    "Worker time is the sum over all workers. Sources: epochs.csv, retraining_epochs.csv and best/weights.safetensors.",
     tabulate_model_costs,
     show_model_costs,
 )

@@ -62,7 +62,7 @@ PARAMETERS = Table(
     "parameters",
     "result",
     "Parameters, reconciled (paper: Table 1)",
-    "Counted in best/weights.pt.",
+    "Counted in best/weights.safetensors.",
     tabulate_parameters,
     show_parameters,
 )

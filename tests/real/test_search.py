@@ -10,6 +10,7 @@ import torch
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from safetensors.torch import load_file
 
 from tests.support.real_search import search_once
 from tune_sketch.storage.files import read_csv
@@ -79,7 +80,7 @@ def test_the_test_split_was_read_once_after_the_choice(searched):
 
 def test_weights_load_without_running_code(searched):
     run, _ = searched
-    weights = torch.load(run.best / "weights.pt", weights_only=True)
+    weights = load_file(run.best / "weights.safetensors")
     assert all(isinstance(value, torch.Tensor) for value in weights.values())
     assert not (run.path / "checkpoints").exists() or not any((run.path / "checkpoints").iterdir())
 

@@ -37,7 +37,7 @@ def test_killed_and_resumed_it_is_over_in_time_with_a_network(search):
     assert len(facts.sessions) == 2
     assert facts.division.total_seconds == TOTAL_SECONDS
     model = json.loads((search.run.best / "model.json").read_text())
-    assert (search.run.best / "weights.pt").stat().st_size > 1000
+    assert (search.run.best / "weights.safetensors").stat().st_size > 1000
     assert any(trial.key == model["retraining"] and trial.test for trial in history.retrainings.values())
     page = search.run.report_html.read_text()
     assert "The total time and its parts" in page

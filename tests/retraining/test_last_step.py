@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.support.in_process import InProcessBackend
 from tests.support.trials import add_trial, train
@@ -68,7 +69,7 @@ def test_its_network_is_what_best_holds_with_a_reading_of_its_own(straight):  # 
     assert info["test"]["top1"] == last.test.top1
     seeds = [trial for trial in read_history(straight).retrainings.values() if trial.number == last.number]
     assert info["temperature"] == last.test.temperature == np.mean([trial.test.temperature for trial in seeds])
-    best, kept = (torch.load(path) for path in (straight.best / "weights.pt", straight.retrained / f"{last.key}.pt"))
+    best, kept = load_file(straight.best / "weights.safetensors"), torch.load(straight.retrained / f"{last.key}.pt")
     assert all(torch.equal(best[name], kept[name]) for name in kept)
     rows = read_csv(straight.winner_csv)
     assert [(row["network"], row["is_in_best"]) for row in rows] == [("retrained", "False"), ("last step", "True")]

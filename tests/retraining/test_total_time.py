@@ -91,7 +91,7 @@ def search_within(tmp_path, clock, seconds, backend=None, **changes):
 
 def check_network(run):
     model = json.loads((run.best / "model.json").read_text())
-    assert (run.best / "weights.pt").stat().st_size > 0
+    assert (run.best / "weights.safetensors").stat().st_size > 0
     assert run.report_html.exists()
     assert len(read_csv(run.predictions_csv)) == read_facts(run).data.num_test
     assert list((run.path / "checkpoints").glob("trial-*/*.pt")) == [] or any(

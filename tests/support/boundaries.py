@@ -377,7 +377,11 @@ BOUNDARIES = [
     Boundary("journal.log", partial(make_run_file, "journal.log"), read_journal, (ValueError, JournalError)),
     Boundary("owner.json", make_owner, read_owner_json),
     Boundary("best/model.json", partial(make_run_file, "best/model.json"), partial(read_best, "best/model.json")),
-    Boundary("best/weights.pt", partial(make_run_file, "best/weights.pt"), partial(read_best, "best/weights.pt")),
+    Boundary(
+        "best/weights.safetensors",
+        partial(make_run_file, "best/weights.safetensors"),
+        partial(read_best, "best/weights.safetensors"),
+    ),
     Boundary("--storage URL", make_url, read_url, (ValueError, JournalError), may_refuse_good=True),
     Boundary("drawing page: a request", make_post, read_post),
 ]

@@ -180,6 +180,15 @@ def test_a_run_gives_its_head_for_its_own_classes_alone(name: str, head: str, tm
         assert (f"{head}.weight" in same) == takes_head
 
 
+def test_a_runs_weights_are_found_in_either_format(tmp_path: Path) -> None:
+    model = write_run(tmp_path / "run", "baseline", ["a", "b"], pretrained=False)
+    new = tmp_path / "run" / "best" / "weights.safetensors"
+    save_file(model.state_dict(), new)
+    assert resolve_weights("baseline", str(tmp_path / "run")).path == str(new)
+    (tmp_path / "run" / "best" / "weights.pt").unlink()
+    assert resolve_weights("baseline", str(tmp_path / "run")).path == str(new)
+
+
 def test_drawings_are_scaled_as_the_run_saw_them(tmp_path: Path) -> None:
     write_run(tmp_path / "new", "squeezenet1_1", ["a", "b"], pretrained=False)
     resolved = resolve_weights("squeezenet1_1", str(tmp_path / "new"))

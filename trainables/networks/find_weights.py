@@ -17,6 +17,7 @@ from tune_sketch.trainables.networks.architecture import Architecture, HubWeight
 from tune_sketch.trainables.networks.registry import known_architecture
 
 CHOICES = ("auto", "imagenet", "none")  # anything else is a path
+RUN_WEIGHTS = "weights.safetensors"  # in a run's best/
 SILENCE_SECONDS = 8.0  # the longest that a server may say nothing: a search without a network waits no longer
 
 
@@ -66,10 +67,16 @@ def resolve_weights(model: str, choice: str, image_px: int | None = None) -> Res
     return ResolvedWeights(str(path), f"{model}: {kind} weights {architecture.imagenet.name} ({path.name})", True)
 
 
+def weights_file_of(best: Path) -> Path:
+    """The weights in a run's best/; of an earlier version in torch's own format."""
+    older = best / "weights.pt"
+    return older if older.is_file() and not (best / RUN_WEIGHTS).is_file() else best / RUN_WEIGHTS
+
+
 def resolve_path(architecture: Architecture, path: Path) -> ResolvedWeights:
     """Check a user's file, or the network that a run has chosen, against the network without keeping it."""
     is_run = (path / "search.json").is_file()
-    file = path / "best" / "weights.pt" if is_run else path
+    file = weights_file_of(path / "best") if is_run else path
     if is_run and not file.is_file():
         raise ValueError(f"weights: {path} has no network yet: its search or its retraining has not ended")
     if not file.is_file():

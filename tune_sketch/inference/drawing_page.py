@@ -24,6 +24,8 @@ LOOPBACK = "127.0.0.1"  # the page is for the person at this machine alone
 MAX_BYTES = 1_000_000  # of one posted drawing
 MAX_POINTS = 20_000  # minutes of drawing; the worst of so many takes seconds
 OVERLAY_PX = 320
+LEAST_PEN_PX = 0.5
+ROOM_FRACTION = 0.998  # of the side that is asked for: rounding makes no drawing larger than it should be
 SMALL_FRACTION = 0.25  # of the canvas: a smaller drawing, or a dot, is not blown up to full size
 Strokes = list[np.ndarray]  # each float [num_points, 2] of x and y, from 0 to 1 on the canvas
 
@@ -77,7 +79,8 @@ def show_page(model: Classifier) -> str:
     """The page, whose pen is as thick as the lines of the training drawings, with the classes that there are."""
     page = (PAGE / "draw.html").read_text(encoding="utf-8")
     page = page.replace("PEN_WIDTH_FRACTION", f"{model.pen_width_fraction:.5f}")
-    page = page.replace("/* script */", (PAGE / "draw.js").read_text(encoding="utf-8"))
+    scripts = [(PAGE / name).read_text(encoding="utf-8") for name in ("paper.js", "draw.js")]
+    page = page.replace("/* script */", "\n".join(scripts))
     names = sorted(written_name(name).replace("_", " ") for name in model.class_names)
     page = page.replace("NUM_CLASSES", f"{len(names):,}")
     return page.replace("CLASS_NAMES", escape(", ".join(names)))  # last: a name may hold any of these words
@@ -144,6 +147,5 @@ def draw_strokes(model: Classifier, strokes: Strokes, side_px: int, extent_fract
     points = np.concatenate(strokes)
     extent = float((points.max(axis=0) - points.min(axis=0)).max())
     filled = extent_fraction * min(1.0, extent / SMALL_FRACTION)
-    return render_strokes(
-        strokes, side_px, max(0.5, model.pen_width_fraction * side_px), margin=0.5 * (1 - filled) * 0.998
-    )
+    pen_px = max(LEAST_PEN_PX, model.pen_width_fraction * side_px)
+    return render_strokes(strokes, side_px, pen_px, margin=0.5 * (1 - filled) * ROOM_FRACTION)

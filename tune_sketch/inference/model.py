@@ -1,5 +1,6 @@
 """Loads the chosen network of a run and classifies drawings with it."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,8 +17,10 @@ from tune_sketch.data.request import LARGEST_IMAGE_PX, SMALLEST_IMAGE_PX
 from tune_sketch.inference.photos import Picture, read_picture
 from tune_sketch.storage.facts import describe_first
 from tune_sketch.storage.run_directory import RunDirectory
+from tune_sketch.trainables.networks.find_weights import RUN_WEIGHTS, weights_file_of
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 NUM_SHOWN = 5
@@ -124,15 +127,14 @@ def _list_pictures(images: Picture | Iterable[Picture]) -> list[Picture]:
 
 
 def load_classifier(run_path: str | Path) -> Classifier:
-    """The winner of a run: best/model.json and best/weights.pt, read without running any code from them.
+    """The winner of a run: best/model.json and its weights, read without running any code from them.
 
     Raises ValueError when the path is not a run, has no finished network yet, or has files that do not fit together.
     """
     run = RunDirectory(Path(run_path))
     if not run.search_json.is_file():
         raise ValueError(f"{run_path} is not a run directory: it has no search.json")
-    model_file, weights_file = run.best / "model.json", run.best / "weights.pt"
-    if not (model_file.is_file() and weights_file.is_file()):
+    if not has_network(run):
         raise ValueError(
             f"{run_path} has no network yet: its search or its retraining has not ended. "
             f"Go on with: {command_text('search', '--resume', run.path)}"
@@ -140,9 +142,27 @@ def load_classifier(run_path: str | Path) -> Classifier:
     return load_best(run.best)
 
 
+def has_network(run: RunDirectory) -> bool:
+    """Whether a run has come to its winner."""
+    return (run.best / "model.json").is_file() and weights_file_of(run.best).is_file()
+
+
+def write_weights(folder: Path, tensors: "dict[str, torch.Tensor]") -> None:
+    """Write weights.safetensors whole or not at all; an earlier version's weights.pt makes room for it."""
+    from safetensors.torch import save  # not save_file, whose files nobody else may read
+
+    temporary = folder / f".{RUN_WEIGHTS}.{os.getpid()}.tmp"
+    try:
+        temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+        os.replace(temporary, folder / RUN_WEIGHTS)
+    finally:
+        temporary.unlink(missing_ok=True)
+    (folder / "weights.pt").unlink(missing_ok=True)
+
+
 def load_best(folder: Path) -> Classifier:
     """The network in a folder such as a run's best/. Raises ValueError when its files do not fit together."""
-    model_file, weights_file = folder / "model.json", folder / "weights.pt"
+    model_file, weights_file = folder / "model.json", weights_file_of(folder)
     info = read_model_file(model_file)
     # torch takes two seconds to import, which the errors above need not wait for.
     from tune_sketch.trainables.networks.build import build_model

@@ -40,7 +40,7 @@ def export_onnx(model: Classifier, path: Path) -> float:
         import onnxruntime
         import onnxscript  # noqa: F401  # needed by torch's exporter
     except ModuleNotFoundError as error:
-        raise ValueError(f"--export onnx needs {error.name}; install it with: pip install '.[onnx]'") from error
+        raise ValueError(f"ONNX needs {error.name}; install it with: pip install '.[onnx]'") from error
 
     whole = _WholeNetwork(model.network, model.pretrained, model.temperature).to("cpu").eval()
     images = check_images(model.image_px)

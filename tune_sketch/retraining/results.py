@@ -1,6 +1,5 @@
 """Writes the results of a run: retraining.csv, finalists.csv, predictions.csv, best/ and the table on the screen."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,11 @@ from tune_sketch.events import Trial
 from tune_sketch.formatting import percent
 from tune_sketch.retraining.ensemble import WINNER_COLUMNS, ensemble_members, winner_lines, winner_rows
 from tune_sketch.retraining.finalists import Finalist, find_finalists
+from tune_sketch.retraining.model_card import CARD, card_text
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.statistics import wilson_interval
 from tune_sketch.storage.facts import Facts, read_facts
-from tune_sketch.storage.files import Row, write_csv, write_json
+from tune_sketch.storage.files import Row, write_csv, write_json, write_text
 from tune_sketch.storage.history import History
 from tune_sketch.storage.run_directory import RunDirectory
 
@@ -58,6 +58,7 @@ def write_results(run: RunDirectory, facts: Facts, history: History, best: Trial
     write_csv(run.winner_csv, WINNER_COLUMNS, winner_rows(run, facts, history))
     write_predictions(run, facts, best)
     write_best(run, facts, best, {t.key: t.test.temperature for t in ensemble_members(history) if t.test is not None})
+    write_text(run.best / CARD, card_text(run, facts, history, best))
 
 
 def retraining_rows(history: History, finalists: list[Finalist]) -> list[Row]:
@@ -124,10 +125,18 @@ def write_predictions(run: RunDirectory, facts: Facts, best: Trial) -> None:
 
 def write_best(run: RunDirectory, facts: Facts, best: Trial, ensemble: dict[str, float]) -> None:
     """Write best/: the weights and what is needed to use them. ensemble: {key: temperature} of the winner's seeds."""
+    # torch takes two seconds to import, which the first trial of a search need not wait for.
+    from tune_sketch.inference.model import write_weights
+    from tune_sketch.trainables.evaluation import input_statistics
+    from tune_sketch.trainables.networks.registry import known_architecture
+    from tune_sketch.trainables.networks.weights import read_weights
+
     data = open_data(Path(facts.data.cache))
     train = read_splits(run.splits_csv, data).train
+    image_px = facts.settings.image_px
+    mean, deviation = input_statistics(known_architecture(facts.settings.model), facts.weights.normalised)
     run.best.mkdir(exist_ok=True)
-    shutil.copyfile(run.retrained / f"{best.key}.pt", run.best / "weights.pt")
+    write_weights(run.best, read_weights(run.retrained / f"{best.key}.pt"))
     assert best.test is not None
     write_json(
         run.best / "model.json",
@@ -136,8 +145,16 @@ def write_best(run: RunDirectory, facts: Facts, best: Trial, ensemble: dict[str,
             "dropout": best.config.get("dropout", 0.0),
             "head": best.config.get("head", "plain"),
             "class_names": facts.data.class_names,
-            "image_px": facts.settings.image_px,
+            "image_px": image_px,
             "invert": facts.settings.invert,
+            "preprocessing": {
+                "picture": "framed as the file is, proportions kept, padded with paper to a square",
+                "paper_and_ink": [0, 255] if facts.settings.invert else [255, 0],
+                "divided_by": 255,
+                "mean": mean,
+                "standard_deviation": deviation,
+                "input": ["N", 3, image_px, image_px],
+            },
             "pretrained": facts.weights.normalised,
             "temperature": best.test.temperature,
             **measure_lines(data.images, train, facts.settings.invert),
