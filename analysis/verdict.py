@@ -139,14 +139,11 @@ def state_result(run: RunData) -> list[str]:
             f"drawings is {percent_text(its['chance_of_best'], 0)}."
         )
     if "search_num_trainings" in its:
+        num_retrainings = its.get("retraining_num_trainings")
+        then = "." if num_retrainings is None else f", then {count_text(num_retrainings, 'retraining')}."
         sentences.append(
             f"It cost {duration_text(its['train_seconds'])} of training on all workers together: "
-            f"{its['search_num_trainings']} trials with {its['search_num_epochs']} epochs"
-            + (
-                f", then {count_text(its['retraining_num_trainings'], 'retraining')}."
-                if "retraining_num_trainings" in its
-                else "."
-            )
+            f"{its['search_num_trainings']} trials with {its['search_num_epochs']} epochs{then}"
         )
     return sentences
 
