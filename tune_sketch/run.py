@@ -237,6 +237,7 @@ def retrain_and_report(work: OpenRun, storage: str | None) -> bool:
     from tune_sketch.analysis.report import write_report
 
     run, stop = work.directory, work.stop
+    work.screen.is_search_over = True
     if not stop.by_signal:
         stop.clear()
         retrain_within_time(work, work.timetable) if work.timetable is not None else retrain_finalists(work)

@@ -95,3 +95,12 @@ def test_time_left_counts_trials_to_come_those_that_run_and_retrainings(monkeypa
     assert progress.time_left_text() == "about 6 min left", "5 trials, 2 epochs of one that runs, and 18"
     progress.watch([trial_of(0, [0.5] * 9, seed_index=1)])
     assert progress.time_left_text() == "about 4 min left"
+
+
+def test_time_left_of_a_retraining_has_no_trials_to_come(monkeypatch):
+    """A search that its budget ended never tries the rest of --num-samples."""
+    monkeypatch.setattr("time.monotonic", lambda: 100.0)
+    progress = make_progress(trials=[trial_of(1, [0.5, 0.5], status="paused")])
+    progress.started, progress.num_epochs_here, progress.num_retraining_epochs = 40.0, 6, 12
+    progress.is_search_over = True
+    assert progress.time_left_text() == "about 2 min left", "12 epochs of 10 s"

@@ -32,6 +32,7 @@ class Progress:
         self.num_epochs_here = self.num_epochs_before = 0
         self.seconds_before = 0.0
         self.shown_at = 0.0
+        self.is_search_over = False  # then what a budget has left of it is nothing to wait for
         self.ends_at: float | None = None  # seconds since 1970, where --total-time says
 
     def watch(self, trials: Iterable[Trial], wall_seconds: float = 0.0) -> None:
@@ -86,9 +87,9 @@ class Progress:
     def time_left_text(self) -> str:
         trials = [trial for trial in self.trials.values() if not trial.is_retraining]
         retrainings = [trial for trial in self.trials.values() if trial.is_retraining]
-        epochs_left = max(0, self.num_samples - len(trials)) * self.epochs_per_trial
+        epochs_left = 0.0 if self.is_search_over else max(0, self.num_samples - len(trials)) * self.epochs_per_trial
         for trial in trials:
-            if trial.is_unfinished:
+            if trial.is_unfinished and not self.is_search_over:
                 planned = min(int(trial.config["epochs"]), self.epochs_per_trial)
                 epochs_left += max(1.0, planned - len(trial.epochs))
         epochs_left += max(0.0, self.num_retraining_epochs - sum(len(trial.epochs) for trial in retrainings))
