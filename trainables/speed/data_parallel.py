@@ -24,6 +24,7 @@ from tune_sketch.events import EndingReport, EpochReport, HinderedReport, Job, N
 
 JOINING_SECONDS = 600  # the longest that one process waits for another's numbers
 PATIENCE_SECONDS = 5.0  # for the other processes' reports, once one of them has reported an ending
+DEATH_SECONDS = 1.0  # for a death to show, once another process has reported an error that may come of it
 
 
 class ProcessDiedError(RuntimeError):
@@ -126,8 +127,9 @@ class WorkerGroup:
             for connection in wait(list(open_), PATIENCE_SECONDS):
                 report = self.receive(connection)  # type: ignore[arg-type]
                 if isinstance(report, Exception):
+                    died = self.died_text(DEATH_SECONDS)  # then the others' errors are of the connection to it
                     self.close()
-                    raise report
+                    raise report if died is None else ProcessDiedError(died) from report
                 reports[open_[connection]] = report  # type: ignore[index]
                 if isinstance(report, EndingReport | HinderedReport):
                     endings.append(report)
@@ -169,9 +171,17 @@ class WorkerGroup:
         except (EOFError, OSError) as error:
             rank = self.connections.index(connection)
             self.processes[rank].join(PATIENCE_SECONDS)
-            code = self.processes[rank].exitcode
+            died = self.died_text(0.0)
             self.close()
-            raise ProcessDiedError(f"process {rank} of {self.num_processes} ended with code {code}") from error
+            raise ProcessDiedError(died or f"process {rank} of {self.num_processes} does not answer") from error
+
+    def died_text(self, seconds: float) -> str | None:
+        """Which process has ended, or does within so many seconds; None where all live."""
+        wait([process.sentinel for process in self.processes], seconds)
+        for rank, process in enumerate(self.processes):
+            if process.exitcode is not None:
+                return f"process {rank} of {self.num_processes} ended with code {process.exitcode}"
+        return None
 
     def close(self) -> None:
         """End all processes: what is to be kept was written before they answered."""
