@@ -97,7 +97,7 @@ class Killer:
             before = snapshot(self.run)
             process = self.start()
             try:
-                assert self.ask_to_die(process, place, seconds=120), f"{place}:\n{self.log.read_text()[-3000:]}"
+                assert self.ask_to_die(process, place, seconds=300), f"{place}:\n{self.log.read_text()[-3000:]}"
                 process.wait()
             finally:
                 end_family(process)
