@@ -69,7 +69,8 @@ def test_the_rehearsal_goes_through_every_part_on_a_bare_machine(tmp_path: Path)
     text = (tmp_path / "gpu-cpu-rehearsal.md").read_text()
     assert "aten::" in text, "the profile's table"
     assert "torch.compile" in text
-    assert answer.stdout.rstrip().splitlines()[-1].startswith("frozen prefix"), "the ratios come last"
+    last = answer.stdout.rstrip().splitlines()[-1]  # of whichever part has a target and came last
+    assert last.endswith((": met", ": missed", ": not measured")), "the ratios come last"
 
 
 @pytest.mark.slow
