@@ -80,6 +80,7 @@ def test_imports_go_one_way(path):
     roots = {name.split(".")[0] for name in found}
     packages = {package_of(name) for name in found if name.split(".")[0] == "tune_sketch"}
     own, package = module_of(path), package_of(module_of(path))
+    assert "tune_sketch" not in found, "the package itself leads to the API, and so to everything"
     assert not roots & set(LINKED), "import them as tune_sketch.NAME: a user's own file may have the plain name"
     if package != "tune_sketch.backend" and own != "tune_sketch.trainables.trial":
         assert "ray" not in roots

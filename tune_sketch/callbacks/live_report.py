@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import tune_sketch
 from tune_sketch.events import Trial
 
 PAUSE_SECONDS = 180.0  # at least, from one report's end to the next one's start
@@ -45,7 +44,7 @@ class LiveReport:
 
     def start(self) -> "subprocess.Popen[str]":
         """One report: no GPU, one thread, out of reach of a Ctrl-C, which is meant for the search."""
-        package = str(Path(tune_sketch.__file__).parents[1])
+        package = str(Path(__file__).parents[2])
         paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
         settings = {"PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(
