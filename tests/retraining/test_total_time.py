@@ -13,7 +13,7 @@ from tests.test_run import Killed, make_run
 from tune_sketch.config.plan import plan_lines, prepare_inputs
 from tune_sketch.config.settings import Settings
 from tune_sketch.config.total_time import REPORT_SECONDS, START_SECONDS, divide
-from tune_sketch.events import EpochReport, Worker
+from tune_sketch.events import EpochReport
 from tune_sketch.retraining.time_plan import find_candidates
 from tune_sketch.retraining.timetable import PLAN_NOTE
 from tune_sketch.run import confirm_run, run_search
@@ -24,7 +24,6 @@ from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.resume import prepare_resume
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.storage.spent import measure_spent
-from tune_sketch.trainables.job import make_worker
 
 EPOCH = 10.0  # seconds of an epoch
 
@@ -59,24 +58,14 @@ class SlowBackend(InProcessBackend):
         super().__init__()
         self.clock, self.seconds, self.kill_at = clock, seconds, kill_at
 
-    def run(self, jobs, on_report, workers, run):
-        for job in jobs:
-            if job is None:
-                return
-            worker = make_worker(1, Worker("here", 0))
-            worker.begin(job)
-            verdict = "continue"
-            while verdict == "continue":
-                report = worker.step()
-                self.num_reports += 1
-                if self.kill_at == self.num_reports:
-                    raise Killed
-                if isinstance(report, EpochReport):
-                    self.clock.now += self.seconds
-                    times = {"epoch_seconds": self.seconds, "images_per_second": 1e9}
-                    report = replace(report, metrics={**report.metrics, **times})
-                verdict = on_report(job.key, report)
-            worker.close()
+    def pass_on(self, key, report):
+        if self.kill_at == self.num_reports:
+            raise Killed
+        if not isinstance(report, EpochReport):
+            return report
+        self.clock.now += self.seconds
+        times = {"epoch_seconds": self.seconds, "images_per_second": 1e9}
+        return replace(report, metrics={**report.metrics, **times})
 
 
 def search_within(tmp_path, clock, seconds, backend=None, **changes):

@@ -39,9 +39,13 @@ class InProcessBackend:
             while verdict == "continue":
                 report = worker.step()
                 self.num_reports += 1
-                self.before_report(job.key, report)
-                verdict = on_report(job.key, report)
+                verdict = on_report(job.key, self.pass_on(job.key, report))
             worker.close()
+
+    def pass_on(self, key: str, report: Report) -> Report:
+        """The report as the search hears of it."""
+        self.before_report(key, report)
+        return report
 
     def score_on_test(self, jobs: Iterable[tuple[Job, str]], workers: Workers) -> Iterator[tuple[str, Scores]]:
         for job, weights in jobs:
