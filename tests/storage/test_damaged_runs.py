@@ -127,7 +127,8 @@ def test_a_changed_search_json_is_named_before_anything_starts(run, path, value,
 
 
 @pytest.mark.parametrize("url", ["nosuch", "nosuch://x", "/some/path", "sqlite:///x.db", "postgresql://[", "²", ""])
-def test_a_storage_that_is_none_is_named(run, url, capsys):
+def test_a_storage_that_is_none_is_named(run, url, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # SQLite makes the file that it is to read
     values = json.loads(run.search_json.read_text())
     run.search_json.write_text(json.dumps(values | {"storage": url}))
     for command in (main, status_main):
