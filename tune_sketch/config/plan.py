@@ -128,7 +128,7 @@ def plan_lines(settings: Settings, inputs: Inputs, prepared_seconds: float = 0.0
         f"epochs    at most {settings.num_samples * settings.max_epochs}, "
         f"about {settings.num_samples * expected_epochs(settings):.0f} expected",
         f"retrain   {settings.num_finalists} finalists raced in at most {settings.num_retrainings} retrainings on "
-        f"fresh seeds, {settings.num_retrainings * settings.max_epochs} epochs",
+        f"fresh seeds, of at most {settings.max_epochs} epochs each",
     ]
     if settings.last_step:
         lines.append(
