@@ -4,6 +4,9 @@ import csv
 import math
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,13 +15,13 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.gpu import correct
+from benchmarks.gpu import correct, runner
 from benchmarks.gpu.accuracy import NO_TIMM, TIMM_NETWORK
-from benchmarks.gpu.context import configure
+from benchmarks.gpu.context import REHEARSAL, configure
 from benchmarks.gpu.inputs import describe, open_inputs, prepare, resize, write_decoded
 from benchmarks.gpu.limit import count_work
 from benchmarks.gpu.results import Note, ResultFile, Row
-from benchmarks.gpu.runner import PARTS
+from benchmarks.gpu.runner import PARTS, Machine
 from tests.support.processes import family
 from tests.support.real_weights import needs_efficientnet, needs_real_weights
 from tune_sketch.data.sketch_data import open_data
@@ -139,6 +142,43 @@ def test_results_are_written_at_once_and_kept_by_the_next_run(tmp_path: Path) ->
     lines, good = second.verdict(("limit",))
     assert not good
     assert lines[-2:] == ["limit, a, ratio: 0.95, n = 1 (at least 0.9): met", "limit, c: FAILED: RuntimeError: x"]
+
+
+def forks(test: Callable) -> Callable:
+    """For Linux alone, where the parts' processes are forked: of this one, whose threads Python 3.12 warns of."""
+    quiet = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+    return pytest.mark.skipif(sys.platform != "linux", reason="elsewhere they are spawned")(quiet(test))
+
+
+def send_and_end(part: str, sizes: object, inputs: Path, scratch: Path, deadline: float, results: Connection) -> None:
+    """A part that ends while most of what it found is still on its way."""
+    results.send(Machine("card", "here"))
+    for number in range(200):
+        results.send(Row(part, f"case {number}", "quantity", 1.0))
+
+
+def hang(part: str, sizes: object, inputs: Path, scratch: Path, deadline: float, results: Connection) -> None:
+    """A part whose device never answers."""
+    time.sleep(60)
+
+
+@forks
+def test_what_a_part_found_before_it_ended_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "run_part", send_and_end)
+    assert runner.measure(("limit", "accuracy"), REHEARSAL, tmp_path, tmp_path, time.monotonic() + 100) == 0
+    with (tmp_path / "gpu-card.csv").open() as file:
+        found = [(row["part"], row["case"]) for row in csv.DictReader(file)]
+    assert found == [(part, f"case {number}") for part in ("limit", "accuracy") for number in range(200)]
+
+
+@forks
+def test_a_device_that_never_answers_ends_at_the_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(runner, "run_part", hang)
+    monkeypatch.setattr(runner, "RESERVED_SECONDS", 0.0)
+    assert runner.measure(("correct",), REHEARSAL, tmp_path, tmp_path, time.monotonic() + 0.5) == 1
+    assert "correct: ended at the deadline before it said anything" in capsys.readouterr().out
 
 
 SIDES = [(0.9, False), (0.89, True), (1.1, True), (math.nan, True), (None, False)]
