@@ -27,13 +27,8 @@ def write_tries(counts: Mapping[str, tuple[int, int]]) -> None:
         writer.writerows([("what", "tried", "held"), *((what, *both) for what, both in counts.items())])
     kills = read_rows(KILLS)[0]
     num_harmless = sum(not (kill.lost_epochs or kill.changed_epochs or kill.redone_epochs) for kill in kills)
-    all_counts = {
-        **counts,
-        "processes killed, Ray's own among them ([table](../benchmarks/results/kills-cpu.md))": (
-            len(kills),
-            num_harmless,
-        ),
-    }
+    killed = "processes of a search killed ([table](../benchmarks/results/kills-cpu.md))"
+    all_counts = {**counts, killed: (len(kills), num_harmless)}
     lines = ["| what | tried | refused or survived |", "|---|---|---|"]
     lines += [f"| {what} | {tried:,} | {held:,} |" for what, (tried, held) in all_counts.items()]
     put_between(PAGE, BEGIN, END, lines)
