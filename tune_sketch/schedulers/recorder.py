@@ -17,7 +17,7 @@ from tune_sketch.events import (
     Trial,
     Verdict,
 )
-from tune_sketch.schedulers.asha import ASHA
+from tune_sketch.schedulers.asha import Rule
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.storage.journal import PATIENCE_SECONDS, Journal
 
@@ -29,7 +29,7 @@ class Recorder:
         self,
         journal: Journal,
         queue: TrialQueue,
-        asha: ASHA,
+        asha: Rule,
         *,
         callbacks: Sequence[Callback] = (),
         max_failures: int = 0,
