@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tune_sketch.callbacks.budget import wall_seconds
 from tune_sketch.commands import command_text
-from tune_sketch.config.plan import expected_epochs
+from tune_sketch.config.plan import expected_epochs_of_search
 from tune_sketch.config.settings import Settings
 from tune_sketch.events import Trial
 from tune_sketch.formatting import count_text, duration_text
@@ -32,7 +32,7 @@ def time_left_text(trials: Sequence[Trial], facts: Facts) -> str:
     done = sum(len(trial.epochs) for trial in trials)
     if not done:
         return "not known before the first epoch"
-    expected = expected_epochs(facts.settings)
+    expected = expected_epochs_of_search(facts)
     left = max(0, facts.settings.num_samples - len(trials)) * expected
     left += sum(max(1.0, expected - len(trial.epochs)) for trial in trials if trial.is_unfinished)
     return f"about {duration_text(left * spent / done)} for the search, then the retrainings"

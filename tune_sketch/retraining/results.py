@@ -57,7 +57,12 @@ def write_results(run: RunDirectory, facts: Facts, history: History, best: Trial
     write_csv(run.finalists_csv, FINALIST_COLUMNS, map(finalist_row, finalists))
     write_csv(run.winner_csv, WINNER_COLUMNS, winner_rows(run, facts, history))
     write_predictions(run, facts, best)
-    write_best(run, facts, best, {t.key: t.test.temperature for t in ensemble_members(history) if t.test is not None})
+    write_best(
+        run,
+        facts.of(best.network),
+        best,
+        {t.key: t.test.temperature for t in ensemble_members(history) if t.test is not None},
+    )
     write_text(run.best / CARD, card_text(run, facts, history, best))
 
 
