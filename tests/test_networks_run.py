@@ -16,6 +16,7 @@ from tune_sketch.explain import explain_lines
 from tune_sketch.inference.model import load_classifier
 from tune_sketch.new_run import create_run
 from tune_sketch.run import run_search
+from tune_sketch.status import status_lines
 from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.files import read_csv
 from tune_sketch.storage.reading import read_history
@@ -155,6 +156,49 @@ def test_explain_says_why_it_was_this_networks_turn(straight):
     for trial in history.trials:
         text = "\n".join(explain_lines(straight, trial.number))
         assert f"network   {trial.network}: " in text
+
+
+def test_the_report_says_which_network_is_best_what_each_got_and_the_best_of_each(straight):
+    history = read_history(straight)
+    rows = {row["network"]: row for row in read_csv(straight.path / "figures" / "networks.csv")}
+    assert set(rows) == set(MODELS)
+    seconds = {m: sum(t.train_seconds for t in history.trials if t.network == m) for m in MODELS}
+    for model, row in rows.items():
+        own = [trial for trial in history.trials if trial.network == model]
+        assert int(row["num_trials"]) == len(own)
+        assert float(row["worker_seconds"]) == pytest.approx(seconds[model])
+        assert float(row["share"]) == pytest.approx(seconds[model] / sum(seconds.values()))
+        assert float(row["best_val_top1_in_search"]) == max(t.best_epoch.val_top1 for t in own)
+        assert history.trials[int(row["finalist"])].network == model
+        retrained = [t for t in history.retrainings.values() if t.number == int(row["finalist"])]
+        assert float(row["test_top1"]) == pytest.approx(retrained[0].test.top1)
+    (chosen,) = [row for row in rows.values() if row["is_chosen"] == "True"]
+    assert int(chosen["finalist"]) == history.notes["test_readings"][-1]["chosen"]
+    page = straight.report_html.read_text()
+    assert f"{chosen['network']} is the best of 2 networks" in page
+    assert f"The best {chosen['network']} recognises" in page
+
+
+def test_the_report_compares_trials_at_rungs_within_one_network(straight):
+    history = read_history(straight)
+    winner = history.trials[history.notes["test_readings"][-1]["chosen"]].network
+    own = {trial.number for trial in history.trials if trial.network == winner}
+    curves = read_csv(straight.path / "figures" / "trial_curves.csv")
+    assert {int(row["trial"]) for row in curves} == own
+    leaderboard = read_csv(straight.path / "figures" / "leaderboard.csv")
+    assert {int(row["trial"]) for row in leaderboard} == set(range(len(history.trials)))
+
+
+def test_status_says_what_each_network_has_had(straight):
+    spent = {model: 0.0 for model in MODELS}
+    for trial in read_history(straight).trials:
+        spent[trial.network] += trial.train_seconds
+    lines = [line for line in status_lines(straight) if line.startswith("network ")]
+    assert [line.split()[1].rstrip(":") for line in lines] == list(MODELS)
+    for line, seconds in zip(lines, spent.values(), strict=True):
+        assert f"({100 * seconds / sum(spent.values()):.1f} % of all)" in line
+    assert sum("<- next" in line for line in lines) == 1
+    assert [line for line in status_lines(straight) if line.startswith("model, data    baseline, squeezenet1_1, ")]
 
 
 def test_the_plan_names_each_network_and_its_rungs():

@@ -40,6 +40,11 @@ def make_sampler(facts: Facts) -> Sampler:
     return SAMPLERS[settings.strategy](task)
 
 
+def count_first(facts: Facts) -> int:
+    """The configurations that each network begins with."""
+    return (1 if facts.settings.strategy == "one-factor" else 2) + len(facts.warm_start)
+
+
 def make_rule(facts: Facts) -> Rule:
     """ASHA over the rungs of each network; none where the strategy trains every trial to its end."""
     if not SAMPLERS[facts.settings.strategy].stops_trials:
