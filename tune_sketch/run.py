@@ -20,6 +20,7 @@ from tune_sketch.config.plan import expected_epochs_of_search, most_epochs
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.config.settings import Settings
 from tune_sketch.events import Trial
+from tune_sketch.formatting import name_of
 from tune_sketch.retraining.finalists import choose_finalists
 from tune_sketch.retraining.last_step import LastStep
 from tune_sketch.retraining.racing import Race
@@ -232,7 +233,7 @@ def retrain_finalists(work: OpenRun) -> None:
     finalists = choose_finalists(journal.trials, settings.finalists)
     screen.print_line(
         f"retraining {len(finalists)} finalists on fresh seeds, {settings.retraining_seeds} each on average: "
-        + ", ".join(f"trial {trial.number}" for trial in finalists)
+        + ", ".join(map(name_of, finalists))
     )
     screen.num_retraining_epochs = settings.retraining_seeds * sum(int(t.config["epochs"]) for t in finalists)
     race = Race(journal, finalists, mean_seeds=settings.retraining_seeds, seed=settings.seed)
