@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from tune_sketch.explain import explain_lines
 from tune_sketch.inference.model import load_classifier
 from tune_sketch.new_run import create_run
 from tune_sketch.run import run_search
+from tune_sketch.samplers.warm_start import adapt, read_earlier
+from tune_sketch.search_spaces import SpaceLimits
 from tune_sketch.status import status_lines
 from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.files import read_csv
@@ -58,9 +61,9 @@ class TimedBackend(InProcessBackend):
         return replace(report, metrics={**report.metrics, "epoch_seconds": SECONDS[self.models[key]]})
 
 
-def make_run(path, **changes):
+def make_run(path, storage=None, **changes):
     first, *others = check_networks(settings_of_networks(MODELS, **(CHOICES | changes)))
-    return create_run(path, first, prepare_inputs(first, others), None)
+    return create_run(path, first, prepare_inputs(first, others), storage)
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +141,34 @@ def test_a_finished_search_can_be_extended(straight, tmp_path):
     after = untimed(run)
     assert {key: after[key] for key in before} == before
     assert len(read_history(run).trials) == 11
+
+
+@pytest.mark.usefixtures("no_report")
+def test_one_time_for_everything_is_shared_by_the_networks(tmp_path):
+    run = make_run(tmp_path / "run", total_time_seconds=25.0, num_samples=6)
+    assert run_search(run, TimedBackend(), begun_at=time.time())
+    history = read_history(run)
+    assert {trial.network for trial in history.trials} == set(MODELS)
+    assert any(trial.test is not None for trial in history.later_trainings.values())
+
+
+@pytest.mark.usefixtures("no_report")
+def test_the_record_may_be_in_a_database(straight, tmp_path):
+    """Which refuses two ranges of one parameter."""
+    url = f"sqlite:///{tmp_path / 'records.db'}"
+    run = make_run(tmp_path / "run", url)
+    assert run_search(run, TimedBackend(), url)
+    assert untimed(run, url) == untimed(straight)
+    params = [trial.params for trial in read_history(run, url).trials]
+    assert params == [trial.params for trial in read_history(straight).trials]
+
+
+def test_the_best_of_an_earlier_search_over_several_networks_warms_a_new_one(straight):
+    taken = read_earlier([str(straight.path)])
+    assert [earlier.max_epochs for earlier in taken] == [3] * len(taken)
+    for model in MODELS:
+        limits = SpaceLimits(max_epochs=9, pretrained=True)
+        assert all(set(adapt(earlier, model, limits)) for earlier in taken)
 
 
 def test_what_cannot_change_is_refused_for_each_network(straight, tmp_path):
