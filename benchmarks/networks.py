@@ -23,7 +23,7 @@ from benchmarks.search_quality_report import Regrets, compute_regrets, count, in
 from tests.support.untrained import make_job
 from tune_sketch.backend.simulated import Curve, SimulatedBackend
 from tune_sketch.config.seeds import derive_seed
-from tune_sketch.events import Config, Job, Source, Trial
+from tune_sketch.events import Config, Job, Proposal, Source, Trial
 from tune_sketch.samplers.base import SearchTask
 from tune_sketch.samplers.incumbent import IncumbentSampler
 from tune_sketch.samplers.several import SeveralNetworks
@@ -117,13 +117,16 @@ def search(
     several = SeveralNetworks(samplers, MOST_TRIALS * len(tasks), turns)
 
     def propose() -> Trial | None:
-        proposal = several.next(journal)
+        proposed = several.next(journal)
         seed_of_trial = derive_seed(seed, "trial", len(journal.trials))
-        return None if proposal is None else journal.add_trial(proposal, seed_of_trial)
+        return journal.add_trial(proposed, seed_of_trial) if isinstance(proposed, Proposal) else proposed
 
     queue = TrialQueue(journal, [], propose, make_job)
     rules = OfEachNetwork({name: ASHA(own, 3) for name, own in rungs.items()})
-    backend.simulate(queue, Recorder(journal, queue, rules, callbacks=[watch]), watch.on_time)
+    recorder = Recorder(
+        journal, queue, rules, callbacks=[watch], set_aside=lambda trial: several.set_aside(trial, journal)
+    )
+    backend.simulate(queue, recorder, watch.on_time)
     watch.on_time(float("inf"))
     return watch.found
 
@@ -131,7 +134,8 @@ def search(
 def take_equal_turns(spent: Mapping[str, Spent]) -> Turn:
     """Always the network that has had least."""
     due = expected_seconds(spent)
-    return Turn(tuple(sorted(spent, key=lambda name: (due[name], spent[name].num_trials))))
+    order = tuple(sorted(spent, key=lambda name: (due[name], spent[name].num_trials)))
+    return Turn(order, order[:1])
 
 
 def run_all(whole: LCBench, methods: Sequence[str], num_workers: int, seed: int) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from tests.support.trials import make_trial
 from tests.support.untrained import make_job
 from tune_sketch.backend.simulated import Curve, SimulatedBackend
 from tune_sketch.config.seeds import derive_seed
-from tune_sketch.events import Source
+from tune_sketch.events import Proposal, Source
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.samplers.base import SearchTask
 from tune_sketch.samplers.several import SeveralNetworks
@@ -67,17 +67,24 @@ class Search:
         several, journal = SeveralNetworks(samplers, num_samples), self.journal
 
         def propose():
-            proposal = several.next(journal)
+            proposed = several.next(journal)
             seed = derive_seed(0, "trial", len(journal.trials))
-            return None if proposal is None else journal.add_trial(proposal, seed)
+            return journal.add_trial(proposed, seed) if isinstance(proposed, Proposal) else proposed
 
         def spent():
             return sum(trial.train_seconds for trial in journal.trials)
 
-        unfinished = [trial for trial in journal.trials if trial.is_unfinished]
+        journal.pause_all()
+        unfinished = several.begin(journal)
         queue = TrialQueue(journal, unfinished, propose, make_job, lambda: spent() < gpu_seconds)
         rules = {name: ASHA(own, 3) if several.stops_trials else NEVER_STOP for name, own in RUNGS.items()}
-        recorder = Recorder(journal, queue, OfEachNetwork(rules), stop_requested=lambda: spent() >= gpu_seconds)
+        recorder = Recorder(
+            journal,
+            queue,
+            OfEachNetwork(rules),
+            set_aside=lambda trial: several.set_aside(trial, journal),
+            stop_requested=lambda: spent() >= gpu_seconds,
+        )
         num_reports = itertools.count(1)
 
         def on_report(key, report):

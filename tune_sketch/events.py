@@ -37,6 +37,9 @@ class Source:
     num_epochs: int | None = None
     compared_by: str | None = None
     compared_with: tuple[int, ...] | None = None
+    # of several networks: the seconds to which those whose turn it was may train, and within which they were compared
+    turn_seconds: float | None = None
+    compared_seconds: float | None = None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from tune_sketch.commands import command_text, tensorboard_text
 from tune_sketch.config.plan import expected_epochs_of_search, most_epochs
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.config.settings import Settings
-from tune_sketch.events import Trial
+from tune_sketch.events import Proposal, Trial
 from tune_sketch.formatting import name_of
 from tune_sketch.retraining.finalists import choose_finalists
 from tune_sketch.retraining.last_step import LastStep
@@ -134,14 +134,14 @@ def search_trials(work: OpenRun) -> None:
     work.screen.print_line(f"workers        {describe_workers(workers)}{describe_sharing(work.sharing, workers)}")
     if settings.time_budget_seconds is not None:
         stop.deadline = time.time() + settings.time_budget_seconds - wall_seconds(work.facts.sessions, journal.trials)
-    sampler = make_strategy(work.facts)
+    strategy = make_strategy(work.facts)
     budget = Budget(
         journal.trials,
         {model: own.settings.rungs for model, own in work.facts.of_each().items()},
         gpus=workers.gpus,
         gpu_hours=settings.gpu_hours,
         min_gain=settings.min_gain,
-        can_forecast=sampler.stops_trials,  # else trials are not alike
+        can_forecast=strategy.stops_trials,  # else trials are not alike
         end_search=lambda reason: stop.request(f"{reason}; each training finishes its epoch"),
         say=work.screen.print_line,
     )
@@ -154,17 +154,18 @@ def search_trials(work: OpenRun) -> None:
         callbacks.append(SearchEnd(work.timetable, stop, journal.trials))
 
     def propose() -> Trial | None:
-        proposal = sampler.next(journal)
+        proposed = strategy.next(journal)
         seed = derive_seed(settings.seed, "trial", len(journal.trials))
-        return None if proposal is None else journal.add_trial(proposal, seed)
+        return journal.add_trial(proposed, seed) if isinstance(proposed, Proposal) else proposed
 
     run_trainings(
         work,
-        [trial for trial in journal.trials if trial.is_unfinished],
+        strategy.begin(journal),
         propose,
         make_rule(work.facts),
         callbacks,
         workers,
+        set_aside=lambda trial: strategy.set_aside(trial, journal),
     )
     if not any(trial.epochs for trial in journal.trials) and not stop.by_signal:
         reasons = sorted({trial.error for trial in journal.trials if trial.error}) or [stop.reason]
@@ -180,6 +181,7 @@ def run_trainings(
     rule: Rule,
     callbacks: Sequence[Callback],
     workers: Workers,
+    set_aside: Callable[[Trial], bool] = lambda trial: False,
 ) -> None:
     """Run unfinished trainings and proposed ones until there are no more, or a stop is requested."""
     journal, run, stop = work.journal, work.directory, work.stop
@@ -192,6 +194,7 @@ def run_trainings(
         rule,
         callbacks=[*callbacks, work.live_report, Cleanup(run, journal, stop, keeps_best=work.timetable is not None)],
         max_failures=work.settings.max_failures,
+        set_aside=set_aside,
         stop_requested=stop.requested,
         interrupt=stop.interrupt,
         save_error=run.save_error,

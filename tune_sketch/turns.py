@@ -6,7 +6,7 @@ from dataclasses import replace
 from tune_sketch.events import Trial
 from tune_sketch.formatting import count_text, duration_text, percent
 from tune_sketch.samplers.of_search import count_first
-from tune_sketch.schedulers.networks import Spent, measure_networks, take_turns
+from tune_sketch.schedulers.networks import Spent, measure_networks, rank_of, take_turns
 from tune_sketch.schedulers.rungs import rank_trials
 from tune_sketch.storage.facts import Facts
 
@@ -41,35 +41,33 @@ def explain_turn(facts: Facts, trial: Trial, trials: Sequence[Trial]) -> list[st
     """Why it was the turn of a trial's network when the trial was proposed; nothing where there is one."""
     if trial.network is None:
         return []
-    spent = measure(facts, trials_then(trial, trials))
-    turn = take_turns(spent)
+    spent, source = measure(facts, trials_then(trial, trials)), trial.source
     had = ", ".join(f"{model} {duration_text(own.seconds)}" for model, own in spent.items())
-    if turn.step_seconds is None:
+    if source.turn_seconds is None:
         return [
             f"network   {trial.network}: all get as much until their first configurations have passed their first rung",
             f"had then  {had}",
         ]
-    step = duration_text(turn.step_seconds)
-    if turn.compared_seconds is None:
-        again = " once more" if any(own.seconds >= turn.step_seconds for own in spent.values()) else ""
+    step = duration_text(source.turn_seconds)
+    if source.compared_seconds is None:
+        again = " once more" if any(own.seconds >= source.turn_seconds for own in spent.values()) else ""
         return [
             f"network   {trial.network}: all get {step} of training before they are compared{again}",
             f"had then  {had}",
         ]
-    ranked = sorted(turn.values.items(), key=lambda pair: -(pair[1] or 0.0))
-    values = ", ".join(f"{model} {percent(value)}" for model, value in ranked)
+    values = {model: own.best_within(source.compared_seconds) for model, own in spent.items()}
+    ranked = sorted(values.items(), key=lambda pair: rank_of(pair[1]))
+    text = ", ".join(f"{model} {percent(value)}" for model, value in ranked)
     return [
         f"network   {trial.network}: on the way to {step} of training, which the better half may have",
         f"had then  {had}",
-        f"compared  by the best validation top-1 within {duration_text(turn.compared_seconds)} each: {values}",
+        f"compared  by the best validation top-1 within {duration_text(source.compared_seconds)} each: {text}",
     ]
 
 
 def trials_then(trial: Trial, trials: Sequence[Trial]) -> list[Trial]:
-    """The trials that were proposed before this one, as they were recorded by then."""
-    moment, then = trial.started_at, []
-    for other in trials[: trial.number]:
-        epochs = tuple(epoch for epoch in other.epochs if epoch.recorded_at <= moment)
-        has_ended = other.ended_at is not None and other.ended_at <= moment
-        then.append(replace(other, epochs=epochs, status=other.status if has_ended else "running"))
-    return then
+    """The trials that were proposed before this one, with the epochs that were recorded by then."""
+    return [
+        replace(other, epochs=tuple(epoch for epoch in other.epochs if epoch.recorded_at <= trial.started_at))
+        for other in trials[: trial.number]
+    ]

@@ -55,7 +55,9 @@ class SimulatedBackend:
                     break
                 curve = self.curve_of(job)
                 num_idle, num_events, self.num_jobs = num_idle - 1, num_events + 1, self.num_jobs + 1
-                heapq.heappush(self.running, (driver_free_at + curve.seconds[0], num_events, job, curve, 1))
+                begun = job.num_recorded or 0
+                ends_at = driver_free_at + curve.seconds[min(begun, len(curve.seconds) - 1)]
+                heapq.heappush(self.running, (ends_at, num_events, job, curve, begun + 1))
             if not self.running:
                 return
             then, _, job, curve, epoch = heapq.heappop(self.running)

@@ -23,7 +23,7 @@ class Spent:
         default_factory=list
     )  # time, trial, epoch, seconds, top-1
     seconds: float = 0.0  # of its recorded epochs
-    pending_epochs: int = 0  # until each trial that is training will be at its next rung
+    pending_epochs: int = 0  # until each trial that is training will be at its next rung; what is set aside is not
     # Of one of its first configurations up to the first rung, in the mean; None until all are there.
     first_seconds: float | None = None
 
@@ -47,12 +47,13 @@ class Spent:
 class Turn:
     """Whose turn it is: networks in the order in which they are asked for a trial, and the step that is to be reached.
 
-    Networks that cannot be trained here are not among them. step_seconds: None until every network's first
-    configurations have passed their first rung. values: of those that were compared last, before this step, within
-    `compared_seconds`.
+    Networks that cannot be trained here are not among them. waiting: those whose turn it is. step_seconds: None until
+    every network's first configurations have passed their first rung. values: of those that were compared last, before
+    this step, within `compared_seconds`.
     """
 
     order: tuple[str, ...]
+    waiting: tuple[str, ...]
     step_seconds: float | None = None
     compared_seconds: float | None = None
     values: Mapping[str, float | None] = field(default_factory=dict)
@@ -70,7 +71,7 @@ def measure_networks(trials: Iterable[Trial], rungs: Mapping[str, Sequence[int]]
         own.epochs += [(e.recorded_at, trial.number, e.number, e.seconds, e.val_top1) for e in trial.epochs]
         own.seconds += trial.train_seconds
         num_epochs = len(trial.epochs)
-        if trial.is_unfinished:
+        if trial.status == "running":
             own.pending_epochs += max(0, next((r for r in own_rungs if r > num_epochs), num_epochs) - num_epochs)
         if len(first[trial.network]) < num_first:
             is_there = num_epochs >= own_rungs[0] or not trial.is_unfinished
@@ -97,7 +98,7 @@ def take_turns(spent: Mapping[str, Spent], *, first_step: float = FIRST_STEP, mo
     costs = [spent[name].first_seconds for name in able]
     known = [cost for cost in costs if cost is not None]
     if len(known) < len(able) or not any(known):
-        return Turn(tuple(by_need))
+        return Turn(tuple(by_need), tuple(by_need[:1]))
     unit = first_step * max(known)
     floor, seconds, running = unit, unit, able
     compared: float | None = None
@@ -111,8 +112,8 @@ def take_turns(spent: Mapping[str, Spent], *, first_step: float = FIRST_STEP, mo
             compared, values = seconds, {name: spent[name].best_within(seconds) for name in running}
             running = sorted(running, key=lambda name: rank_of(values[name]))[: math.ceil(len(running) / FACTOR)]
         seconds *= FACTOR
-    waiting = [name for name in by_need if name in running and due[name] < seconds]
-    return Turn((*waiting, *(name for name in by_need if name not in waiting)), seconds, compared, values)
+    waiting = tuple(name for name in by_need if name in running and due[name] < seconds)
+    return Turn((*waiting, *(n for n in by_need if n not in waiting)), waiting, seconds, compared, values)
 
 
 def rank_of(value: float | None) -> float:

@@ -33,12 +33,15 @@ class Recorder:
         *,
         callbacks: Sequence[Callback] = (),
         max_failures: int = 0,
+        set_aside: Callable[[Trial], bool] = lambda trial: False,
         stop_requested: Callable[[], bool] = lambda: False,
         interrupt: Callable[[str], None] = lambda reason: None,
         save_error: Callable[[str, str], None] = lambda key, text: None,
         say: Callable[[str], None] = print,
     ) -> None:
+        """set_aside: whether a trial that may go on at a rung waits there, to be handed out again later."""
         self.journal, self.queue, self.asha, self.callbacks = journal, queue, asha, callbacks
+        self.set_aside = set_aside
         self.max_failures, self.num_deaths = max_failures, dict[str, int]()
         self.stop_requested, self.interrupt, self.save_error, self.say = stop_requested, interrupt, save_error, say
         self.num_hindrances = dict[str, int]()  # of each training since its last new epoch
@@ -83,6 +86,9 @@ class Recorder:
         if self.is_settled(trial):
             return "stop"
         if self.stop_requested() and is_safe:
+            self.journal.pause(trial.key)
+            return "stop"
+        if is_safe and trial.epochs[-1].decision is not None and self.set_aside(trial):
             self.journal.pause(trial.key)
             return "stop"
         return "continue"
