@@ -1,12 +1,16 @@
 """Searches that really ran and that several tests look at: each runs once."""
 
+import os
 from types import SimpleNamespace
 
 import hypothesis
 import pytest
 
 from benchmarks.real_weights import write_squeezenet, write_weights
+from tests.support.in_process import InProcessBackend
 from tests.support.real_search import Search, search_once
+from tests.support.whole_run import make_run
+from tune_sketch.run import run_search
 from tune_sketch.storage.run_directory import RunDirectory
 
 # The same examples in every run, and no deadline for one: the machine may be busy with other tests.
@@ -26,6 +30,24 @@ def straight(tmp_path_factory):
     finally:
         search.close()
     return SimpleNamespace(run=search.run, flags=FLAGS)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A finished search in this process that nothing disturbed, to be read only: its run directory."""
+    before = os.umask(0o077)
+    try:
+        run = make_run(tmp_path_factory.mktemp("finished") / "run")
+        assert run_search(run, InProcessBackend())
+    finally:
+        os.umask(before)
+    return run
+
+
+@pytest.fixture
+def no_report(finished, monkeypatch):
+    """The report of one search, `finished`, is enough: it takes longer than all the trainings."""
+    monkeypatch.setattr("tune_sketch.analysis.report.write_report", lambda runs, path, *more: path.touch())
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.in_process import InProcessBackend
+from tests.support.whole_run import Killed, make_run, untimed
 from tune_sketch.backend.base import BackendLostError
-from tune_sketch.config.plan import prepare_inputs
-from tune_sketch.config.settings import Settings
 from tune_sketch.data import open_data
 from tune_sketch.data.splits import read_splits
 from tune_sketch.inference.model import load_classifier
-from tune_sketch.new_run import create_run
 from tune_sketch.run import confirm_run, run_search
 from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.files import read_csv
@@ -23,64 +21,11 @@ from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.resume import prepare_resume
 from tune_sketch.storage.run_directory import RunDirectory
 
-CHOICES = {
-    "classes": 3,
-    "per_class": 12,
-    "weights": "none",
-    "num_samples": 5,
-    "max_epochs": 3,
-    "grace_epochs": 1,
-    "finalists": 1,
-    "retraining_seeds": 1,
-}
+pytestmark = pytest.mark.usefixtures("no_report")
 
 
-class Killed(BaseException):
-    """The driver is gone."""
-
-
-def make_run(path, storage=None, **changes):
-    settings = Settings("baseline", **(CHOICES | changes))
-    return create_run(path, settings, prepare_inputs(settings), storage)
-
-
-def untimed(run, url=None):
-    """All that is recorded, but for times and the process."""
-    history = read_history(run, url)
-    times = {"epoch_seconds", "images_per_second"}
-    return {
-        trial.key: (
-            trial.config,
-            trial.seed,
-            trial.status,
-            trial.source,
-            [(e.number, e.decision, {n: v for n, v in e.metrics.items() if n not in times}) for e in trial.epochs],
-            trial.test,
-        )
-        for trial in [*history.trials, *history.later_trainings.values()]
-    }
-
-
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory):
-    """A finished search that nothing disturbed, to be read only."""
-    before = os.umask(0o077)
-    try:
-        run = make_run(tmp_path_factory.mktemp("straight") / "run")
-        assert run_search(run, InProcessBackend())
-    finally:
-        os.umask(before)
-    return run
-
-
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch):
-    """The report of one search, `straight`, is enough: it takes longer than all the trainings."""
-    monkeypatch.setattr("tune_sketch.analysis.report.write_report", lambda runs, path, *more: path.touch())
-
-
-def test_a_finished_search_has_its_trials_retrainings_tests_and_files(straight):
-    history, settings = read_history(straight), read_facts(straight).settings
+def test_a_finished_search_has_its_trials_retrainings_tests_and_files(finished):
+    history, settings = read_history(finished), read_facts(finished).settings
     assert len(history.trials) == settings.num_samples
     assert {trial.status for trial in history.trials} <= {"completed", "stopped"}
     assert [trial.source.kind for trial in history.trials[:2]] == ["paper", "recipe"]
@@ -92,18 +37,18 @@ def test_a_finished_search_has_its_trials_retrainings_tests_and_files(straight):
     (reading,) = history.notes["test_readings"]
     assert sorted(reading["networks"]) == sorted(history.later_trainings)
     assert (reading["chosen"], reading["shipped"]) == (last.number, last.key)
-    assert len(read_csv(straight.trials_csv)) == 5
-    assert len(read_csv(straight.retraining_csv)) == len(read_csv(straight.finalists_csv)) == 3
-    assert len(read_csv(straight.predictions_csv)) == read_facts(straight).data.num_test
-    for path in (straight.report_html, straight.best / "weights.safetensors", straight.best / "model.json"):
+    assert len(read_csv(finished.trials_csv)) == 5
+    assert len(read_csv(finished.retraining_csv)) == len(read_csv(finished.finalists_csv)) == 3
+    assert len(read_csv(finished.predictions_csv)) == read_facts(finished).data.num_test
+    for path in (finished.report_html, finished.best / "weights.safetensors", finished.best / "model.json"):
         assert path.stat().st_size > 0
-    assert not straight.stop_file.exists()
-    assert list((straight.path / "checkpoints").rglob("*.pt")) == [], "disk space is given back"
-    assert len(read_facts(straight).sessions) == 1
+    assert not finished.stop_file.exists()
+    assert list((finished.path / "checkpoints").rglob("*.pt")) == [], "disk space is given back"
+    assert len(read_facts(finished).sessions) == 1
 
 
-def test_the_umask_says_who_reads_a_run(straight, tmp_path):
-    paths = [straight.path, *straight.path.rglob("*")]
+def test_the_umask_says_who_reads_a_run(finished, tmp_path):
+    paths = [finished.path, *finished.path.rglob("*")]
     assert len(paths) > 20
     assert [path for path in paths if path.stat().st_mode & 0o077] == [], "made with umask 077"
     before = os.umask(0o022)
@@ -114,21 +59,21 @@ def test_the_umask_says_who_reads_a_run(straight, tmp_path):
     assert [path for path in (run.path, *run.path.rglob("*")) if not path.stat().st_mode & 0o004] == []
 
 
-def test_the_networks_temperature_is_in_every_answer(straight):
+def test_the_networks_temperature_is_in_every_answer(finished):
     """Fitted, recorded with the test result, stored with the network, and used by the search as by who loads it."""
-    best = load_classifier(straight.path)
-    (row,) = [row for row in read_csv(straight.retraining_csv) if float(row["temperature"]) == best.temperature]
-    trial = read_history(straight).retrainings[f"retraining-{int(row['trial']):04d}-{int(row['seed_index']):02d}"]
+    best = load_classifier(finished.path)
+    (row,) = [row for row in read_csv(finished.retraining_csv) if float(row["temperature"]) == best.temperature]
+    trial = read_history(finished).retrainings[f"retraining-{int(row['trial']):04d}-{int(row['seed_index']):02d}"]
     assert trial.test is not None
     assert trial.test.temperature == best.temperature != 1.0
-    data = open_data(Path(read_facts(straight).data.cache))
-    probabilities = best.compute_probabilities(data.images[read_splits(straight.splits_csv, data).test])
-    rows = read_csv(straight.predictions_csv)
+    data = open_data(Path(read_facts(finished).data.cache))
+    probabilities = best.compute_probabilities(data.images[read_splits(finished.splits_csv, data).test])
+    rows = read_csv(finished.predictions_csv)
     assert [float(row["probability_1"]) for row in rows] == pytest.approx(list(probabilities.max(axis=1)), abs=2e-6)
 
 
 @pytest.mark.parametrize("moment", [1, 4, 8])
-def test_a_search_that_is_killed_and_resumed_is_the_same_search(straight, tmp_path, moment):
+def test_a_search_that_is_killed_and_resumed_is_the_same_search(finished, tmp_path, moment):
     run = make_run(tmp_path / "run")
     backend = InProcessBackend()
 
@@ -140,11 +85,11 @@ def test_a_search_that_is_killed_and_resumed_is_the_same_search(straight, tmp_pa
     with pytest.raises(Killed):
         run_search(run, backend)
     assert run_search(run, InProcessBackend())
-    assert untimed(run) == untimed(straight)
+    assert untimed(run) == untimed(finished)
     assert len(read_facts(run).sessions) == 2
 
 
-def test_a_search_that_is_interrupted_pauses_and_goes_on(straight, tmp_path, capsys):
+def test_a_search_that_is_interrupted_pauses_and_goes_on(finished, tmp_path, capsys):
     run = make_run(tmp_path / "run")
     backend = InProcessBackend()
 
@@ -162,10 +107,10 @@ def test_a_search_that_is_interrupted_pauses_and_goes_on(straight, tmp_path, cap
     assert history.retrainings == {}
     assert run.report_html.exists(), "a report of what there is"
     assert run_search(run, InProcessBackend())
-    assert untimed(run) == untimed(straight)
+    assert untimed(run) == untimed(finished)
 
 
-def test_a_search_whose_backend_dies_pauses_and_goes_on(straight, tmp_path):
+def test_a_search_whose_backend_dies_pauses_and_goes_on(finished, tmp_path):
     run = make_run(tmp_path / "run")
     backend = InProcessBackend()
 
@@ -180,16 +125,16 @@ def test_a_search_whose_backend_dies_pauses_and_goes_on(straight, tmp_path):
     assert not caught.value.was_stopping
     assert {trial.status for trial in read_history(run).trials if trial.is_unfinished} == {"paused"}
     assert run_search(run, InProcessBackend())
-    assert untimed(run) == untimed(straight)
+    assert untimed(run) == untimed(finished)
 
 
-def test_a_finished_search_has_nothing_to_do_and_can_be_extended(straight, tmp_path):
-    run = RunDirectory(Path(shutil.copytree(straight.path, tmp_path / "run")))
+def test_a_finished_search_has_nothing_to_do_and_can_be_extended(finished, tmp_path):
+    run = RunDirectory(Path(shutil.copytree(finished.path, tmp_path / "run")))
     before, backend = untimed(run), InProcessBackend()
     assert run_search(run, backend)
     assert untimed(run) == before
     assert (backend.num_reports, backend.num_scored) == (0, 0), "nothing is trained or tested again"
-    assert read_history(run).notes == read_history(straight).notes
+    assert read_history(run).notes == read_history(finished).notes
 
     prepare_resume(run, {"num_samples": 6, "max_epochs": 4, "finalists": 2})
     backend = InProcessBackend()
@@ -202,12 +147,12 @@ def test_a_finished_search_has_nothing_to_do_and_can_be_extended(straight, tmp_p
     assert backend.num_scored == len(after) - len(before) - 1
 
 
-def test_finalists_are_confirmed_on_more_seeds(straight, tmp_path):
-    run = RunDirectory(Path(shutil.copytree(straight.path, tmp_path / "run")))
+def test_finalists_are_confirmed_on_more_seeds(finished, tmp_path):
+    run = RunDirectory(Path(shutil.copytree(finished.path, tmp_path / "run")))
     prepare_resume(run, {"retraining_seeds": 2})
     assert confirm_run(run, InProcessBackend())
     history = read_history(run)
-    assert history.trials == read_history(straight).trials
+    assert history.trials == read_history(finished).trials
     assert sorted(trial.seed_index for trial in history.retrainings.values()) == [1, 1, 1, 2, 2, 2]
 
 
@@ -217,17 +162,17 @@ def test_a_run_without_a_trained_trial_cannot_be_confirmed(tmp_path):
         confirm_run(run, InProcessBackend())
 
 
-def test_the_record_may_be_in_a_database(straight, tmp_path):
+def test_the_record_may_be_in_a_database(finished, tmp_path):
     url = f"sqlite:///{tmp_path / 'records.db'}"
     run = make_run(tmp_path / "run", url)
     assert run_search(run, InProcessBackend(), url)
     assert not run.journal_log.exists()
-    assert untimed(run, url) == untimed(straight)
+    assert untimed(run, url) == untimed(finished)
 
 
-def test_a_run_directory_is_made_whole_or_not_at_all(straight, tmp_path, monkeypatch):
+def test_a_run_directory_is_made_whole_or_not_at_all(finished, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="exists already: choose another --name, or go on with it by --resume"):
-        make_run(straight.path)
+        make_run(finished.path)
 
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
@@ -238,9 +183,9 @@ def test_a_run_directory_is_made_whole_or_not_at_all(straight, tmp_path, monkeyp
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_one_process_at_a_time_works_on_a_run(straight):
-    with lock(straight), pytest.raises(ValueError, match="is in use by process"):
-        run_search(straight, InProcessBackend())
+def test_one_process_at_a_time_works_on_a_run(finished):
+    with lock(finished), pytest.raises(ValueError, match="is in use by process"):
+        run_search(finished, InProcessBackend())
 
 
 def test_a_search_in_which_nothing_trains_says_why(tmp_path, monkeypatch):

@@ -5,18 +5,11 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-LINKED = ("search_spaces", "trainables", "analysis")  # top-level folders, imported as tune_sketch.NAME
-FILES = sorted(
-    path
-    for package in ("tune_sketch", *LINKED)
-    for path in (ROOT / package).rglob("*.py")
-    if not any(folder.is_symlink() for folder in path.parents)
-)
+from tests.support.packages import FILES, LINKED, ROOT
+
 STDLIB = set(sys.stdlib_module_names)
 
 
@@ -179,3 +172,16 @@ def test_every_folder_says_what_it_holds():
         if path.name == "__init__.py":
             sentences[ast.get_docstring(ast.parse(path.read_text())).splitlines()[0]].append(path)
     assert all(len(paths) == 1 for paths in sentences.values())
+
+
+def test_no_test_module_imports_another():
+    """What two of them need stands in tests/support or in a conftest."""
+    test_modules = [path for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(test_modules) > 100
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in test_modules
+        for name in imported(path)
+        if name.startswith("tests.") and any(part.startswith("test_") for part in name.split("."))
+    ]
+    assert wrong == []

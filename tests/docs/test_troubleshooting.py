@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from tests.docs.pages import ROOT
-from tests.test_structure import FILES
+from tests.support.packages import FILES
 
 PAGE = ROOT / "docs" / "troubleshooting.md"
 GAP = "\0"  # stands for what a message puts in

@@ -4,47 +4,22 @@ import contextlib
 import math
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import pytest
 
+from tests.support.browser import keep, needs_browser, wait_until
 from tests.support.fake_runs import add_trials, begin_run, make_finished_run
 from tune_sketch.analysis.report import write_report
 from tune_sketch.callbacks.tensorboard import TensorBoardLog
 from tune_sketch.storage.files import read_csv
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="chromium and chromedriver are not installed"),
-]
-SCREENSHOTS = os.environ.get("TUNE_SKETCH_SCREENSHOTS")  # a folder: keep what the browser showed, to look at it
+pytestmark = [pytest.mark.real, needs_browser]
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    flags = ["headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-dev-shm-usage"]
-    flags += ["disable-background-networking", "disable-component-update", "disable-sync"]
-    flags += ["window-size=1400,1000", f"user-data-dir={tmp_path_factory.mktemp('browser')}"]
-    for flag in flags:
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
-    driver.set_page_load_timeout(90)
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -97,22 +72,6 @@ def is_answering(address):
             return reply.status == 200
     except OSError:
         return False
-
-
-def wait_until(check, seconds=60):
-    """The first true answer of `check`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        answer = check()
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, f"not within {seconds} s: {check}"
-        time.sleep(0.3)
-
-
-def keep(browser, name):
-    if SCREENSHOTS:
-        browser.save_screenshot(str(Path(SCREENSHOTS) / f"{name}.png"))
 
 
 def page_text(browser):

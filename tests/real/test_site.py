@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.real.test_browser import CHROMEDRIVER, CHROMIUM, browser, keep, wait_until  # noqa: F401
+from tests.support.browser import keep, needs_browser, wait_until
 from tests.support.fake_runs import make_finished_run
 from tests.support.strokes import make_drawings
 from tune_sketch.export import main
@@ -19,10 +19,7 @@ from tune_sketch.inference.web_runtime import find_runtime
 from tune_sketch.storage.files import write_json
 
 pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="chromium and chromedriver are not installed"),
-]
+pytestmark = [pytest.mark.real, needs_browser]
 READY, PHONE = "works offline from now on", {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
 
 
@@ -72,17 +69,17 @@ def served(run):
     served.stop()
 
 
-def note_of(browser):  # noqa: F811
+def note_of(browser):
     return browser.find_element("id", "note").text
 
 
-def ask(browser, code, *arguments):  # noqa: F811
+def ask(browser, code, *arguments):
     """The value of an asynchronous expression."""
     script = f"const done = arguments[arguments.length - 1]; ({code})(...arguments).then(done, (e) => done(String(e)));"
     return browser.execute_async_script(script, *arguments)
 
 
-def test_the_page_answers_as_python_does(browser, run, served):  # noqa: F811
+def test_the_page_answers_as_python_does(browser, run, served):
     """100 drawings: dots, tiny and large ones, long lines, many points; each class's probability within 1e-3."""
     model = load_classifier(run.path)
     drawings = make_drawings(100)
@@ -107,7 +104,7 @@ def test_the_page_answers_as_python_does(browser, run, served):  # noqa: F811
     assert browser.execute_script(foreign + "return window.ran") is None, "the policy lets no other script run"
 
 
-def test_a_finger_draws_on_a_phone_and_it_works_offline(browser, served):  # noqa: F811
+def test_a_finger_draws_on_a_phone_and_it_works_offline(browser, served):
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
     browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
     try:
@@ -144,7 +141,7 @@ def test_a_finger_draws_on_a_phone_and_it_works_offline(browser, served):  # noq
         served.start()
 
 
-def draw_with_finger(browser, strokes):  # noqa: F811
+def draw_with_finger(browser, strokes):
     box = browser.find_element("id", "paper").rect
     for points in strokes:
         touches = [{"x": box["x"] + x, "y": box["y"] + y} for x, y in points]
@@ -154,7 +151,7 @@ def draw_with_finger(browser, strokes):  # noqa: F811
         browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
-def test_opened_from_the_disk_it_says_what_to_do(browser, run):  # noqa: F811
+def test_opened_from_the_disk_it_says_what_to_do(browser, run):
     browser.get((run.best / "site" / "index.html").as_uri())
     assert "python -m http.server" in note_of(browser)
     assert browser.execute_script("return document.querySelectorAll('#known li').length") == 6

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from tests.support.in_process import InProcessBackend
 from tests.support.trials import add_trial, train
-from tests.test_run import Killed, make_run, no_report, straight, untimed  # noqa: F401  (fixtures)
+from tests.support.whole_run import Killed, make_run, untimed
 from tune_sketch.analysis.figures.timeline import tabulate_timeline
 from tune_sketch.analysis.run_data import read_run
 from tune_sketch.analysis.tables.costs import tabulate_costs
@@ -21,7 +21,8 @@ from tune_sketch.analysis.verdict import state_result, tabulate_verdict
 from tune_sketch.backend.jobs import job_of
 from tune_sketch.data import open_data
 from tune_sketch.data.splits import read_splits
-from tune_sketch.events import EndingReport
+from tune_sketch.events import EndingReport, TestResult
+from tune_sketch.retraining.ensemble import ensemble_members
 from tune_sketch.retraining.finalists import OF_SEARCH, choose_winner, eligible_retrainings
 from tune_sketch.retraining.last_step import LastStep, configure_last_step, find_last_step, length_of_last_step
 from tune_sketch.run import confirm_run, run_search
@@ -34,6 +35,8 @@ from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.resume import prepare_resume
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.trainables.job import open_job
+
+pytestmark = pytest.mark.usefixtures("no_report")
 
 
 @pytest.fixture
@@ -48,11 +51,11 @@ def journal(tmp_path):
     return journal
 
 
-def test_it_sees_training_and_validation_drawings_and_no_others(straight):  # noqa: F811
-    facts, (last,) = read_facts(straight), read_history(straight).last_steps.values()
-    job = job_of(last, straight, facts, InProcessBackend().allocate(facts.settings, 1, None))
+def test_it_sees_training_and_validation_drawings_and_no_others(finished):
+    facts, (last,) = read_facts(finished), read_history(finished).last_steps.values()
+    job = job_of(last, finished, facts, InProcessBackend().allocate(facts.settings, 1, None))
     _, arrays, _ = open_job(job)
-    splits = read_splits(straight.splits_csv, open_data(Path(facts.data.cache)))
+    splits = read_splits(finished.splits_csv, open_data(Path(facts.data.cache)))
     expected = np.sort(np.concatenate([splits.train, splits.validation]))
     assert np.array_equal(arrays.train.indices, expected)
     assert not set(arrays.train.indices) & set(splits.test)
@@ -60,26 +63,26 @@ def test_it_sees_training_and_validation_drawings_and_no_others(straight):  # no
     assert [set(epoch.metrics) & {"val_top1", "raw_val_top1", "val_loss"} for epoch in last.epochs] == [set()] * 3
 
 
-def test_its_network_is_what_best_holds_with_a_reading_of_its_own(straight):  # noqa: F811
-    (last,) = read_history(straight).last_steps.values()
-    info = json.loads((straight.best / "model.json").read_text())
+def test_its_network_is_what_best_holds_with_a_reading_of_its_own(finished):
+    (last,) = read_history(finished).last_steps.values()
+    info = json.loads((finished.best / "model.json").read_text())
     assert info["retraining"] == last.key
     assert info["trained_on"] == ["train", "validation"]
     assert info["val_top1"] is None
     assert info["test"]["top1"] == last.test.top1
-    seeds = [trial for trial in read_history(straight).retrainings.values() if trial.number == last.number]
+    seeds = [trial for trial in read_history(finished).retrainings.values() if trial.number == last.number]
     assert info["temperature"] == last.test.temperature == np.mean([trial.test.temperature for trial in seeds])
-    best, kept = load_file(straight.best / "weights.safetensors"), torch.load(straight.retrained / f"{last.key}.pt")
+    best, kept = load_file(finished.best / "weights.safetensors"), torch.load(finished.retrained / f"{last.key}.pt")
     assert all(torch.equal(best[name], kept[name]) for name in kept)
-    rows = read_csv(straight.winner_csv)
+    rows = read_csv(finished.winner_csv)
     assert [(row["network"], row["is_in_best"]) for row in rows] == [("retrained", "False"), ("last step", "True")]
-    facts = read_facts(straight)
+    facts = read_facts(finished)
     assert int(rows[1]["num_train"]) == facts.data.num_train + facts.data.num_validation
     assert [row["val_top1"] == "" for row in rows] == [False, True]
-    assert len(read_csv(straight.finalists_csv)) == 3, "the finalists' table stays as it is"
+    assert len(read_csv(finished.finalists_csv)) == 3, "the finalists' table stays as it is"
 
 
-def test_killed_in_the_last_step_it_goes_on_and_ends_the_same(straight, tmp_path):  # noqa: F811
+def test_killed_in_the_last_step_it_goes_on_and_ends_the_same(finished, tmp_path):
     run, backend = make_run(tmp_path / "run"), InProcessBackend()
 
     def kill(key, report):
@@ -93,10 +96,10 @@ def test_killed_in_the_last_step_it_goes_on_and_ends_the_same(straight, tmp_path
     assert [len(trial.epochs) for trial in history.last_steps.values()] == [1]
     assert not any(trial.test for trial in history.retrainings.values()), "the test split was not read yet"
     assert run_search(run, InProcessBackend())
-    assert untimed(run) == untimed(straight)
+    assert untimed(run) == untimed(finished)
 
 
-def test_killed_while_the_test_split_is_read_the_choice_stands(straight, tmp_path, monkeypatch):  # noqa: F811
+def test_killed_while_the_test_split_is_read_the_choice_stands(finished, tmp_path, monkeypatch):
     run, seen = make_run(tmp_path / "run"), []
 
     class Dying(InProcessBackend):
@@ -114,7 +117,7 @@ def test_killed_while_the_test_split_is_read_the_choice_stands(straight, tmp_pat
     backend = InProcessBackend()
     assert run_search(run, backend)
     assert backend.num_reports == 0
-    assert untimed(run) == untimed(straight)
+    assert untimed(run) == untimed(finished)
 
 
 def test_without_it_the_best_seed_of_the_winner_is_shipped(tmp_path):
@@ -147,8 +150,8 @@ def test_a_last_step_that_fails_loses_nothing(tmp_path, capsys):
     assert "the last step diverged" in capsys.readouterr().out
 
 
-def test_another_winner_gets_a_last_step_of_its_own(straight, tmp_path):  # noqa: F811
-    run = RunDirectory(Path(shutil.copytree(straight.path, tmp_path / "run")))
+def test_another_winner_gets_a_last_step_of_its_own(finished, tmp_path):
+    run = RunDirectory(Path(shutil.copytree(finished.path, tmp_path / "run")))
     before = read_history(run)
     prepare_resume(run, {"retraining_seeds": 2})
     assert confirm_run(run, InProcessBackend())
@@ -158,8 +161,8 @@ def test_another_winner_gets_a_last_step_of_its_own(straight, tmp_path):  # noqa
     assert after.notes["test_readings"][-1]["shipped"] == find_last_step(after).key
 
 
-def test_a_search_of_before_gets_none(straight, tmp_path):  # noqa: F811
-    run = RunDirectory(Path(shutil.copytree(straight.path, tmp_path / "run")))
+def test_a_search_of_before_gets_none(finished, tmp_path):
+    run = RunDirectory(Path(shutil.copytree(finished.path, tmp_path / "run")))
     values = json.loads(run.search_json.read_text())
     del values["settings"]["last_step"]
     run.search_json.write_text(json.dumps(values))
@@ -219,8 +222,8 @@ def test_nothing_retrained_means_no_last_step():
     assert find_last_step(journal) is None
 
 
-def test_the_report_says_what_it_is_and_what_it_cost(straight):  # noqa: F811
-    run, facts = read_run(straight.path), read_facts(straight)
+def test_the_report_says_what_it_is_and_what_it_cost(finished):
+    run, facts = read_run(finished.path), read_facts(finished)
     (last,) = run.last_steps
     assert run.best_key == last.key
     assert run.read_test_probabilities(last.key).shape == (facts.data.num_test, 3)
@@ -239,7 +242,7 @@ def test_the_report_says_what_it_is_and_what_it_cost(straight):  # noqa: F811
     assert "last step" in {row["what"] for row in tabulate_timeline(run)}
     (row,) = [row for row in tabulate_recipe(run) if row["part"] == "last step"]
     assert (row["is_used"], row["seconds_per_epoch"]) == (True, pytest.approx(last.train_seconds / 3))
-    assert "last step      1 completed" in "\n".join(status_lines(straight))
+    assert "last step      1 completed" in "\n".join(status_lines(finished))
 
 
 def test_the_searchs_own_network_does_not_compete_with_fresh_retrainings(journal):
@@ -248,3 +251,16 @@ def test_the_searchs_own_network_does_not_compete_with_fresh_retrainings(journal
     train(journal, own, [0.99], "completed")
     assert own.key not in [trial.key for trial in eligible_retrainings(journal)]
     assert len(eligible_retrainings(journal)) > 1
+
+
+def test_the_ensemble_is_of_the_retrainings_that_count(journal):
+    """Neither the search's own network nor a training that was cut short is a member, though both were tested."""
+    own = journal.add_retraining(1, OF_SEARCH, {"epochs": 1}, seed=0)
+    train(journal, own, [0.99], "completed")
+    for index in (3, 4):
+        longer = journal.add_retraining(1, index, {"epochs": 2}, seed=index)
+        train(journal, longer, [0.6, 0.7], "completed")
+    journal.note("test_readings", [{"chosen": 1, "shipped": longer.key, "networks": []}])
+    for trial in journal.retrainings.values():
+        journal.record_test(trial.key, TestResult({"top1": 0.5}, num_images=10))
+    assert [trial.seed_index for trial in ensemble_members(journal)] == [3, 4]

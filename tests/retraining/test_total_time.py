@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.in_process import InProcessBackend
-from tests.test_run import Killed, make_run
+from tests.support.whole_run import Killed, make_run
 from tune_sketch.config.plan import plan_lines, prepare_inputs
 from tune_sketch.config.settings import Settings
 from tune_sketch.config.total_time import REPORT_SECONDS, START_SECONDS, divide

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -289,6 +290,15 @@ def test_a_renamed_run_goes_on(run, tmp_path):
     assert status_lines(other)[0] == f"run directory  {other.path}"
 
 
+@pytest.fixture
+def open_folder():
+    """A folder that all users can look into, unlike pytest's, whose parents are closed to them."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
 def as_nobody(work):
     """Run as a user without rights to anything."""
     if os.geteuid() != 0:
@@ -300,11 +310,13 @@ def as_nobody(work):
         os.seteuid(0)
 
 
-def test_a_run_of_another_owner_can_be_read_and_its_resume_is_refused(run, capsys):
-    for path in (run.path, *run.path.parents[:3]):
+def test_a_run_of_another_owner_can_be_read_and_its_resume_is_refused(run, open_folder, capsys):
+    run = RunDirectory(Path(shutil.copytree(run.path, open_folder / "run")))
+    for path in (run.path, *(path for path in run.path.rglob("*") if path.is_dir())):
         path.chmod(0o755)
     for path in run.path.iterdir():
-        path.chmod(0o644)
+        if path.is_file():
+            path.chmod(0o644)
     assert as_nobody(lambda: status_lines(run))[0].startswith("run directory")
     assert as_nobody(lambda: main(["--resume", str(run.path)])) == 2
     assert "Permission denied" in capsys.readouterr().err

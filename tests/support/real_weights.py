@@ -1,4 +1,6 @@
-"""Marks tests that need real ImageNet weights, which an ordinary install of the tests' packages brings."""
+"""Marks tests that need real ImageNet weights, which the tests' packages bring, or real sketches."""
+
+from pathlib import Path
 
 import pytest
 
@@ -11,3 +13,6 @@ needs_efficientnet = pytest.mark.skipif(
     packaged_file(LITE_FILE, LITE_PACKAGE) is None,
     reason=f"the package {LITE_PACKAGE}, which brings ImageNet weights, is not installed",
 )
+
+SKETCHY = Path(__file__).parents[3] / "shared" / "data" / "sketchy-125x25"
+needs_sketchy = pytest.mark.skipif(not SKETCHY.is_dir(), reason="../shared/data/sketchy-125x25 is not there")

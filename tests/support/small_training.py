@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tune_sketch.trainables.augmentation import STRENGTHS
 from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
 from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.training import fit
@@ -35,6 +36,7 @@ CONFIG = {
     "averaging": False,
 }
 AUGMENTED = CONFIG | {"rotation_degrees": 20.0, "width_shift": 0.1, "zoom": 0.2, "flip": True, "pen_width": 0.3}
+STILL = {name: 0 for name in STRENGTHS}  # nothing is augmented
 TIMES = ("epoch_seconds", "images_per_second")
 
 

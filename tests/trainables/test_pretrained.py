@@ -7,13 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from tests.support.real_weights import needs_real_weights
-from tests.support.small_training import assert_same_weights, without_times
+from tests.support.real_weights import SKETCHY, needs_real_weights, needs_sketchy
+from tests.support.small_training import STILL, assert_same_weights, without_times
 from tune_sketch.data import open_data, prepare_data
 from tune_sketch.data.request import DataRequest
 from tune_sketch.data.splits import split_data
 from tune_sketch.search_spaces import SpaceLimits, configuration_of, recipe_configuration
-from tune_sketch.trainables.augmentation import STRENGTHS
 from tune_sketch.trainables.averaging import best_weights
 from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
 from tune_sketch.trainables.evaluation import predict_probabilities
@@ -23,14 +22,8 @@ from tune_sketch.trainables.networks.registry import ARCHITECTURES
 from tune_sketch.trainables.speed.feature_cache import CachePolicy
 from tune_sketch.trainables.training import fit
 
-SKETCHY = Path(__file__).parents[3] / "shared" / "data" / "sketchy-125x25"
-pytestmark = [
-    pytest.mark.slow,
-    needs_real_weights,
-    pytest.mark.skipif(not SKETCHY.is_dir(), reason="../shared/data/sketchy-125x25 is not there"),
-]
+pytestmark = [pytest.mark.slow, needs_real_weights, needs_sketchy]
 NUM_CLASSES = 8
-STILL = {name: 0 for name in STRENGTHS}  # nothing is augmented
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.support.real_weights import needs_efficientnet
-from tests.support.small_training import assert_same_weights, without_times
-from tests.trainables.test_pretrained import SKETCHY, STILL
+from tests.support.real_weights import SKETCHY, needs_efficientnet, needs_sketchy
+from tests.support.small_training import STILL, assert_same_weights, without_times
 from tune_sketch.data import open_data, prepare_data
 from tune_sketch.data.request import DataRequest
 from tune_sketch.data.splits import split_data
@@ -22,11 +21,7 @@ from tune_sketch.trainables.networks.registry import known_architecture
 from tune_sketch.trainables.speed.feature_cache import CachePolicy
 from tune_sketch.trainables.training import fit
 
-pytestmark = [
-    pytest.mark.slow,
-    needs_efficientnet,
-    pytest.mark.skipif(not SKETCHY.is_dir(), reason="../shared/data/sketchy-125x25 is not there"),
-]
+pytestmark = [pytest.mark.slow, needs_efficientnet, needs_sketchy]
 NAME, NUM_CLASSES, PX = "timm:efficientnet_lite0", 10, 64
 
 

@@ -10,7 +10,7 @@ from tune_sketch.data import open_data
 from tune_sketch.data.splits import read_splits
 from tune_sketch.events import Trial
 from tune_sketch.formatting import percent
-from tune_sketch.retraining.finalists import chosen_finalist, completed_retrainings, shipped_network
+from tune_sketch.retraining.finalists import chosen_finalist, retrainings_that_count, shipped_network
 from tune_sketch.retraining.last_step import find_last_step
 from tune_sketch.statistics import wilson_interval
 from tune_sketch.storage.facts import Facts
@@ -53,8 +53,8 @@ def winner_rows(run: RunDirectory, facts: Facts, history: History) -> list[Row]:
 def ensemble_members(history: History) -> list[Trial]:
     """The winner's retrainings that the test split was read for, by seed index."""
     number = chosen_finalist(history)
-    own = (trial for trial in completed_retrainings(history) if trial.number == number and trial.test is not None)
-    return sorted(own, key=lambda trial: trial.key)
+    own = [] if number is None else retrainings_that_count(history, number)
+    return sorted((trial for trial in own if trial.test is not None), key=lambda trial: trial.key)
 
 
 def network_row(trial: Trial, facts: Facts, *, is_in_best: bool) -> Row:

@@ -71,6 +71,11 @@ def eligible_retrainings(history: History) -> list[Trial]:
     return [trial for trial in fresh if trial.number not in diverged] or fresh
 
 
+def retrainings_that_count(history: History, number: int) -> list[Trial]:
+    """A finalist's retrainings that its values, its ensemble and its network in best/ come from."""
+    return comparable([trial for trial in completed_retrainings(history) if trial.number == number])
+
+
 def choose_network(retrainings: Sequence[Trial]) -> Trial:
     """Of one finalist's retrainings, the one with the highest validation top-1; the later seed of equal ones."""
     return max(comparable(retrainings), key=lambda trial: (trial.epochs[-1].val_top1, trial.key))

@@ -5,7 +5,12 @@ from collections.abc import Sequence
 
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Config, Trial
-from tune_sketch.retraining.finalists import choose_network, choose_winner, comparable, eligible_retrainings
+from tune_sketch.retraining.finalists import (
+    choose_network,
+    choose_winner,
+    eligible_retrainings,
+    retrainings_that_count,
+)
 from tune_sketch.storage.history import History
 from tune_sketch.storage.journal import Journal
 
@@ -74,9 +79,7 @@ def configure_last_step(history: History) -> Config:
 
 def retrainings_of_winner(history: History) -> list[Trial]:
     """The winner's retrainings that count."""
-    completed = eligible_retrainings(history)
-    number = choose_winner(completed)
-    return comparable([trial for trial in completed if trial.number == number])
+    return retrainings_that_count(history, choose_winner(eligible_retrainings(history)))
 
 
 def prefers_raw(retrainings: Sequence[Trial]) -> bool:

@@ -13,6 +13,7 @@ from tune_sketch.retraining.finalists import (
     choose_winner,
     completed_retrainings,
     eligible_retrainings,
+    retrainings_that_count,
 )
 from tune_sketch.retraining.last_step import find_last_step
 from tune_sketch.retraining.results import write_results
@@ -37,7 +38,7 @@ def read_test_split(run: RunDirectory, facts: Facts, journal: Journal, backend: 
     last = find_last_step(journal) if facts.settings.last_step else None
     last = last if last is not None and last.status == "completed" else None
     networks = completed if last is None else [*completed, last]
-    shipped = choose_network([trial for trial in completed if trial.number == chosen]) if last is None else last
+    shipped = choose_network(retrainings_that_count(journal, chosen)) if last is None else last
     run.retrained.mkdir(exist_ok=True)
     for trial in networks:
         trained_as = journal.trials[trial.number].key if trial.seed_index == OF_SEARCH else trial.key
