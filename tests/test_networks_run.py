@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.in_process import InProcessBackend
-from tests.test_run import Killed, untimed
+from tests.support.whole_run import Killed, untimed
 from tune_sketch.config.plan import plan_lines, prepare_inputs
 from tune_sketch.config.several import check_networks, settings_of_networks
 from tune_sketch.events import EpochReport

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support.facts import make_facts
 from tests.support.trials import make_trial
 from tests.support.untrained import make_job
 from tune_sketch.backend.simulated import Curve, SimulatedBackend
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Proposal, Source
+from tune_sketch.formatting import duration_text, percent
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.samplers.base import SearchTask
 from tune_sketch.samplers.several import SeveralNetworks
@@ -22,7 +24,9 @@ from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.schedulers.rungs import rung_epochs
 from tune_sketch.search_spaces import SpaceLimits, known_space, paper_configuration, recipe_configuration
 from tune_sketch.storage.database import open_log
+from tune_sketch.storage.facts import Network, WeightsFacts
 from tune_sketch.storage.journal import Journal
+from tune_sketch.turns import explain_turn
 
 EPOCHS = {"resnet50": 9, "densenet121": 9, "baseline": 18}  # most of a trial: rungs differ
 RUNGS = {name: rung_epochs(max(1, most // 9), most, 3) for name, most in EPOCHS.items()}
@@ -46,6 +50,8 @@ class Search:
             self.backend.now = max(epoch.recorded_at for trial in self.journal.trials for epoch in trial.epochs)
         else:
             self.journal = Journal(None if path is None else open_log(path), create=True, clock=self.backend.clock)
+
+        self.spent = sum(trial.train_seconds for trial in self.journal.trials)
 
     def curve_of(self, job):
         name, config = job.config["network"], job.config
@@ -71,19 +77,20 @@ class Search:
             seed = derive_seed(0, "trial", len(journal.trials))
             return journal.add_trial(proposed, seed) if isinstance(proposed, Proposal) else proposed
 
-        def spent():
-            return sum(trial.train_seconds for trial in journal.trials)
+        def is_spent():
+            return self.spent >= gpu_seconds
 
         journal.pause_all()
         unfinished = several.begin(journal)
-        queue = TrialQueue(journal, unfinished, propose, make_job, lambda: spent() < gpu_seconds)
+        queue = TrialQueue(journal, unfinished, propose, make_job, lambda: not is_spent())
         rules = {name: ASHA(own, 3) if several.stops_trials else NEVER_STOP for name, own in RUNGS.items()}
         recorder = Recorder(
             journal,
             queue,
             OfEachNetwork(rules),
             set_aside=lambda trial: several.set_aside(trial, journal),
-            stop_requested=lambda: spent() >= gpu_seconds,
+            callbacks=[self],
+            stop_requested=is_spent,
         )
         num_reports = itertools.count(1)
 
@@ -94,6 +101,12 @@ class Search:
 
         self.backend.simulate(queue, on_report)
         return self
+
+    def on_epoch(self, trial):
+        self.spent += trial.epochs[-1].seconds
+
+    def on_end(self, trial):
+        """Nothing: only epochs cost."""
 
     @property
     def shares(self):
@@ -108,6 +121,7 @@ class Search:
 
 HEIGHTS = {"resnet50": 0.8, "densenet121": 0.6, "baseline": 0.4}
 STEP = FIRST_STEP * SECONDS["resnet50"]  # one epoch of the slowest is its first rung
+UNIT = 4 * STEP
 
 
 def decisions(search):
@@ -122,7 +136,7 @@ def decisions(search):
 @pytest.mark.parametrize("best", HEIGHTS)
 def test_the_budget_flows_to_the_best_network_whichever_it_is(best, num_workers):
     heights = dict.fromkeys(HEIGHTS, 0.5) | {best: 0.8}
-    search = Search(heights, num_workers=num_workers, strategy="random").run(gpu_seconds=20 * STEP)
+    search = Search(heights, num_workers=num_workers, strategy="random").run(gpu_seconds=20 * UNIT)
     assert search.shares[best] > 0.7
     assert all(0.03 < share < 0.2 for name, share in search.shares.items() if name != best), search.shares
 
@@ -130,15 +144,16 @@ def test_the_budget_flows_to_the_best_network_whichever_it_is(best, num_workers)
 def test_networks_are_compared_at_equal_seconds_not_at_equal_epochs_or_trials():
     search = Search(HEIGHTS).run(gpu_seconds=3 * STEP)
     spent = {name: own.seconds for name, own in search.measured.items()}
-    most_of_a_trial = max(EPOCHS[name] * SECONDS[name] for name in HEIGHTS)
-    assert max(spent.values()) - min(spent.values()) <= most_of_a_trial
+    for name, seconds in spent.items():
+        longest = max(b - a for a, b in itertools.pairwise([0, *RUNGS[name]])) * SECONDS[name]
+        assert STEP - longest <= seconds <= STEP + longest, "not even by one training"
     epochs = {name: len(own.epochs) for name, own in search.measured.items()}
     assert epochs["baseline"] > 3 * epochs["resnet50"]
 
 
 def test_what_a_network_reaches_later_does_not_count():
     """The baseline would win after more seconds than the step has."""
-    spent = Search(HEIGHTS).run(gpu_seconds=6 * STEP).measured
+    spent = Search(HEIGHTS).run(gpu_seconds=6 * UNIT).measured
     turn = take_turns(spent)
     assert turn.compared_seconds is not None
     for name, value in turn.values.items():
@@ -147,19 +162,70 @@ def test_what_a_network_reaches_later_does_not_count():
         assert value == max(tops)
 
 
+def test_a_trial_waits_at_a_rung_for_the_next_turn_of_its_network_and_goes_on_then():
+    search = Search(HEIGHTS).run(gpu_seconds=4 * UNIT)
+    gaps = [
+        (trial.network, before, after)
+        for trial in search.journal.trials
+        for before, after in itertools.pairwise(trial.epochs)
+        if after.recorded_at - before.recorded_at > SECONDS[trial.network] + 1e-9
+    ]
+    assert gaps, "some waited"
+    assert all(before.decision is not None and before.decision.verdict == "continue" for _, before, _ in gaps)
+
+
+def test_nothing_is_left_unfinished_when_there_are_no_more_trials_to_come():
+    for num_samples in (4, 20):
+        search = Search(HEIGHTS).run(num_samples=num_samples)
+        assert len(search.journal.trials) == num_samples
+        assert {trial.status for trial in search.journal.trials} <= {"completed", "stopped"}
+
+
+def test_a_turn_is_explained_by_what_was_recorded_when_it_was_given():
+    search = Search(HEIGHTS).run(gpu_seconds=8 * UNIT)
+    trials, facts = (
+        search.journal.trials,
+        make_facts(
+            networks=tuple(
+                Network(name, EPOCHS[name], RUNGS[name][0], WeightsFacts(None, name, pretrained=True))
+                for name in HEIGHTS
+            )
+        ),
+    )
+    found = {"start": 0, "first": 0, "compared": 0}
+    for trial in trials:
+        first, *others = explain_turn(facts, trial, trials)
+        assert first.startswith(f"network   {trial.network}: ")
+        earlier = [e for t in trials for e in t.epochs if e.recorded_at <= trial.started_at and t.network == "baseline"]
+        assert f"baseline {duration_text(len(earlier) * SECONDS['baseline'])}" in others[0]
+        compared = trial.source.compared_seconds
+        if compared is None:
+            found["start" if trial.source.turn_seconds is None else "first"] += 1
+            continue
+        found["compared"] += 1
+        within = sorted(earlier, key=by_time)[: int(compared / SECONDS["baseline"])]
+        best = max(epoch.val_top1 for epoch in within)
+        assert f"baseline {percent(best)}" in others[1]
+    assert all(found.values()), found
+
+
+def by_time(epoch):
+    return epoch.recorded_at
+
+
 def test_a_slow_starter_gets_another_look_and_wins():
     """Its first configurations are poor; the best that can be found is far better than any of the others."""
     heights = {"resnet50": 0.95, "densenet121": 0.5, "baseline": 0.45}
-    search = Search(heights, strategy="random", hidden="resnet50").run(gpu_seconds=8 * STEP)
+    search = Search(heights, strategy="random", hidden="resnet50").run(gpu_seconds=8 * UNIT)
     assert search.shares["resnet50"] < 0.2
-    search.run(gpu_seconds=80 * STEP)
+    search.run(gpu_seconds=80 * UNIT)
     assert take_turns(search.measured).order[0] == "resnet50"
     assert search.shares["resnet50"] > 0.5
 
 
 def test_those_left_behind_get_a_small_part_of_whatever_budget():
     for budget in (40, 70):
-        search = Search(HEIGHTS, strategy="random").run(gpu_seconds=budget * STEP)
+        search = Search(HEIGHTS, strategy="random").run(gpu_seconds=budget * UNIT)
         spent = {name: own.seconds for name, own in search.measured.items()}
         assert spent["resnet50"] / spent["baseline"] <= MOST_RATIO + 2
         assert spent["resnet50"] / spent["baseline"] >= MOST_RATIO / 4
@@ -167,7 +233,7 @@ def test_those_left_behind_get_a_small_part_of_whatever_budget():
 
 @pytest.mark.parametrize("strategy", SAMPLERS)
 def test_each_network_has_its_own_space_rungs_and_first_configurations(strategy):
-    search = Search(HEIGHTS, strategy=strategy).run(gpu_seconds=8 * STEP)
+    search = Search(HEIGHTS, strategy=strategy).run(gpu_seconds=8 * UNIT)
     kinds = ["paper"] if strategy == "one-factor" else ["paper", "recipe"]
     for name in HEIGHTS:
         own = [trial for trial in search.journal.trials if trial.network == name]
@@ -188,7 +254,7 @@ def test_each_network_has_its_own_space_rungs_and_first_configurations(strategy)
 
 def test_a_network_proposes_as_if_it_were_alone():
     """Its configurations are those of a search of it alone whose trials end as these did."""
-    together = Search(HEIGHTS).run(gpu_seconds=20 * STEP)
+    together = Search(HEIGHTS).run(gpu_seconds=20 * UNIT)
     own = [trial for trial in together.journal.trials if trial.network == "resnet50"]
     alone = Search({"resnet50": HEIGHTS["resnet50"]}).run(num_samples=len(own))
     assert [trial.config for trial in alone.journal.trials] == [trial.config for trial in own]
@@ -196,17 +262,17 @@ def test_a_network_proposes_as_if_it_were_alone():
 
 @pytest.mark.parametrize("kill_after", [1, 3, 7, 20, 61])
 def test_a_search_that_is_killed_and_resumed_is_the_same_search(kill_after, tmp_path):
-    straight = Search(HEIGHTS).run(gpu_seconds=8 * STEP)
+    straight = Search(HEIGHTS).run(gpu_seconds=8 * UNIT)
     killed = Search(HEIGHTS, path=tmp_path / "journal.log")
     with pytest.raises(Killed):
-        killed.run(gpu_seconds=8 * STEP, kill_after=kill_after)
-    resumed = Search(HEIGHTS, path=tmp_path / "journal.log").run(gpu_seconds=8 * STEP)
+        killed.run(gpu_seconds=8 * UNIT, kill_after=kill_after)
+    resumed = Search(HEIGHTS, path=tmp_path / "journal.log").run(gpu_seconds=8 * UNIT)
     assert decisions(resumed) == decisions(straight)
 
 
 def test_a_search_that_is_extended_is_the_longer_search():
-    straight = Search(HEIGHTS).run(gpu_seconds=16 * STEP)
-    extended = Search(HEIGHTS).run(gpu_seconds=5 * STEP).run(gpu_seconds=16 * STEP)
+    straight = Search(HEIGHTS).run(gpu_seconds=16 * UNIT)
+    extended = Search(HEIGHTS).run(gpu_seconds=5 * UNIT).run(gpu_seconds=16 * UNIT)
     assert decisions(extended) == decisions(straight)
 
 

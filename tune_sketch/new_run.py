@@ -58,7 +58,7 @@ def make_run(
     """
     if name is not None:
         return create_run(folder / name, settings, inputs, storage)
-    first = default_name(settings, inputs)
+    first = default_name(settings, len(inputs.networks))
     for number in itertools.count(1):
         try:
             return create_run(folder / (first if number == 1 else f"{first}-{number}"), settings, inputs, storage)
@@ -67,11 +67,11 @@ def make_run(
     raise AssertionError
 
 
-def default_name(settings: Settings, inputs: Inputs) -> str:
-    """A run directory's name of model, or the number of networks, data and time."""
+def default_name(settings: Settings, num_networks: int = 0) -> str:
+    """A run directory's name of model, or of several their number, data and time."""
     letters = written_name(Path(settings.data).name)
     data = "".join(c if c.isalnum() or c in "._" else "-" for c in letters)[:40].strip("-.") or "data"
-    model = f"{len(inputs.networks)}-networks" if inputs.networks else model_name(settings.model)
+    model = f"{num_networks}-networks" if num_networks else model_name(settings.model)
     return f"{model}-{data}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 
