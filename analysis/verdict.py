@@ -45,6 +45,9 @@ def tabulate_verdict(run: RunData) -> Rows:
     note("chance_of_drawings", half_width(wilson_interval(0.5, data.num_test)), "search.json: Wilson, num_test")
     note("num_samples", run.settings.num_samples, "search.json")
     note("num_trials", len(run.trials), "trials.csv")
+    if run.network is not None:
+        own = sum(trial.network == run.network for trial in run.trials)
+        note("num_trials_of_network", own, f"trials.csv: {run.network}")
     note("num_compared", len(run.ranked), "trials.csv")
     note("num_ended", sum(not trial.is_unfinished for trial in run.trials), "trials.csv")
     bad = [trial for trial in run.trials if trial.status in ("failed", "out_of_memory", "diverged")]
@@ -156,7 +159,8 @@ def state_gain(its: Row) -> str:
 
     Chance: half the width of the interval of one network's result.
     """
-    found = f"It is the best of {count_text(its['num_trials'], 'way')} of training it that were tried"
+    own = its.get("num_trials_of_network", its["num_trials"])
+    found = f"It is the best of {count_text(own, 'way')} of training it that were tried"
     if "gain_over_baseline" not in its:
         return found + "."
     gain, papers = its["gain_over_baseline"], percent_text(its["baseline_test_top1"])

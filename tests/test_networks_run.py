@@ -208,6 +208,7 @@ def test_the_report_says_which_network_is_best_what_each_got_and_the_best_of_eac
     page = straight.report_html.read_text()
     assert f"{chosen['network']} is the best of 2 networks" in page
     assert f"The best {chosen['network']} recognises" in page
+    assert f"It is the best of {chosen['num_trials']} ways of training it that were tried" in page
 
 
 def test_the_report_compares_trials_at_rungs_within_one_network(straight):

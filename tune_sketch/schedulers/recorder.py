@@ -74,7 +74,8 @@ class Recorder:
         if is_safe and self.full_since is not None:
             self.full_since = None
             self.say("checkpoints can be written again: the search goes on")
-        if report.number > len(trial.epochs):
+        is_new = report.number > len(trial.epochs)
+        if is_new:
             epoch = Epoch(report.number, report.metrics, report.worker)
             decision = self.asha.decide(trial.with_epoch(epoch), self.journal.trials)
             trial = self.journal.record_epoch(trial.key, replace(epoch, decision=decision))
@@ -88,7 +89,8 @@ class Recorder:
         if self.stop_requested() and is_safe:
             self.journal.pause(trial.key)
             return "stop"
-        if is_safe and trial.epochs[-1].decision is not None and self.set_aside(trial):
+        # Not at an epoch that is reported again: handed out again, a training gets on by one epoch at least.
+        if is_new and is_safe and trial.epochs[-1].decision is not None and self.set_aside(trial):
             self.journal.pause(trial.key)
             return "stop"
         return "continue"
