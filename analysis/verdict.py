@@ -159,7 +159,7 @@ def state_gain(its: Row) -> str:
 
     Chance: half the width of the interval of one network's result.
     """
-    own = its.get("num_trials_of_network", its["num_trials"])
+    own = its["num_trials_of_network" if "num_trials_of_network" in its else "num_trials"]
     found = f"It is the best of {count_text(own, 'way')} of training it that were tried"
     if "gain_over_baseline" not in its:
         return found + "."
