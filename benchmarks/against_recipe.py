@@ -18,22 +18,18 @@ from typing import Any
 
 import psutil
 
+from benchmarks.against_recipe_report import IMAGE_PX, MOST_OTHERS, WAYS, report
 from benchmarks.limit import CONFIG
-from benchmarks.machine import busy_seconds, cpu_seconds, describe, read_rows, result_path, write_result
+from benchmarks.machine import busy_seconds, cpu_name, cpu_seconds, describe, read_rows, result_path, write_result
 from tune_sketch.events import Job
 from tune_sketch.storage.files import write_csv
 
-IMAGE_PX, NUM_CLASSES = 64, 20
-# Times the recipe's images per second, on two cores; drawings of a class and epochs, then those of --quick.
-CASES = {"baseline": (3.0, (60, 8), (40, 4)), "resnet50": (1.3, (15, 3), (10, 2))}
+NUM_CLASSES = 20
+# Drawings of a class and epochs, then those of --quick.
+CASES = {"baseline": ((60, 8), (40, 4)), "resnet50": ((15, 3), (10, 2))}
 NUM_CORES = len(os.sched_getaffinity(0))  # `taskset -c 0` measures what one of a machine's trials gets
 NUM_WORKERS = range(NUM_CORES + 1)  # of the recipe's loaders: the best is taken; torch warns of more
-MOST_OTHERS = 0.15  # of the processors' time for other programs, or what ended between two looks: else once more
-WAYS = {
-    "recipe": "ordinary recipe, PNG of 256 px",
-    "recipe on small files": f"the same, PNG shrunk to {IMAGE_PX} px beforehand",
-    "ours": "ours",
-}
+PROCESSOR = f"{NUM_CORES} cores of {cpu_name()}"
 
 
 def main() -> int:
@@ -70,7 +66,7 @@ def main() -> int:
 
 def compare(model: str, folder: Path, rounds: range, *, quick: bool) -> Iterator[list[dict[str, Any]]]:
     """For each round, which is also the seed, the rows of every way; two disturbed ones are measured again."""
-    _, (per_class, num_epochs), of_quick = CASES[model]
+    (per_class, num_epochs), of_quick = CASES[model]
     if quick:
         per_class, num_epochs = of_quick
     job = prepare(model, folder, per_class, num_epochs)
@@ -82,7 +78,8 @@ def compare(model: str, folder: Path, rounds: range, *, quick: bool) -> Iterator
         for way in WAYS:
             workers = num_workers.get(way)
             of_way = {"way": way, "seed": seed, "num_workers": workers, "folder": job["folders"].get(way)}
-            row: dict[str, Any] = {"model": model, "way": way, "num_workers": workers, "round": seed}
+            row: dict[str, Any] = {"model": model, "processor": PROCESSOR, "way": way}
+            row |= {"num_workers": workers, "round": seed}
             row |= run(job | of_way)
             row = {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
             print(row, flush=True)
@@ -263,50 +260,6 @@ def our_job(job: dict[str, Any]) -> Job:
         num_processes=1,
         gpus=job["gpus"],
     )
-
-
-def report(rows: list[dict[str, Any]]) -> tuple[list[str], int]:
-    """(lines of the table of medians and of the ratios, exit code)."""
-    columns = ("images_per_second", "epoch_seconds", "first_epoch_seconds", "peak_mb", "val_top1")
-    lines = [
-        f"One training at a time on {NUM_CORES} cores at {IMAGE_PX} px through Ray Tune: same network, split, batches",
-        "of 64, adam, augmentation, a checkpoint every epoch. Medians over trainings that take turns, of their epochs",
-        "after the first. Seconds per epoch: from report to report, with validation and checkpoint. First epoch: from",
-        "the start of the Tuner to the first report. Memory: the trial's process and its loaders, shared pages in part",
-        f"(PSS). A round in which other programs took more than {MOST_OTHERS:.0%} of the processors was measured",
-        "again, but at most two (the column `others` of the CSV). Whether top-1 differs by more than chance:",
-        "recipe_accuracy.",
-        "",
-        "| network | way | workers | images/s | s per epoch | s to first epoch | peak MB | top-1 (least to most) | n |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    texts, code = [], 0
-    for model, (target, *_) in CASES.items():
-        by_way = {way: [r for r in rows if (r["model"], r["way"]) == (model, way)] for way in WAYS}
-        if not by_way["ours"]:
-            continue
-        for way, some in by_way.items():
-            values = {column: sorted(float(row[column]) for row in some) for column in columns}
-            speed, seconds, first, memory, top1 = (statistics.median(values[column]) for column in columns)
-            numbers = f"{speed:.0f} | {seconds:.2f} | {first:.1f} | {memory:.0f}"
-            accuracy = f"{top1:.3f} ({values['val_top1'][0]:.3f} to {values['val_top1'][-1]:.3f})"
-            workers = "none" if way == "ours" else ", ".join(sorted({str(row["num_workers"]) for row in some}))
-            lines.append(f"| {model} | {WAYS[way]} | {workers} | {numbers} | {accuracy} | {len(some)} |")
-        for way in list(WAYS)[:2]:
-            pairs = list(zip(by_way[way], by_way["ours"], strict=True))
-            ratios = sorted(float(our["images_per_second"]) / float(row["images_per_second"]) for row, our in pairs)
-            gains = [float(our["val_top1"]) - float(row["val_top1"]) for row, our in pairs]
-            ratio = statistics.median(ratios)
-            code |= way == "recipe" and ratio < target
-            texts.append(
-                f"{model} against {way}: {ratio:.2f}x [{ratios[0]:.2f}, {ratios[-1]:.2f}]"
-                + (f" (target {target})" if way == "recipe" else "")
-                + f", top-1 {statistics.mean(gains):+.3f} [{min(gains):+.3f}, {max(gains):+.3f}], n = {len(pairs)}"
-            )
-        seconds = statistics.median(float(row["decode_seconds"]) for row in by_way["ours"])
-        texts.append(f"{model}: ours decodes the drawings once before all trials, here in {seconds:.1f} s")
-    lines += ["", *(f"- {text}" for text in texts)]
-    return lines, int(code)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from benchmarks.frozen_prefix_tables import NUM_VIEWS, Rows, describe, judge, tabulate_differences
-from benchmarks.machine import read_rows, result_path, write_result
+from benchmarks.machine import cpu_name, read_rows, result_path, write_result
 from tune_sketch.data import DataRequest, open_data, prepare_data
 from tune_sketch.data.doodles import CATEGORIES
 from tune_sketch.data.splits import make_splits
@@ -195,8 +195,8 @@ def keep_rows(name: str, rows: Rows, quick: bool) -> Rows:
     measured = {(new["model"], new["freeze"]) for new in rows}
     earlier = [] if quick else read_rows(path)
     old = [row for row in earlier if (row["model"], row["freeze"]) not in measured]
-    commit = (find_git_commit() or "no commit")[:10]
-    rows = [*old, *(row | {"commit": commit} for row in rows)]
+    where = {"processor": f"{os.cpu_count()} cores of {cpu_name()}", "commit": (find_git_commit() or "no commit")[:10]}
+    rows = [*old, *(row | where for row in rows)]
     if rows:
         cells = ({k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
         write_csv(path, rows[-1], cells)

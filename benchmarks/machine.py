@@ -59,7 +59,7 @@ def busy_seconds() -> float:
 
 def cpu_seconds(pid: int) -> dict[int, float]:
     """CPU time of each process of a tree; what one used between the last look and its end is missing."""
-    import psutil  # is in `.[bench]`
+    import psutil  # which a bare machine with a GPU lacks
 
     seconds = {}
     for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):

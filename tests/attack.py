@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from tests.support.boundaries import BOUNDARIES, Boundary
+from tests.support.tries import PAGE, put_between
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "attacks-inputs.csv"
-PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
 BEGIN, END = "<!-- inputs: written by python -m tests.attack -->", "<!-- end of inputs -->"
 MOST_SECONDS = 20  # for one input
 EXTREMES = [
@@ -147,8 +147,7 @@ def write_page(rows: list[dict[str, object]]) -> None:
     ]
     total = [sum(int(str(row[name])) for row in rows) for name in ("tried", "refused", "accepted", "faults")]
     lines.append(f"| all | {total[0]:,} | {total[1]:,} | {total[2]:,} | {total[3]} |")
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + rest.partition(END)[2])
+    put_between(PAGE, BEGIN, END, lines)
 
 
 def main(argv: list[str] | None = None) -> int:

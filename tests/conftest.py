@@ -1,5 +1,6 @@
 """Searches that really ran and that several tests look at: each runs once."""
 
+import functools
 import os
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import pytest
 from benchmarks.real_weights import write_squeezenet, write_weights
 from tests.support.in_process import InProcessBackend
 from tests.support.real_search import Search, search_once
+from tests.support.tries import write_tries
 from tests.support.whole_run import make_run
 from tune_sketch.run import run_search
 from tune_sketch.storage.run_directory import RunDirectory
@@ -17,6 +19,7 @@ from tune_sketch.storage.run_directory import RunDirectory
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
 
+DAMAGED = "damaged inputs"
 # One trial at a time: then the order of results is fixed, and with it everything that a search records.
 FLAGS = "--num-samples 10 --max-epochs 9 --finalists 1 --max-concurrent 1 --grace-epochs 3"
 
@@ -71,21 +74,48 @@ def real_efficientnet(tmp_path_factory):
     return write_weights(tmp_path_factory.mktemp("weights") / "efficientnet_lite0.pth", "efficientnet_lite0")
 
 
-_inputs = {"tried": 0, "named as bad": 0}
+_tries: dict[str, tuple[int, int]] = {}
+
+
+def add_tries(what: str, tried: int, held: int) -> None:
+    before = _tries.get(what, (0, 0))
+    _tries[what] = before[0] + tried, before[1] + held
 
 
 @pytest.fixture(scope="session")
-def record_inputs():
+def record_tries():
+    """Counts what was tried against a reader or a search, and what of it was refused or survived."""
+    return add_tries
+
+
+@pytest.fixture(scope="session")
+def record_inputs(record_tries):
     """Counts damaged inputs that a reader was given, and those of them that it refused."""
-
-    def record(tried: int, refused: int) -> None:
-        _inputs["tried"] += tried
-        _inputs["named as bad"] += refused
-
-    return record
+    return functools.partial(record_tries, DAMAGED)
 
 
-def pytest_terminal_summary(terminalreporter):
-    """Print how many damaged inputs the readers were given."""
-    if _inputs["tried"]:
-        terminalreporter.write_line("damaged inputs: " + ", ".join(f"{n:,} {what}" for what, n in _inputs.items()))
+def pytest_addoption(parser):
+    what = "put what test_security.py and test_ray_dies.py tried into docs/reliability.md"
+    parser.addoption("--write-tries", action="store_true", help=what)
+
+
+def pytest_sessionfinish(session):
+    """Hand the counts of a process of pytest-xdist to the one that prints."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["tries"] = _tries
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """Add up what the processes of pytest-xdist counted."""
+    for what, (tried, held) in getattr(node, "workeroutput", {}).get("tries", {}).items():
+        add_tries(what, tried, held)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Print what was tried."""
+    for what, (tried, held) in _tries.items():
+        how = "named as bad" if what == DAMAGED else "refused or survived"
+        terminalreporter.write_line(f"{what}: {tried:,} tried, {held:,} {how}")
+    if config.getoption("write_tries"):
+        write_tries({what: both for what, both in _tries.items() if what != DAMAGED})

@@ -37,9 +37,13 @@ def recompute_batch_norm(
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # the plain mean over what follows
     with torch.no_grad():
-        for images, _ in source.iterate(batches[: math.ceil(NUM_STATISTICS_IMAGES / batch_size)]):
+        of_some = source.iterate(batches[: math.ceil(NUM_STATISTICS_IMAGES / batch_size)])
+        for number, (images, _) in enumerate(of_some, start=1):
+            for layer in layers:
+                # The plain mean so far. So does torch with a momentum of None, but then every layer of every batch
+                # makes a GPU wait for the number of batches.
+                layer.momentum = 1 / number
             inputs = augment_batch(images, model, config, generator, invert)
             with autocast(model, source.device):
                 model(normalise(inputs, model, pretrained))

@@ -115,7 +115,7 @@ def run_case(case: Case, rows: list[Row], cache: Path, data: Data) -> Row:
         folder = prepare_folder(data, IMAGE_PX[case.weights], case.repetition, cache)
         weights = str(cache / "squeezenet1_1.pth") if case.weights == "imagenet" else None
         if weights and packaged_file() is None:
-            raise ValueError("ImageNet's weights come with '.[test]', which is not installed")
+            raise ValueError("ImageNet's weights come with '.[bench]', which is not installed")
         if weights and not Path(weights).exists():
             write_squeezenet(Path(weights))
         task = {

@@ -126,10 +126,7 @@ class LCBench(Task):
 
 @lru_cache
 def open_surrogate() -> Any:
-    try:
-        import onnxruntime
-    except ModuleNotFoundError as error:
-        raise SystemExit(f"LCBench's curves need {error.name}: pip install '.[bench]'") from error
+    import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu [--minutes 9] [--only NAME ...]     needs torch, torchvision, numpy and Pillow alone
     python -m benchmarks.gpu --rehearse                          the same lines in small, on a CPU too
-    python -m benchmarks.gpu --prepare [FOLDER]                  before: drawings and weights as one small file
+    python -m benchmarks.gpu --prepare [FOLDER]                  before: drawings, weights and timm as one small file
 
 Every number is written as soon as it is there, so that the command may be stopped at any time.
 """

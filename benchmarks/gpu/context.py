@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.gpu.inputs import Inputs
 from benchmarks.gpu.results import Note, Row
-from tune_sketch.search_spaces import SPACES, SpaceLimits
+from tune_sketch.search_spaces import SpaceLimits, known_space
 
 Config = dict[str, Any]
 
@@ -122,6 +122,6 @@ class Chosen:
 
 def configure(model: str, epochs: int, *, pretrained: bool, recipe: bool = True, **changes: Any) -> Config:
     """A network's full configuration: today's recipe, or the paper's."""
-    space = SPACES[model]
+    space = known_space(model)
     values = {**(space.RECIPE if recipe else space.PAPER), "epochs": epochs}
     return {**space.space(Chosen(values), SpaceLimits(epochs, pretrained)), **changes}

@@ -3,7 +3,9 @@
 The file is not committed: whoever has the drawings makes it, with `python -m benchmarks.gpu --prepare`.
 """
 
+import importlib.util
 import json
+import sys
 import tempfile
 import zipfile
 from dataclasses import dataclass, fields
@@ -21,6 +23,7 @@ from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
 PREPARED = Path(__file__).parent / "prepared.zip"
 SKETCHY = Path(__file__).parents[3] / "shared" / "data" / "sketchy-125x25"
 IMAGE_PX = 224
+TIMM_WEIGHTS = "tf_efficientnet_lite0"  # of timm's networks the one whose weights a package brings
 MOST_BYTES = 60_000_000  # so that it travels with the code
 DOODLES_PER_CLASS = 25
 
@@ -59,8 +62,13 @@ class Inputs:
 
 
 def prepare(source: str, path: Path) -> Path:
-    """Write the file, where the program is installed whole. Raises ValueError where there are no such drawings."""
-    from benchmarks.real_weights import write_squeezenet
+    """Write the file, where the program is installed whole. Raises ValueError where there are no such drawings.
+
+    timm goes along as it is installed here: it runs with torch and torchvision alone.
+    """
+    import timm
+
+    from benchmarks.real_weights import write_weights
     from tune_sketch.data import DataRequest, prepare_data
 
     folder = prepare_data(DataRequest(source, IMAGE_PX), progress=False)
@@ -68,10 +76,15 @@ def prepare(source: str, path: Path) -> Path:
         for part in sorted(folder.iterdir()):
             if part.suffix in (".npy", ".json"):
                 file.write(part, f"decoded/{part.name}")
-        try:
-            file.write(write_squeezenet(Path(scratch) / "squeezenet1_1.pth"), "weights/squeezenet1_1.pth")
-        except ValueError as error:
-            print(f"squeezenet1_1 is going to be trained from new weights: {error}")
+        for network in ("squeezenet1_1", TIMM_WEIGHTS):
+            try:
+                file.write(write_weights(Path(scratch) / f"{network}.pth", network), f"weights/{network}.pth")
+            except ValueError as error:
+                print(f"{network} is going to be trained from new weights: {error}")
+        package = Path(timm.__file__).parent
+        for part in sorted(package.rglob("*")):
+            if part.is_file() and part.suffix != ".pyc":
+                file.write(part, f"packages/timm/{part.relative_to(package)}")
     num_bytes = path.stat().st_size
     if num_bytes > MOST_BYTES:
         path.unlink()
@@ -85,6 +98,8 @@ def open_inputs(path: Path, folder: Path, num_classes: int | None, per_class: in
         if not (folder / "prepared").exists():  # by a part before
             with zipfile.ZipFile(path) as file:
                 file.extractall(folder / "prepared")
+        if importlib.util.find_spec("timm") is None:
+            sys.path.append(str(folder / "prepared" / "packages"))
         data = open_data(folder / "prepared" / "decoded")
         weights = {file.stem: file for file in sorted((folder / "prepared" / "weights").glob("*.pth"))}
         return Inputs(select(data, num_classes, per_class), weights, folder)

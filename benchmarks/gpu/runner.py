@@ -55,13 +55,15 @@ def measure(parts: tuple[str, ...], sizes: Sizes, inputs: Path, folder: Path, de
             while True:
                 if not here.poll(max(0.0, deadline - time.monotonic())):
                     process.kill()
-                    text = "ended at the deadline in the middle of a case"
-                    item: object = Note(part, "deadline", text)
-                else:
-                    try:
-                        item = here.recv()
-                    except EOFError:
-                        break
+                    if results is None:
+                        print(f"{part}: ended at the deadline before it said anything", flush=True)
+                    else:
+                        report(results, Note(part, "deadline", "ended at the deadline in the middle of a case"))
+                    break
+                try:
+                    item = here.recv()
+                except EOFError:  # the process has ended, and all that it said was read
+                    break
                 if isinstance(item, Machine) and item.card == "cpu":
                     process.kill()
                     print("no GPU that torch can use was found: --rehearse runs all of it in small without one")
@@ -71,8 +73,6 @@ def measure(parts: tuple[str, ...], sizes: Sizes, inputs: Path, folder: Path, de
                     continue
                 assert results is not None
                 report(results, item)
-                if process.exitcode is not None or not process.is_alive():
-                    break
             process.join()
             if process.exitcode and results is not None and deadline > time.monotonic():
                 report(results, Note(part, "process", f"it ended with code {process.exitcode}", is_error=True))

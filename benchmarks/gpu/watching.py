@@ -1,7 +1,6 @@
 """Watches how busy a device is while something runs."""
 
 import os
-import shutil
 import subprocess
 import threading
 import time
@@ -42,11 +41,22 @@ class Utilisation:
 
     def sample(self) -> None:
         """Ask nvidia-smi several times a second."""
-        if self.device.type != "cuda" or shutil.which("nvidia-smi") is None:
-            return
-        uuid = f"GPU-{torch.cuda.get_device_properties(self.device).uuid}"
-        command = ["nvidia-smi", f"--id={uuid}", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
-        while not self.stop.wait(SECONDS_BETWEEN):
-            answer = subprocess.run(command, capture_output=True, text=True, check=False)
-            if answer.returncode == 0 and answer.stdout.strip().isdigit():
-                self.samples.append(int(answer.stdout) / 100)
+        while self.device.type == "cuda" and not self.stop.wait(SECONDS_BETWEEN):
+            (percent,) = ask_nvidia_smi(self.device, "utilization.gpu")
+            if percent is not None:
+                self.samples.append(percent / 100)
+
+
+def ask_nvidia_smi(device: torch.device | int, *quantities: str) -> list[float | None]:
+    """What the driver tells of the card that torch calls so; None for what it does not tell.
+
+    A card has another number there where CUDA_VISIBLE_DEVICES hides some, so it is asked for by its identity.
+    """
+    uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+    command = ["nvidia-smi", f"--id={uuid}", f"--query-gpu={','.join(quantities)}", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+    except (OSError, subprocess.SubprocessError):
+        return [None] * len(quantities)
+    cells = [cell.strip() for cell in answer.split(",")]
+    return [float(cell) if cell.replace(".", "", 1).isdigit() else None for cell in cells]

@@ -4,20 +4,26 @@ import csv
 import math
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from benchmarks.gpu import correct
-from benchmarks.gpu.context import configure
-from benchmarks.gpu.inputs import describe, open_inputs, resize, write_decoded
+from benchmarks.gpu import correct, runner
+from benchmarks.gpu.accuracy import NO_TIMM, TIMM_NETWORK
+from benchmarks.gpu.context import REHEARSAL, configure
+from benchmarks.gpu.inputs import describe, open_inputs, prepare, resize, write_decoded
 from benchmarks.gpu.limit import count_work
 from benchmarks.gpu.results import Note, ResultFile, Row
-from benchmarks.gpu.runner import PARTS
+from benchmarks.gpu.runner import PARTS, Machine
 from tests.support.processes import family
+from tests.support.real_weights import needs_efficientnet, needs_real_weights
 from tune_sketch.data.sketch_data import open_data
 from tune_sketch.search_spaces import SPACES, SpaceLimits, configuration_of, paper_configuration, recipe_configuration
 
@@ -32,8 +38,9 @@ KNOWN = {"torch", "torchvision", "torchgen", "functorch", "numpy", "PIL", "filel
 find = PathFinder.find_spec
 def find_spec(name, path=None, target=None):
     spec = find(name, path, target)
-    foreign = spec is not None and "site-packages" in (spec.origin or "")
-    return None if foreign and name.split(".")[0] not in KNOWN else spec
+    if spec is None or "site-packages" not in (spec.origin or "") or name.split(".")[0] in KNOWN:
+        return spec
+    return find(name, [entry for entry in sys.path if "site-packages" not in entry], target)
 PathFinder.find_spec = find_spec
 sys.argv[0] = "gpu"
 """
@@ -47,10 +54,10 @@ def run(code: str, timeout: float = 590) -> subprocess.CompletedProcess:
 
 def test_the_bare_machine_of_these_tests_lacks_what_it_should() -> None:
     answer = run(
-        "import torch, torchvision, numpy\nfor name in ('ray', 'optuna', 'pandas', 'sklearn', 'psutil'):\n"
+        "import torch, torchvision, numpy\nfor name in ('ray', 'optuna', 'pandas', 'sklearn', 'psutil', 'timm'):\n"
         "    try:\n        __import__(name)\n    except ImportError:\n        print(name)\n"
     )
-    assert answer.stdout.split() == ["ray", "optuna", "pandas", "sklearn", "psutil"], answer.stderr
+    assert answer.stdout.split() == ["ray", "optuna", "pandas", "sklearn", "psutil", "timm"], answer.stderr
 
 
 @pytest.mark.slow
@@ -66,11 +73,38 @@ def test_the_rehearsal_goes_through_every_part_on_a_bare_machine(tmp_path: Path)
     assert {row["part"].replace(" ", "_") for row in rows} | {"more_limits"} == set(PARTS)
     assert "epoch over ceiling" in {row["quantity"] for row in rows}
     assert all(row["value"] or row["note"] for row in rows)
+    assert [row["note"] for row in rows if row["case"] == TIMM_NETWORK] == [NO_TIMM]
     text = (tmp_path / "gpu-cpu-rehearsal.md").read_text()
     assert "aten::" in text, "the profile's table"
     assert "torch.compile" in text
     last = answer.stdout.rstrip().splitlines()[-1]  # of whichever part has a target and came last
     assert last.endswith((": met", ": missed", ": not measured")), "the ratios come last"
+
+
+@needs_real_weights
+@needs_efficientnet
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_prepared_file_brings_weights_and_timm_to_a_bare_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNE_SKETCH_CACHE", str(tmp_path / "cache"))
+    drawings = tmp_path / "drawings"
+    for number, name in enumerate("abc"):
+        (drawings / name).mkdir(parents=True)
+        for index in range(12):
+            pixels = np.full((40, 40), 255, np.uint8)
+            pixels[8 * number + 3 : 8 * number + 6, index : index + 24] = 0
+            Image.fromarray(pixels).save(drawings / name / f"{index}.png")
+    file = prepare(str(drawings), tmp_path / "prepared.zip")
+    flags = ["--rehearse", "--only", "accuracy", "--inputs", str(file), "--results", str(tmp_path)]
+    answer = run(f"sys.argv[1:] = {flags}" + "\nimport runpy; runpy.run_module('benchmarks.gpu', run_name='__main__')")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    with (tmp_path / "gpu-cpu-rehearsal.csv").open() as file_of_rows:
+        rows = [row for row in csv.DictReader(file_of_rows) if row["quantity"] == "test top-1"]
+    cases = [f"{name} with weights, 48 px, 2 epochs" for name in ("squeezenet1_1", TIMM_NETWORK)]
+    assert [row["case"] for row in rows] == cases
+    assert all(row["n"] == "2" and 0 <= float(row["value"]) <= 1 for row in rows)
 
 
 @pytest.mark.slow
@@ -110,6 +144,43 @@ def test_results_are_written_at_once_and_kept_by_the_next_run(tmp_path: Path) ->
     assert lines[-2:] == ["limit, a, ratio: 0.95, n = 1 (at least 0.9): met", "limit, c: FAILED: RuntimeError: x"]
 
 
+def forks(test: Callable) -> Callable:
+    """For Linux alone, where the parts' processes are forked: of this one, whose threads Python 3.12 warns of."""
+    quiet = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+    return pytest.mark.skipif(sys.platform != "linux", reason="elsewhere they are spawned")(quiet(test))
+
+
+def send_and_end(part: str, sizes: object, inputs: Path, scratch: Path, deadline: float, results: Connection) -> None:
+    """A part that ends while most of what it found is still on its way."""
+    results.send(Machine("card", "here"))
+    for number in range(200):
+        results.send(Row(part, f"case {number}", "quantity", 1.0))
+
+
+def hang(part: str, sizes: object, inputs: Path, scratch: Path, deadline: float, results: Connection) -> None:
+    """A part whose device never answers."""
+    time.sleep(60)
+
+
+@forks
+def test_what_a_part_found_before_it_ended_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "run_part", send_and_end)
+    assert runner.measure(("limit", "accuracy"), REHEARSAL, tmp_path, tmp_path, time.monotonic() + 100) == 0
+    with (tmp_path / "gpu-card.csv").open() as file:
+        found = [(row["part"], row["case"]) for row in csv.DictReader(file)]
+    assert found == [(part, f"case {number}") for part in ("limit", "accuracy") for number in range(200)]
+
+
+@forks
+def test_a_device_that_never_answers_ends_at_the_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(runner, "run_part", hang)
+    monkeypatch.setattr(runner, "RESERVED_SECONDS", 0.0)
+    assert runner.measure(("correct",), REHEARSAL, tmp_path, tmp_path, time.monotonic() + 0.5) == 1
+    assert "correct: ended at the deadline before it said anything" in capsys.readouterr().out
+
+
 SIDES = [(0.9, False), (0.89, True), (1.1, True), (math.nan, True), (None, False)]
 
 
@@ -118,7 +189,7 @@ def test_a_target_is_missed_on_the_wrong_side(value: float | None, misses: bool)
     assert Row("p", "c", "q", value, at_least=0.9, at_most=1.0).misses == misses
 
 
-@pytest.mark.parametrize("model", SPACES)
+@pytest.mark.parametrize("model", [*SPACES, TIMM_NETWORK])
 @pytest.mark.parametrize("pretrained", [False, True])
 def test_configurations_without_optuna_are_those_of_the_search(model: str, pretrained: bool) -> None:
     limits = SpaceLimits(50, pretrained)

@@ -92,15 +92,13 @@ def test_damaged_checkpoints_and_a_second_search(search, tmp_path):
 
     after = snapshot(run)
     assert after["trial-0000"].epochs[: len(before.epochs)] == before.epochs
-    for key in ("trial-0000", "trial-0001"):
+    for key in ("trial-0000", "trial-0001", "trial-0002"):
         assert after[key].status == "completed"
         undisturbed = train_undisturbed(run, after[key], tmp_path)
         assert [epoch.number for epoch in after[key].epochs] == [metrics["epoch"] for metrics in undisturbed]
         for name in ("train_loss", "train_top1", "val_loss", "val_top1", "val_top5"):
             assert [e.metrics[name] for e in after[key].epochs] == [m[name] for m in undisturbed], (key, name)
-    assert after["trial-0002"].status == "failed"
-    assert "belongs to trial-0000" in after["trial-0002"].error
-    assert "Traceback" in run.error_file("trial-0002").read_text()
+    assert "it belongs to trial-0000" in text
 
 
 def test_weights_that_are_code_are_refused_and_not_run(search, tmp_path):

@@ -58,7 +58,7 @@ def folder_of_ray(process):
     return next(part for part in argument.split("/") if part.startswith(PREFIX))
 
 
-def test_a_search_goes_on_by_itself_when_processes_of_ray_die(search):
+def test_a_search_goes_on_by_itself_when_processes_of_ray_die(search, record_tries):
     process = search.start(*LONG)
     search.wait_for_epochs(process, 2)
     for number, name in enumerate(("raylet", "gcs_server"), start=1):
@@ -73,17 +73,18 @@ def test_a_search_goes_on_by_itself_when_processes_of_ray_die(search):
         after = snapshot(search.run)
         for key, trial in before.items():
             assert after[key].epochs[: len(trial.epochs)] == trial.epochs
+        record_tries(f"deaths of Ray's {name} under a search", 1, 1)
     text = search.finish(process, timeout=400)
     assert "Traceback" not in text
     check_complete(search.run)
     assert {trial.error for trial in snapshot(search.run).values()} == {""}, "no trial is blamed for it"
 
 
-def test_a_signal_to_the_whole_group_pauses_the_search(search):
+def test_a_signal_to_the_whole_group_pauses_the_search(search, record_tries):
     process = search.start(*LONG)
     search.wait_for_epochs(process, 2)
     folder = f"/tmp/{folder_of_ray(process)}"
-    assert_no_stranger_gets_in(process, folder)
+    record_tries(*assert_no_stranger_gets_in(process, folder))
 
     victim = next(relative for relative in family(process) if is_trial(relative))
     victim.suspend()  # a worker that was stopped goes on later as if nothing had been
@@ -103,6 +104,7 @@ def test_a_signal_to_the_whole_group_pauses_the_search(search):
     assert "Traceback" not in text
     assert {trial.status for trial in snapshot(search.run).values() if trial.is_unfinished} == {"paused"}
     assert not os.path.exists(folder)
+    record_tries("SIGTERM to all processes of a search", 1, 1)
 
 
 def assert_no_stranger_gets_in(process, folder):
@@ -119,9 +121,11 @@ def assert_no_stranger_gets_in(process, folder):
         answer = subprocess.run([*stranger, folder, *files], capture_output=True, text=True, check=False, cwd="/")
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout == ""
+    num_tried = 2 + 3 * len(files)
     for relative in family(process):
         try:
             listening = {c.laddr.ip for c in relative.net_connections("inet") if c.status == psutil.CONN_LISTEN}
         except psutil.Error:
             continue
         assert listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}, (relative, listening)
+    return "files of a search, read, written or swapped by another user", num_tried, num_tried

@@ -149,10 +149,10 @@ def call(channel: grpc.Channel, method: str, token: str | None) -> str:
 @pytest.mark.real
 @pytest.mark.timeout(400)
 class TestStranger:
-    def test_no_remote_procedure_is_served(self, search):
+    def test_no_remote_procedure_is_served(self, search, record_tries):
         methods = rpc_methods()
         assert len(methods) > 100
-        served, num_refused = [], 0
+        served, num_refused, num_tried = [], 0, 0
         for (address, port), owner in search.listening().items():
             host = host_of(address)
             with grpc.insecure_channel(f"{host}:{port}") as channel:
@@ -163,11 +163,13 @@ class TestStranger:
                 for token in (None, WRONG_TOKEN):
                     for method in methods:
                         status = call(channel, method, token)
+                        num_tried += 1
                         num_refused += status == "UNAUTHENTICATED"
                         if status not in ("UNAUTHENTICATED", "UNIMPLEMENTED"):
                             served.append((owner, port, method, status))
         assert not served, served
         assert num_refused > 100
+        record_tries("remote procedures called without the token", num_tried, num_tried - len(served))
         # The same call with the right token is served: it is the token that decides.
         (gcs,) = [port for (_, port), owner in search.listening().items() if owner == "gcs_server"]
         with grpc.insecure_channel(f"127.0.0.1:{gcs}") as channel:
@@ -175,18 +177,20 @@ class TestStranger:
         search.wait_for_epochs(2)
 
     @pytest.mark.parametrize("token", [None, WRONG_TOKEN], ids=["no-token", "wrong-token"])
-    def test_no_http_request_is_served(self, search, token):
-        served = []
+    def test_no_http_request_is_served(self, search, token, record_tries):
+        served, num_tried = [], 0
         for (address, port), owner in search.listening().items():
             host = host_of(address)
             for method, path in HTTP_PATHS:
                 status = request(host, port, method, path, token)
+                num_tried += 1
                 if status is not None and status < 400:
                     served.append((owner, port, method, path, status))
         assert not served, served
+        record_tries("HTTP requests without the token", num_tried, num_tried - len(served))
         search.wait_for_epochs(2)
 
-    def test_no_client_runs_anything(self, search, clean_environment, tmp_path):
+    def test_no_client_runs_anything(self, search, clean_environment, tmp_path, record_tries):
         """Whoever has the right token can, as a driver does: it is the token that keeps the others out."""
         (gcs,) = [port for (_, port), owner in search.listening().items() if owner == "gcs_server"]
         ports = sorted({str(port) for _, port in search.listening()})
@@ -208,9 +212,11 @@ class TestStranger:
             "the token": [f"driver {gcs}"],
         }
         assert [path.name for path in tmp_path.iterdir()] == ["the token"]
+        num_doors = 2 * (1 + 2 * len(ports))  # without and with a wrong token: as a driver; as a client, as a job
+        record_tries("Ray's own clients without the token", num_doors, num_doors)
         search.wait_for_epochs(2)
 
-    def test_no_port_answers_another_machine(self, search):
+    def test_no_port_answers_another_machine(self, search, record_tries):
         """Beside one of ours that does: it is not the way there that is closed."""
         with other_machine() as (ours, there), socket.create_server(("0.0.0.0", 0)) as open_to_all:
             ports = {port: owner for (_, port), owner in search.listening().items()}
@@ -221,8 +227,8 @@ class TestStranger:
                 [*there, sys.executable, "-c", CONNECT, ours, *numbers], capture_output=True, text=True, timeout=60
             )
         assert answer.returncode == 0, answer.stderr
-        print(f"{len(ports)} ports tried from another machine")
         assert [ports.get(int(port), port) for port in answer.stdout.split()] == [str(wanted)]
+        record_tries("ports of a local search, from another machine", len(ports), len(ports))
 
     def test_the_token_is_only_in_the_memory_of_the_search(self, search):
         """Neither the run directory nor a command line holds the token, nor does a file list the environment."""
@@ -239,7 +245,7 @@ class TestStranger:
             except psutil.NoSuchProcess:
                 continue
 
-    def test_a_call_that_ends_ray_does_not_end_the_search(self, search):
+    def test_a_call_that_ends_ray_does_not_end_the_search(self, search, record_tries):
         """Whoever is on the machine can send it without a token. Last in this class, since it changes the ports."""
         (gcs,) = [port for (_, port), owner in search.listening().items() if owner == "gcs_server"]
         with grpc.insecure_channel(f"127.0.0.1:{gcs}") as channel, contextlib.suppress(grpc.RpcError):
@@ -250,6 +256,7 @@ class TestStranger:
             time.sleep(0.3)
         assert "Ray's gcs_server" in said
         search.wait_for_epochs(2)
+        record_tries("calls that end a process of Ray", 1, 1)
 
 
 def host_of(address: str) -> str:

@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.support.in_process import InProcessBackend
+from tests.support.trials import make_trial
 from tests.support.whole_run import Killed, make_run
 from tune_sketch.config.plan import plan_lines, prepare_inputs
 from tune_sketch.config.settings import Settings
 from tune_sketch.config.total_time import REPORT_SECONDS, START_SECONDS, divide
 from tune_sketch.events import EpochReport
 from tune_sketch.retraining.time_plan import find_candidates
-from tune_sketch.retraining.timetable import PLAN_NOTE
+from tune_sketch.retraining.timetable import PLAN_NOTE, SearchEnd
 from tune_sketch.run import confirm_run, run_search
+from tune_sketch.schedulers.stop_signal import StopSignal
 from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.files import read_csv
 from tune_sketch.storage.journal import Journal
@@ -244,3 +246,27 @@ def test_time_is_kept_for_a_last_step(tmp_path, clock):
     assert took <= 1500.0 + EPOCH
     check_network(run)
     assert json.loads((run.best / "model.json").read_text())["retraining"] == last.key
+
+
+def test_looking_at_the_end_takes_a_twentieth_of_the_driver_at_most(tmp_path, clock):
+    """A look goes over all epochs: with a thousand trials it takes longer than some epochs."""
+
+    class Costly:
+        total_seconds, end, num_looks = 900.0, 2e9, 0
+
+        def search_end(self):
+            self.num_looks += 1
+            clock.now += 0.5
+            return 1.5e9
+
+        def is_search_over(self):
+            return False
+
+    timetable, trial = Costly(), make_trial(0, [0.5])
+    stop = StopSignal(RunDirectory(tmp_path), print)
+    end = SearchEnd(timetable, stop, [trial])
+    for _ in range(100):
+        clock.now += 1.0
+        end.on_epoch(trial)
+    assert timetable.num_looks in range(8, 13), "each after ten seconds"
+    assert stop.deadline == 1.5e9

@@ -9,6 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.support.small_training import AUGMENTED, build, drawings, splits_of
+from tune_sketch.trainables import batch_norm
 from tune_sketch.trainables.batches import BatchSource
 from tune_sketch.trainables.evaluation import compute_logits
 from tune_sketch.trainables.speed import devices
@@ -78,6 +79,19 @@ def test_validation_of_loaded_weights_sends_without_waiting(watched: PlainCopies
     source = BatchSource(drawings(), META)
     compute_logits(build("squeezenet1_1").to(META), source, pretrained=True, batch_size=8)
     assert (watched.num_batches, watched.found) == (4, [])
+
+
+def test_statistics_of_batch_norm_are_recomputed_without_waiting(
+    watched: PlainCopies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_norm, "autocast", lambda model, device: contextlib.nullcontext())
+    model = build("resnet50").to(META)
+    model.train()
+    source, generator = BatchSource(drawings(), META), torch.Generator().manual_seed(0)
+    # Reading a number, which a GPU would be waited for, is an error on this device.
+    batch_norm.recompute_batch_norm(model, source, AUGMENTED, generator, True, False, 8)
+    assert (watched.num_batches, watched.found) == (4, [])
+    assert {layer.momentum for layer in batch_norm.trained_batch_norm(model)} == {0.1}
 
 
 def test_a_plain_copy_would_be_seen() -> None:

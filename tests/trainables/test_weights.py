@@ -1,5 +1,6 @@
 """Weights: what is found, what fits, what is refused; no network is touched."""
 
+import argparse
 import hashlib
 import os
 import pickle
@@ -269,9 +270,17 @@ def test_code_in_a_file_is_refused(tmp_path: Path, plain_pickle: bool) -> None:
         file.write_bytes(pickle.dumps(RunsCode(tmp_path / "ran")))
     else:
         torch.save({"conv1.weight": RunsCode(tmp_path / "ran")}, file)
-    with pytest.raises(ValueError, match="refused"):
+    with pytest.raises(ValueError, match="refused") as caught:
         resolve_weights("baseline", str(file))
     assert not (tmp_path / "ran").exists()
+    assert "weights_only" not in str(caught.value), "torch's advice is to run it"
+
+
+def test_what_else_a_file_holds_is_named(tmp_path: Path) -> None:
+    """Checkpoints of Lightning often keep what the command line said."""
+    torch.save({"conv1.weight": torch.zeros(1), "args": argparse.Namespace(lr=0.1)}, tmp_path / "weights.pt")
+    with pytest.raises(ValueError, match=r"plain values, argparse.Namespace; .* its state_dict\(\) alone"):
+        resolve_weights("baseline", str(tmp_path / "weights.pt"))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 broken", b"plain text"])

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pickle
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -88,10 +89,18 @@ def load_safetensors(file: Path) -> dict[str, Tensor]:
 
 
 def load_torch_file(file: Path) -> Any:
+    """What a torch file holds. ValueError for more than tensors and plain values, without torch's advice to run it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Detected pickle protocol")  # no use to readers of the error that follows
         warnings.filterwarnings("ignore", ".*TypedStorage is deprecated")  # of quantised tensors
-        return torch.load(file, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            found = re.search(r"GLOBAL (\S+)", str(error))
+            if found is None:
+                raise ValueError("its pickle is damaged, or of a kind that can run code") from error
+            what = f"it holds more than tensors and plain values, {found[1]}"
+            raise ValueError(f"{what}; where you trust it, save its state_dict() alone in a new file") from error
 
 
 def flatten(content: Any, prefix: str) -> list[tuple[str, Tensor]]:

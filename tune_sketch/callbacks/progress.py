@@ -10,6 +10,16 @@ from tune_sketch.events import Trial
 from tune_sketch.formatting import PHRASES, duration_text, name_of, percent
 
 
+def epochs_left_to_search(trials: Iterable[Trial], num_samples: int, epochs_per_trial: float) -> float:
+    """Expected epochs of the trials that are to come, and of those that are not at their end: one at least of each."""
+    trials = list(trials)
+    left = max(0, num_samples - len(trials)) * epochs_per_trial
+    for trial in trials:
+        if trial.is_unfinished:
+            left += max(1.0, min(int(trial.config["epochs"]), epochs_per_trial) - len(trial.epochs))
+    return left
+
+
 class Progress:
     """One line per ended training, and on a terminal one live line below them.
 
@@ -87,11 +97,9 @@ class Progress:
     def time_left_text(self) -> str:
         trials = [trial for trial in self.trials.values() if not trial.is_retraining]
         retrainings = [trial for trial in self.trials.values() if trial.is_retraining]
-        epochs_left = 0.0 if self.is_search_over else max(0, self.num_samples - len(trials)) * self.epochs_per_trial
-        for trial in trials:
-            if trial.is_unfinished and not self.is_search_over:
-                planned = min(int(trial.config["epochs"]), self.epochs_per_trial)
-                epochs_left += max(1.0, planned - len(trial.epochs))
+        epochs_left = 0.0
+        if not self.is_search_over:
+            epochs_left = epochs_left_to_search(trials, self.num_samples, self.epochs_per_trial)
         epochs_left += max(0.0, self.num_retraining_epochs - sum(len(trial.epochs) for trial in retrainings))
         spent = self.seconds_before + time.monotonic() - self.started
         seconds = epochs_left * spent / max(1, self.num_epochs_before + self.num_epochs_here)

@@ -150,7 +150,7 @@ def trials_lines(facts: Facts) -> list[str]:
         f"epochs    at most {settings.num_samples * most_epochs(facts)}, "
         f"about {settings.num_samples * expected_epochs_of_search(facts):.0f} expected",
         f"retrain   {facts.num_finalists} finalists raced in at most {facts.num_retrainings} retrainings on "
-        f"fresh seeds, {facts.num_retrainings * most_epochs(facts)} epochs",
+        f"fresh seeds, of at most {most_epochs(facts)} epochs each",
     ]
 
 
