@@ -8,7 +8,7 @@ from tune_sketch.events import Trial
 from tune_sketch.schedulers.stop_signal import NUM_SAME_FAILURES
 
 FACTOR = 2  # between the seconds of two steps; the better one in so many goes on
-# Measured on networks of which one is best: benchmarks/results/networks-cpu.md.
+# Chosen by simulation on tasks kept apart for it, judged on others: benchmarks/results/networks-cpu.md.
 FIRST_STEP = 4  # trainings to the first rung, at the speed of the slowest network's first configurations
 MOST_RATIO = 16  # of the leader's seconds over those of the networks that were left behind
 
