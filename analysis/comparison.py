@@ -22,7 +22,7 @@ def state_comparison(runs: Sequence[RunData]) -> list[str]:
         f"{percent_text(best.chosen.mean('test_top1'))} of its {best.facts.data.num_test:,} test drawings at the "
         f"first guess" + (f" (95 % interval {interval_text(low, high)}, {kind})." if low is not None else ".")
     ]
-    own = f"{best.settings.model} ({best.name})"
+    own = f"{best.model} ({best.name})"
     for row in (row for row in tabulate_mcnemar_of_runs(runs) if row["first"] == own):
         is_clear = row["gain_low"] > 0 or row["gain_high"] < 0
         sentences.append(

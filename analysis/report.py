@@ -84,7 +84,7 @@ def write_report(runs: Sequence[Path], path: Path, storage: str | None = None, d
     names = ", ".join(run.name for run in read)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string((PAGE / "report.html").read_text(encoding="utf-8")).render(
-        title=f"{', '.join(dict.fromkeys(run.settings.model for run in read))}: sketch classification",
+        title=f"{', '.join(dict.fromkeys(model for run in read for model in run.facts.models))}: sketch classification",
         subtitle=f"{names}; written {datetime.datetime.now():%Y-%m-%d %H:%M}",
         chapters=chapters,
         unfinished=describe_unfinished(read),
@@ -98,15 +98,24 @@ def write_report(runs: Sequence[Path], path: Path, storage: str | None = None, d
 
 def describe_run(run: RunData, folder: Path, relative_to: Path, identifier: str) -> Chapter:
     """The chapter on one run."""
-    tables = write_tables(TABLES, run, folder, relative_to)
-    items: list[Item] = [*tables, *write_figures(FIGURES, run, folder, relative_to)]
+    own = run.of_best_network()  # for what compares trials at rungs, which those of two networks do not share
+    items: list[Item] = []
+    for table in TABLES:
+        items += write_tables([table], own if is_of_one(table) else run, folder, relative_to)
+    for figure in FIGURES:
+        items += write_figures([figure], own if is_of_one(figure) else run, folder, relative_to)
     found = [Section(name, title, [item for item in items if item.section == name]) for name, title in SECTIONS.items()]
     sections = [section for section in found if section.items]
     path = folder / "verdict.csv"
     write_rows(path, tabulate_verdict(run))
     sources = [path.relative_to(relative_to).as_posix()]
-    title, warnings = f"{run.settings.model}: {run.name}", [*describe_lost(run), *warn(run)]
+    title, warnings = f"{', '.join(run.facts.models)}: {run.name}", [*describe_lost(run), *warn(run)]
     return Chapter(identifier, title, state_result(run), warnings, sources, sections)
+
+
+def is_of_one(item: Table[RunData] | Figure[RunData]) -> bool:
+    """Whether it is about the trials of one network, also where a search has several."""
+    return item.section == "search" and not item.is_of_all
 
 
 def describe_unfinished(runs: Sequence[RunData]) -> str:

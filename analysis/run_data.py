@@ -18,7 +18,7 @@ from tune_sketch.events import Trial
 from tune_sketch.inference.model import Classifier, has_network, load_classifier
 from tune_sketch.retraining.finalists import Finalist, find_finalists
 from tune_sketch.schedulers.rungs import rank_trials
-from tune_sketch.storage.facts import Facts, read_facts
+from tune_sketch.storage.facts import Facts, WeightsFacts, read_facts
 from tune_sketch.storage.files import read_csv
 from tune_sketch.storage.history import History
 from tune_sketch.storage.lock import read_owner
@@ -75,7 +75,33 @@ class RunData:
 
     @property
     def rungs(self) -> list[int]:
-        return self.settings.rungs
+        """Of all networks together, where there are several."""
+        return sorted({rung for own in self.facts.of_each().values() for rung in own.settings.rungs})
+
+    @cached_property
+    def network(self) -> str | None:
+        """The network that was chosen, or has the best trial so far; None where the search has one."""
+        if not self.facts.networks:
+            return None
+        chosen = self.chosen.network if self.chosen is not None else None
+        return chosen or (self.ranked[0].network if self.ranked else self.settings.model)
+
+    @property
+    def model(self) -> str:
+        """The name of the search's network, of several the best one's."""
+        return self.network or self.settings.model
+
+    @property
+    def weights(self) -> WeightsFacts:
+        """The initial weights of that network."""
+        return self.facts.of(self.network).weights
+
+    def of_best_network(self) -> "RunData":
+        """The same, as if the best network had been the only one: its trials and their rungs."""
+        if self.network is None:
+            return self
+        trials = [trial for trial in self.trials if trial.network == self.network]
+        return replace(self, facts=self.facts.of(self.network), history=replace(self.history, trials=trials))
 
     @cached_property
     def ranked(self) -> list[Trial]:
@@ -197,5 +223,5 @@ def runs_with_result(runs: Sequence[RunData]) -> list[RunData]:
 
 def name_runs(runs: Sequence[RunData]) -> dict[Path, str]:
     """{path of a run: its model, with the directory's name where two runs have the same}."""
-    models = [run.settings.model for run in runs]
-    return {r.run.path: r.settings.model + (f" ({r.name})" if models.count(r.settings.model) > 1 else "") for r in runs}
+    models = [run.model for run in runs]
+    return {r.run.path: r.model + (f" ({r.name})" if models.count(r.model) > 1 else "") for r in runs}

@@ -5,6 +5,7 @@ from typing import Any
 from tune_sketch.analysis.rows import Row, Rows
 from tune_sketch.analysis.run_data import RunData
 from tune_sketch.analysis.tables.costs import tabulate_costs
+from tune_sketch.analysis.tables.networks import tabulate_networks
 from tune_sketch.analysis.tables.selection_bias import tabulate_selection_bias
 from tune_sketch.analysis.text import interval_text, percent_text
 from tune_sketch.commands import command_text
@@ -44,6 +45,9 @@ def tabulate_verdict(run: RunData) -> Rows:
     note("chance_of_drawings", half_width(wilson_interval(0.5, data.num_test)), "search.json: Wilson, num_test")
     note("num_samples", run.settings.num_samples, "search.json")
     note("num_trials", len(run.trials), "trials.csv")
+    if run.network is not None:
+        own = sum(trial.network == run.network for trial in run.trials)
+        note("num_trials_of_network", own, f"trials.csv: {run.network}")
     note("num_compared", len(run.ranked), "trials.csv")
     note("num_ended", sum(not trial.is_unfinished for trial in run.trials), "trials.csv")
     bad = [trial for trial in run.trials if trial.status in ("failed", "out_of_memory", "diverged")]
@@ -76,7 +80,8 @@ def tabulate_verdict(run: RunData) -> Rows:
         note("last_step_test_top1", shipped.test.top1, "winner.csv: last step")
         for end, bound in zip(("low", "high"), wilson_interval(shipped.test.top1, data.num_test), strict=True):
             note(f"last_step_test_top1_{end}", bound, "winner.csv: last step")
-    baseline = next((finalist for finalist in run.finalists if finalist.is_baseline), None)
+    of_network = (finalist for finalist in run.finalists if finalist.network == chosen.network)
+    baseline = next((finalist for finalist in of_network if finalist.is_baseline), None)
     baseline_top1 = baseline.mean("test_top1") if baseline is not None else None
     if not chosen.is_baseline and baseline_top1 is not None:
         note("baseline_test_top1", baseline_top1, "finalists.csv: mean of trial 0")
@@ -111,7 +116,7 @@ def state_result(run: RunData) -> list[str]:
     between = interval_text(its["test_top1_wilson_low"], its["test_top1_wilson_high"])
     within_five = f", and {percent_text(its['test_top5'])} within five guesses" * (its["num_classes"] > 5)
     sentences = [
-        f"The best {run.settings.model} recognises {percent_text(its['test_top1'])} of {its['num_test']:,} drawings "
+        f"The best {run.model} recognises {percent_text(its['test_top1'])} of {its['num_test']:,} drawings "
         f"that it had never seen at its first guess among {its['num_classes']} classes{within_five}.",
         state_gain(its),
         f"These are means over {count_text(its['num_seeds'], 'seed')} of "
@@ -125,6 +130,7 @@ def state_result(run: RunData) -> list[str]:
             "Balanced accuracy, to which every class counts alike, is "
             f"{percent_text(its['test_balanced_accuracy'])}; macro F1 is {percent_text(its['test_f1'])}."
         )
+    sentences += state_networks(run)
     sentences.append(state_split(run))
     if "last_step_test_top1" in its:
         between = interval_text(its["last_step_test_top1_low"], its["last_step_test_top1_high"])
@@ -153,7 +159,8 @@ def state_gain(its: Row) -> str:
 
     Chance: half the width of the interval of one network's result.
     """
-    found = f"It is the best of {count_text(its['num_trials'], 'way')} of training it that were tried"
+    own = its["num_trials_of_network" if "num_trials_of_network" in its else "num_trials"]
+    found = f"It is the best of {count_text(own, 'way')} of training it that were tried"
     if "gain_over_baseline" not in its:
         return found + "."
     gain, papers = its["gain_over_baseline"], percent_text(its["baseline_test_top1"])
@@ -165,6 +172,19 @@ def state_gain(its: Row) -> str:
         f"{found}; trained as the paper did it, the same network recognises {papers}: the search brought "
         f"{100 * abs(gain):.1f} points{judged}."
     )
+
+
+def state_networks(run: RunData) -> list[str]:
+    """How the networks of a search over several compare; nothing where there is one."""
+    rows = tabulate_networks(run)
+    if not rows:
+        return []
+    ends = [f"{row['network']} {percent_text(row['val_top1'])}" for row in rows if row.get("val_top1") is not None]
+    shares = [f"{row['network']} {percent_text(row['share'], 0)}" for row in rows]
+    return [
+        f"{run.model} is the best of {len(rows)} networks. The best of each on fresh seeds, on validation: "
+        f"{', '.join(ends)}. Of the search's training they had: {', '.join(shares)}."
+    ]
 
 
 def interval_over_seeds(its: Row) -> str:
@@ -214,8 +234,8 @@ def warn(run: RunData) -> list[str]:
             "The drawings are synthetic, made by a program: nothing here says how well people's drawings are "
             "recognised."
         )
-    if not run.facts.weights.pretrained:
-        warnings.append(f"{run.facts.weights.description}.")
+    if not run.weights.pretrained:
+        warnings.append(f"{run.weights.description}.")
     if data.leaky_split and not data.split_warnings:  # of an earlier version
         warnings.append(
             "Drawings of the same photo are in training and test (--split-by file): the result is too good. "

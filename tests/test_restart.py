@@ -12,7 +12,7 @@ import pytest
 from tune_sketch import restart
 from tune_sketch.backend.base import BackendLostError
 from tune_sketch.data.screen import hear_sigterm
-from tune_sketch.restart import MOST_RESTARTS, VARIABLE, run_or_restart, runs_begun
+from tune_sketch.restart import MOST_RESTARTS, VARIABLE, run_begun, run_or_restart
 from tune_sketch.storage.run_directory import RunDirectory
 
 
@@ -48,14 +48,14 @@ def lose(tmp_path, num_epochs=0, address=None, was_stopping=False):
         raise lost
 
     with pytest.raises(Left):
-        run_or_restart(search, [RunDirectory(tmp_path / "a"), RunDirectory(tmp_path / "b")], address)
+        run_or_restart(search, RunDirectory(tmp_path / "b"), address)
 
 
-def test_the_same_command_begins_again_and_knows_its_runs(left, tmp_path, capsys):
-    assert runs_begun() == []
+def test_the_same_command_begins_again_and_knows_its_run(left, tmp_path, capsys):
+    assert run_begun() is None
     lose(tmp_path)
     assert left == [(sys.executable, [sys.executable, "-m", "tune_sketch.search", "--model", "a,b"])]
-    assert [run.path for run in runs_begun()] == [tmp_path / "a", tmp_path / "b"]
+    assert run_begun() == RunDirectory(tmp_path / "b")
     said = capsys.readouterr().err
     assert "Ray's raylet (process 7) has died" in said
     assert f"Ray is started again (1 of {MOST_RESTARTS})" in said
@@ -103,5 +103,5 @@ def test_a_program_that_calls_us_is_not_begun_again(left, tmp_path, monkeypatch)
 
 
 def test_what_a_search_returns_is_passed_on(tmp_path):
-    assert run_or_restart(lambda: True, [RunDirectory(tmp_path)], None)
-    assert not run_or_restart(lambda: False, [RunDirectory(tmp_path)], None)
+    assert run_or_restart(lambda: True, RunDirectory(tmp_path), None)
+    assert not run_or_restart(lambda: False, RunDirectory(tmp_path), None)

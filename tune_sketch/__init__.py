@@ -9,15 +9,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tune_sketch.api import Run, open_run, search
     from tune_sketch.config.settings import Settings
+    from tune_sketch.config.several import settings_of_networks
     from tune_sketch.extensions import extend
 
 if sys.platform == "win32":
     raise ImportError("tune_sketch runs on Linux and macOS, not on Windows: use the Windows Subsystem for Linux")
 
 __version__ = "0.2.0"
-__all__ = ["Run", "Settings", "__version__", "extend", "open_run", "search"]
+__all__ = ["Run", "Settings", "__version__", "extend", "open_run", "search", "settings_of_networks"]
 
-_HOMES = {"Run": "api", "open_run": "api", "search": "api", "Settings": "config.settings", "extend": "extensions"}
+_HOMES = {
+    "Run": "api",
+    "open_run": "api",
+    "search": "api",
+    "Settings": "config.settings",
+    "settings_of_networks": "config.several",
+    "extend": "extensions",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from tune_sketch.commands import command_text
 from tune_sketch.config.checks import check_run_name
 from tune_sketch.config.plan import prepare_inputs
 from tune_sketch.config.settings import Settings, resolve_paths
+from tune_sketch.config.several import check_networks
 from tune_sketch.data.paths import read_path
 from tune_sketch.data.screen import print_error
 from tune_sketch.inference.model import Classifier, load_classifier
@@ -85,7 +87,7 @@ def open_run(path: str | Path, storage: str | None = None) -> Run:
 
 
 def search(
-    settings: Settings,
+    settings: Settings | Sequence[Settings],
     *,
     name: str | None = None,
     runs_dir: str | Path = "runs",
@@ -94,16 +96,17 @@ def search(
 ) -> Run:
     """Search, retrain the best, read the test split and write the report, as `python -m tune_sketch.search` does.
 
-    name: of the run directory below runs_dir; address: of a Ray cluster; storage: URL of a database. Ray is started on
+    settings: or those of each network of a search over several, as `settings_of_networks` makes them. name: of the run
+    directory below runs_dir; address: of a Ray cluster; storage: URL of a database. Ray is started on
     this machine and ended again, unless it runs already. Interrupted, it returns with what there is. Raises ValueError
     for anything that the caller can mend, before anything expensive starts.
     """
     begun_at = time.time()
-    settings = resolve_paths(settings)
+    first, *others = [resolve_paths(settings)] if isinstance(settings, Settings) else check_networks(settings)
     folder, backend = read_path(runs_dir), RayBackend(address)
     check_place(folder, [check_run_name(name)] if name is not None else [], storage)
     backend.check()
-    run = make_run(folder, name, settings, prepare_inputs(settings), storage)
+    run = make_run(folder, name, first, prepare_inputs(first, others), storage)
     was_started = is_started()
     try:
         run_search(run, backend, storage, begun_at)

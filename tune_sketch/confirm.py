@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         backend = RayBackend(arguments.address)
         backend.check()
         prepare_resume(run, given_choices(arguments), arguments.storage)
-        done = run_or_restart(lambda: confirm_run(run, backend, arguments.storage), [run], arguments.address)
+        done = run_or_restart(lambda: confirm_run(run, backend, arguments.storage), run, arguments.address)
         return 0 if done else 130
     except (ValueError, JournalError, OSError) as error:
         return print_error(error)

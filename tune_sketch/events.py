@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Value = bool | int | float | str  # of one hyperparameter
 Config = dict[str, Value]
+NETWORK = "network"  # in the configuration of a trial: which one, where a search has several
 
 Ending = Literal["completed", "stopped", "diverged", "out_of_memory", "failed"]
 Status = Literal["running", "paused"] | Ending
@@ -36,6 +37,9 @@ class Source:
     num_epochs: int | None = None
     compared_by: str | None = None
     compared_with: tuple[int, ...] | None = None
+    # of several networks: the seconds to which those whose turn it was may train, and within which they were compared
+    turn_seconds: float | None = None
+    compared_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -143,9 +147,15 @@ class Trial:
         return self.seed_index is not None
 
     @property
+    def network(self) -> str | None:
+        """The network, in a search over several; None: the search has one."""
+        name = self.config.get(NETWORK)
+        return None if name is None else str(name)
+
+    @property
     def is_baseline(self) -> bool:
-        """Whether this is the paper's configuration, which every search tries first."""
-        return self.number == 0
+        """Whether this is the paper's configuration, which every search tries first of a network."""
+        return self.number == 0 or (self.network is not None and self.source.kind == "paper")
 
     @property
     def is_recipe(self) -> bool:

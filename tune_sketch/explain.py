@@ -13,26 +13,30 @@ from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.history import History
 from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.run_directory import RunDirectory
+from tune_sketch.turns import explain_turn
 
 Known = list[tuple[float, Trial]]  # values at a rung that were known when a trial was proposed, best first
 
 
 def explain_lines(run: RunDirectory, number: int, storage: str | None = None) -> list[str]:
     """Why the trial was proposed, from which values, and what was decided at each rung. ValueError: no such trial."""
-    settings, history = read_facts(run).settings, read_history(run, storage)
+    facts, history = read_facts(run), read_history(run, storage)
     trials = history.trials
     if not 0 <= number < len(trials):
         have = f"trials 0 to {len(trials) - 1}" if trials else "no trial yet"
         raise ValueError(f"{run.path} has {have}, got {number}")
     trial = trials[number]
+    settings = facts.of(trial.network).settings
+    own = [other for other in trials if other.network == trial.network]
     rungs = settings.rungs
-    known = {rung: known_then(trial, trials, rung) for rung in rungs}
+    known = {rung: known_then(trial, own, rung) for rung in rungs}
     deepest = trial.source.rung or max((rung for rung in rungs if known[rung]), default=rungs[0])
     return [
         f"trial {number}  {describe_ending(trial)}",
         "",
+        *explain_turn(facts, trial, trials),
         *source_lines(trial, trials, known, settings.strategy),
-        *configuration_lines(trial, known.get(deepest) or known_then(trial, trials, deepest)),
+        *configuration_lines(trial, known.get(deepest) or known_then(trial, own, deepest)),
         *rung_lines(trial, rungs, settings.reduction_factor, SAMPLERS[settings.strategy].stops_trials),
         *finalist_lines(trial, history),
     ]
@@ -70,7 +74,7 @@ def source_lines(trial: Trial, trials: Sequence[Trial], known: dict[int, Known],
     if source.kind == "warm-start":
         return [f"why       among the best of an earlier search: trial {source.trial} of {source.run} (--warm-start)"]
     if source.kind == "one-factor":
-        return one_factor_lines(trial, trials)
+        return one_factor_lines(trial, [other for other in trials if other.network == trial.network])
     if source.kind == "random" and strategy == "random":
         return ["why       drawn at random: --strategy random looks at no value"]
     if source.kind == "random":
@@ -96,7 +100,8 @@ def source_lines(trial: Trial, trials: Sequence[Trial], known: dict[int, Known],
         ]
     else:
         lines = [f"why       Optuna's TPE, from the values at epoch {source.rung}"]
-    values = known.get(source.rung) or known_then(trial, trials, source.rung)
+    own = [other for other in trials if other.network == trial.network]
+    values = known.get(source.rung) or known_then(trial, own, source.rung)
     if values:
         lines.append(
             f"values    {len(values)} known at that epoch then, {percent(values[-1][0])} to {percent(values[0][0])}"

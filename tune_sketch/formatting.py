@@ -19,12 +19,13 @@ PHRASES = {
 
 
 def name_of(trial: Trial) -> str:
-    """A training's name on the screen."""
+    """A training's name on the screen, in a search over several networks with its own."""
+    network = "" if trial.network is None else f" ({trial.network})"
     if trial.is_last_step:
         return f"last step: trial {trial.number} on training and validation drawings"
     if trial.is_retraining:
-        return f"retraining of trial {trial.number}, seed {trial.seed_index}"
-    return f"trial {trial.number}"
+        return f"retraining of trial {trial.number}{network}, seed {trial.seed_index}"
+    return f"trial {trial.number}{network}"
 
 
 def percent(fraction: float | None) -> str:

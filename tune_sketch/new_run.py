@@ -58,7 +58,7 @@ def make_run(
     """
     if name is not None:
         return create_run(folder / name, settings, inputs, storage)
-    first = default_name(settings)
+    first = default_name(settings, len(inputs.networks))
     for number in itertools.count(1):
         try:
             return create_run(folder / (first if number == 1 else f"{first}-{number}"), settings, inputs, storage)
@@ -67,11 +67,12 @@ def make_run(
     raise AssertionError
 
 
-def default_name(settings: Settings) -> str:
-    """A run directory's name of model, data and time."""
+def default_name(settings: Settings, num_networks: int = 0) -> str:
+    """A run directory's name of model, or of several their number, data and time."""
     letters = written_name(Path(settings.data).name)
     data = "".join(c if c.isalnum() or c in "._" else "-" for c in letters)[:40].strip("-.") or "data"
-    return f"{model_name(settings.model)}-{data}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    model = f"{num_networks}-networks" if num_networks else model_name(settings.model)
+    return f"{model}-{data}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 
 def model_name(model: str) -> str:
@@ -98,6 +99,7 @@ def create_run(path: Path, settings: Settings, inputs: Inputs, storage: str | No
             data=describe_data(settings, inputs),
             weights=inputs.weights,
             warm_start=read_earlier(settings.warm_start),
+            networks=inputs.networks,
         )
         write_facts(new, facts)
         rehearse(new, facts, inputs.data)

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,18 @@ from tune_sketch.commands import command_text
 from tune_sketch.data.screen import print_error
 from tune_sketch.storage.run_directory import RunDirectory
 
-VARIABLE = "TUNE_SKETCH_RESTART"  # between two beginnings: {"count": 1, "runs": ["runs/mine"]}
+VARIABLE = "TUNE_SKETCH_RESTART"  # between two beginnings: {"count": 1, "run": "runs/mine"}
 MOST_RESTARTS = 3  # one after the other without an epoch in between
 
 
-def runs_begun() -> list[RunDirectory]:
-    """The runs that an earlier beginning of this command made; the last is unfinished."""
-    return [RunDirectory(Path(path)) for path in read_state()["runs"]]
+def run_begun() -> RunDirectory | None:
+    """The run that an earlier beginning of this command made, if any."""
+    path = read_state()["run"]
+    return None if path is None else RunDirectory(Path(path))
 
 
-def run_or_restart(search: Callable[[], bool], runs: Sequence[RunDirectory], address: str | None) -> bool:
-    """What a search of the last of the runs returns. When Ray dies under it, the command begins again.
+def run_or_restart(search: Callable[[], bool], run: RunDirectory, address: str | None) -> bool:
+    """What a search of the run returns. When Ray dies under it, the command begins again.
 
     Where Ray is not our own, or dies again and again, the command ends as after Ctrl-C, with exit code 130.
     """
@@ -43,18 +44,18 @@ def run_or_restart(search: Callable[[], bool], runs: Sequence[RunDirectory], add
             f"Ray is started again ({count} of {MOST_RESTARTS}); the search goes on from its journal", file=sys.stderr
         )
         sys.stderr.flush()
-        os.environ[VARIABLE] = json.dumps({"count": count, "runs": [str(run.path) for run in runs]})
+        os.environ[VARIABLE] = json.dumps({"count": count, "run": str(run.path)})
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # until hear_sigterm
         # Nothing else leaves a dead Ray behind: threads wait for it, and a library ends this process a minute later.
         # The process stays the same, for those who wait for it.
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-    print(f"stopped. Resume with:  {command_text('search', '--resume', runs[-1].path)}", file=sys.stderr, flush=True)
+    print(f"stopped. Resume with:  {command_text('search', '--resume', run.path)}", file=sys.stderr, flush=True)
     os._exit(130)  # Ray would try to say goodbye to the dead
 
 
 def read_state() -> dict[str, Any]:
     """What an earlier beginning of this command left for this one."""
-    state: dict[str, Any] = json.loads(os.environ.get(VARIABLE, '{"count": 0, "runs": []}'))
+    state: dict[str, Any] = json.loads(os.environ.get(VARIABLE, '{"count": 0, "run": null}'))
     return state
 
 

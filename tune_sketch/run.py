@@ -4,7 +4,6 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from tune_sketch.backend.allocation import describe_workers
 from tune_sketch.backend.base import Backend, BackendLostError, Workers
@@ -17,24 +16,22 @@ from tune_sketch.callbacks.live_report import LiveReport
 from tune_sketch.callbacks.progress import Progress
 from tune_sketch.callbacks.trackers import make_trackers
 from tune_sketch.commands import command_text, tensorboard_text
-from tune_sketch.config.plan import expected_epochs
+from tune_sketch.config.plan import expected_epochs_of_search, most_epochs
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.config.settings import Settings
-from tune_sketch.events import Source, Trial
+from tune_sketch.events import Proposal, Trial
+from tune_sketch.formatting import name_of
 from tune_sketch.retraining.finalists import choose_finalists
 from tune_sketch.retraining.last_step import LastStep
 from tune_sketch.retraining.racing import Race
 from tune_sketch.retraining.results import results_lines
 from tune_sketch.retraining.timetable import SearchEnd, Timetable
 from tune_sketch.retraining.within_time import TimedRace, remove_kept_checkpoints
-from tune_sketch.samplers import SAMPLERS, Sampler
-from tune_sketch.samplers.base import SearchTask
-from tune_sketch.samplers.warm_start import adapt, source_of
-from tune_sketch.schedulers.asha import ASHA, NEVER_STOP
+from tune_sketch.samplers.of_search import make_rule, make_strategy
+from tune_sketch.schedulers.asha import NEVER_STOP, Rule
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.schedulers.stop_signal import StopSignal
-from tune_sketch.search_spaces import known_space, paper_configuration, recipe_configuration
 from tune_sketch.storage.facts import Facts, GpuSharing, read_facts, write_facts
 from tune_sketch.storage.journal import Journal
 from tune_sketch.storage.lock import lock
@@ -61,10 +58,6 @@ class OpenRun:
     @property
     def settings(self) -> Settings:
         return self.facts.settings
-
-    @property
-    def rungs(self) -> list[int]:
-        return self.settings.rungs
 
     @property
     def sharing(self) -> GpuSharing:
@@ -104,7 +97,8 @@ def open_run(
     journal = Journal(open_storage(run, facts, storage), facts.study_name)
     note_choices(journal, facts)
     settings = facts.settings
-    screen = Progress(settings.num_samples, expected_epochs(settings), settings.num_retrainings * settings.max_epochs)
+    num_retraining_epochs = facts.num_retrainings * most_epochs(facts)
+    screen = Progress(settings.num_samples, expected_epochs_of_search(facts), num_retraining_epochs)
     trainings = [*journal.trials, *journal.later_trainings.values()]
     screen.watch(trainings, wall_seconds(facts.sessions, trainings))
     screen.print_line(f"run directory  {run.path}\nTensorBoard    {tensorboard_text(run.tensorboard)}")
@@ -140,14 +134,14 @@ def search_trials(work: OpenRun) -> None:
     work.screen.print_line(f"workers        {describe_workers(workers)}{describe_sharing(work.sharing, workers)}")
     if settings.time_budget_seconds is not None:
         stop.deadline = time.time() + settings.time_budget_seconds - wall_seconds(work.facts.sessions, journal.trials)
-    sampler = make_sampler(work)
+    strategy = make_strategy(work.facts)
     budget = Budget(
         journal.trials,
-        work.rungs,
+        {model: own.settings.rungs for model, own in work.facts.of_each().items()},
         gpus=workers.gpus,
         gpu_hours=settings.gpu_hours,
         min_gain=settings.min_gain,
-        can_forecast=sampler.stops_trials,  # else trials are not alike
+        can_forecast=strategy.stops_trials,  # else trials are not alike
         end_search=lambda reason: stop.request(f"{reason}; each training finishes its epoch"),
         say=work.screen.print_line,
     )
@@ -160,17 +154,18 @@ def search_trials(work: OpenRun) -> None:
         callbacks.append(SearchEnd(work.timetable, stop, journal.trials))
 
     def propose() -> Trial | None:
-        proposal = sampler.next(journal)
+        proposed = strategy.next(journal)
         seed = derive_seed(settings.seed, "trial", len(journal.trials))
-        return None if proposal is None else journal.add_trial(proposal, seed)
+        return journal.add_trial(proposed, seed) if isinstance(proposed, Proposal) else proposed
 
     run_trainings(
         work,
-        [trial for trial in journal.trials if trial.is_unfinished],
+        strategy.begin(journal),
         propose,
-        ASHA(work.rungs, settings.reduction_factor) if sampler.stops_trials else NEVER_STOP,
+        make_rule(work.facts),
         callbacks,
         workers,
+        set_aside=lambda trial: strategy.set_aside(trial, journal),
     )
     if not any(trial.epochs for trial in journal.trials) and not stop.by_signal:
         reasons = sorted({trial.error for trial in journal.trials if trial.error}) or [stop.reason]
@@ -179,35 +174,14 @@ def search_trials(work: OpenRun) -> None:
         )
 
 
-def make_sampler(work: OpenRun) -> Sampler:
-    """The strategy of the search, which begins with the paper's configuration, the recipe, and what --warm-start gave.
-
-    The paper's own procedure begins with the paper's configuration alone.
-    """
-    settings, limits = work.settings, work.facts.limits
-    first = [(paper_configuration(settings.model, limits), Source("paper"))]
-    if settings.strategy != "one-factor":
-        first.append((recipe_configuration(settings.model, limits), Source("recipe")))
-    first += [(adapt(earlier, settings.model, limits), source_of(earlier)) for earlier in work.facts.warm_start]
-    task = SearchTask(
-        known_space(settings.model).space,
-        limits,
-        work.rungs,
-        num_samples=settings.num_samples,
-        seed=settings.seed,
-        first=first,
-        passes=settings.passes,
-    )
-    return SAMPLERS[settings.strategy](task)
-
-
 def run_trainings(
     work: OpenRun,
     unfinished: Sequence[Trial],
     propose: Callable[[], Trial | None],
-    asha: ASHA,
+    rule: Rule,
     callbacks: Sequence[Callback],
     workers: Workers,
+    set_aside: Callable[[Trial], bool] = lambda trial: False,
 ) -> None:
     """Run unfinished trainings and proposed ones until there are no more, or a stop is requested."""
     journal, run, stop = work.journal, work.directory, work.stop
@@ -217,9 +191,10 @@ def run_trainings(
     recorder = Recorder(
         journal,
         queue,
-        asha,
+        rule,
         callbacks=[*callbacks, work.live_report, Cleanup(run, journal, stop, keeps_best=work.timetable is not None)],
         max_failures=work.settings.max_failures,
+        set_aside=set_aside,
         stop_requested=stop.requested,
         interrupt=stop.interrupt,
         save_error=run.save_error,
@@ -261,11 +236,11 @@ def retrain_finalists(work: OpenRun) -> None:
     finalists = choose_finalists(journal.trials, settings.finalists)
     screen.print_line(
         f"retraining {len(finalists)} finalists on fresh seeds, {settings.retraining_seeds} each on average: "
-        + ", ".join(f"trial {trial.number}" for trial in finalists)
+        + ", ".join(map(name_of, finalists))
     )
     screen.num_retraining_epochs = settings.retraining_seeds * sum(int(t.config["epochs"]) for t in finalists)
     race = Race(journal, finalists, mean_seeds=settings.retraining_seeds, seed=settings.seed)
-    workers = work.allocate(settings.num_retrainings)
+    workers = work.allocate(work.facts.num_retrainings)
     run_trainings(work, race.unfinished(), race.propose, NEVER_STOP, [screen], workers)
 
 
@@ -308,15 +283,6 @@ def finish(work: OpenRun) -> None:
     """Choose on validation, then score every retrained network on the test split that has not been, and write it."""
     from tune_sketch.retraining.testing import read_test_split  # imports torch, as no driver does before
 
-    read_test_split(
-        work.directory, work.facts, work.journal, work.backend, work.allocate(work.settings.num_retrainings)
-    )
+    read_test_split(work.directory, work.facts, work.journal, work.backend, work.allocate(work.facts.num_retrainings))
     if work.timetable is not None:
         remove_kept_checkpoints(work.directory, work.journal)
-
-
-def report_together(runs: Sequence[RunDirectory], storage: str | None = None) -> Path:
-    """Write one report of several runs beside them."""
-    from tune_sketch.analysis.report import write_report
-
-    return write_report([run.path for run in runs], runs[0].path.parent / "report.html", storage)

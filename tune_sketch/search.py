@@ -13,7 +13,7 @@ from tune_sketch.config.flags import (
     check_combination,
     given_choices,
     list_models,
-    make_settings,
+    make_settings_of_each,
     read_models,
 )
 from tune_sketch.data.screen import hear_sigterm, prepare_screen, print_error
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         hear_sigterm()
         check_combination(arguments)
-        return search_models(arguments, begun_at) if arguments.resume is None else resume(arguments, begun_at)
+        return begin(arguments, begun_at) if arguments.resume is None else resume(arguments, begun_at)
     except (ValueError, JournalError, OSError) as error:
         return print_error(error)
     except KeyboardInterrupt:  # before StopSignal listens: while data is decoded
@@ -38,41 +38,32 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
-def search_models(arguments: argparse.Namespace, begun_at: float) -> int:
-    """A search of each model, and a joint report of several."""
+def begin(arguments: argparse.Namespace, begun_at: float) -> int:
+    """A new search of a model, or over several."""
     if arguments.model is not None and any(name.startswith(LISTING) for name in arguments.model):
         print("\n".join(list_models(arguments.model)))
         return 0
-    models, choices = read_models(arguments.model), given_choices(arguments)
-    all_settings = [make_settings(model, choices) for model in models]
+    settings, *others = make_settings_of_each(read_models(arguments.model), given_choices(arguments))
     from tune_sketch.backend.ray_backend import RayBackend
     from tune_sketch.config.plan import plan_lines, prepare_inputs
     from tune_sketch.estimate import estimate_lines
-    from tune_sketch.new_run import DEFAULT_FOLDER, check_place, make_run, model_name
-    from tune_sketch.restart import run_or_restart, runs_begun
-    from tune_sketch.run import report_together, run_search
+    from tune_sketch.new_run import DEFAULT_FOLDER, check_place, make_run
+    from tune_sketch.restart import run_begun, run_or_restart
+    from tune_sketch.run import run_search
 
     backend, folder = RayBackend(arguments.address), arguments.runs_dir or DEFAULT_FOLDER
-    runs = runs_begun()  # all but the last are finished
-    names = [arguments.name and arguments.name + f"-{model_name(model)}" * (len(models) > 1) for model in models]
-    check_place(folder, filter(None, names[len(runs) :]), arguments.storage)
+    run = run_begun()
+    check_place(folder, filter(None, [arguments.name if run is None else None]), arguments.storage)
     backend.check()
-    for number in range(max(0, len(runs) - 1), len(models)):
-        settings, name = all_settings[number], names[number]
-        if number == len(runs):
-            inputs = prepare_inputs(settings)
-            print("\n".join(plan_lines(settings, inputs, time.time() - begun_at)), file=sys.stderr)
-            if arguments.dry_run:
-                print("\n".join(estimate_lines(settings, inputs, backend)), file=sys.stderr)
-                continue
-            runs.append(make_run(folder, name, settings, inputs, arguments.storage))
-        search = partial(run_search, runs[-1], backend, arguments.storage, begun_at)
-        if not run_or_restart(search, runs, arguments.address):
-            return 130
-        begun_at = time.time()  # of the next model, which has as much time
-    if len(runs) > 1:
-        print(f"all models    {report_together(runs, arguments.storage)}")
-    return 0
+    if run is None:
+        inputs = prepare_inputs(settings, others)
+        print("\n".join(plan_lines(settings, inputs, time.time() - begun_at)), file=sys.stderr)
+        if arguments.dry_run:
+            print("\n".join(estimate_lines(settings, inputs, backend)), file=sys.stderr)
+            return 0
+        run = make_run(folder, arguments.name, settings, inputs, arguments.storage)
+    search = partial(run_search, run, backend, arguments.storage, begun_at)
+    return 0 if run_or_restart(search, run, arguments.address) else 130
 
 
 def resume(arguments: argparse.Namespace, begun_at: float) -> int:
@@ -90,7 +81,7 @@ def resume(arguments: argparse.Namespace, begun_at: float) -> int:
         retried = [trial.key for trial in retry_failed(run, arguments.storage)]
         print(f"tried again    {', '.join(retried) or 'nothing: no trial has failed'}", file=sys.stderr)
     search = partial(run_search, run, backend, arguments.storage, begun_at)
-    return 0 if run_or_restart(search, [run], arguments.address) else 130
+    return 0 if run_or_restart(search, run, arguments.address) else 130
 
 
 class CallableModule(types.ModuleType):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tune_sketch.callbacks.budget import wall_seconds
 from tune_sketch.callbacks.progress import epochs_left_to_search
 from tune_sketch.commands import command_text
-from tune_sketch.config.plan import expected_epochs
+from tune_sketch.config.plan import expected_epochs_of_search
 from tune_sketch.config.settings import Settings
 from tune_sketch.events import Trial
 from tune_sketch.formatting import count_text, duration_text
@@ -33,7 +33,7 @@ def time_left_text(trials: Sequence[Trial], facts: Facts) -> str:
     done = sum(len(trial.epochs) for trial in trials)
     if not done:
         return "not known before the first epoch"
-    left = epochs_left_to_search(trials, facts.settings.num_samples, expected_epochs(facts.settings))
+    left = epochs_left_to_search(trials, facts.settings.num_samples, expected_epochs_of_search(facts))
     return f"about {duration_text(left * spent / done)} for the search, then the retrainings"
 
 

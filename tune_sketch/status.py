@@ -6,9 +6,8 @@ import textwrap
 import time
 from collections.abc import Sequence
 
-from tune_sketch.callbacks.budget import forecast
+from tune_sketch.callbacks.budget import forecast_search
 from tune_sketch.config.plan import budget_texts
-from tune_sketch.config.settings import Settings
 from tune_sketch.data.paths import path_argument
 from tune_sketch.events import Trial
 from tune_sketch.formatting import count_text, duration_text, name_of, percent, print_lines, short_text
@@ -16,12 +15,13 @@ from tune_sketch.retraining.finalists import find_finalists
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.schedulers.rungs import rank_trials
 from tune_sketch.standing import count_states, describe_resume, time_left_text
-from tune_sketch.storage.facts import read_facts
+from tune_sketch.storage.facts import Facts, read_facts
 from tune_sketch.storage.history import History
 from tune_sketch.storage.lock import read_owner
 from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.storage.spent import measure_spent
+from tune_sketch.turns import network_texts
 from tune_sketch.watching import watch
 
 
@@ -31,8 +31,7 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
     settings, trials, retrainings = facts.settings, history.trials, list(history.retrainings.values())
     last_steps = list(history.last_steps.values())
     sampler = SAMPLERS[settings.strategy]
-    rungs = settings.rungs
-    lines = [f"run directory  {run.path}", f"model, data    {settings.model}, {settings.data}"]
+    lines = [f"run directory  {run.path}", f"model, data    {', '.join(facts.models)}, {settings.data}"]
     if owner is None:
         lines.append("owner          nobody is at work on it")
     else:
@@ -44,15 +43,10 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
     lines.append(f"trials         {len(trials)} of {most}: {count_states(trials, owner is not None)}")
     lines += hindrance_lines(history)
     lines += best_lines(trials)
-    for rung in rungs:
-        values = [epoch.val_top1 for trial in trials if (epoch := trial.epoch_at(rung)) is not None]
-        best_text = f", best top-1 {percent(max(values))}" if values else ""
-        stopped = sum(trial.status == "stopped" and len(trial.epochs) == rung for trial in trials)
-        lines.append(
-            f"rung {rung:>4}      {count_text(len(values), 'trial')} came so far{best_text}; {stopped} stopped here"
-        )
+    lines += [f"network        {text}" for text in network_texts(facts, trials)]
+    lines += rung_lines(facts, trials)
     lines += cost_lines(trials, [*retrainings, *last_steps])
-    lines += budget_lines(trials, rungs, settings)
+    lines += budget_lines(trials, facts)
     if facts.division is not None:
         spent = measure_spent(facts.sessions, history, time.time() if owner is not None else None)
         total = duration_text(facts.division.total_seconds)
@@ -65,6 +59,23 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
     if owner is not None:
         lines.append(f"time left      {time_left_text(trials, facts)}")
     lines.append(f"a resume would {describe_resume(run, history, settings)}")
+    return lines
+
+
+def rung_lines(facts: Facts, trials: Sequence[Trial]) -> list[str]:
+    """How many trials came to each rung of each network, the best of them, and how many were stopped there."""
+    lines = []
+    for model, its in facts.of_each().items():
+        own = [trial for trial in trials if trial.network in (None, model)]
+        for rung in its.settings.rungs:
+            values = [epoch.val_top1 for trial in own if (epoch := trial.epoch_at(rung)) is not None]
+            best_text = f", best top-1 {percent(max(values))}" if values else ""
+            stopped = sum(trial.status == "stopped" and len(trial.epochs) == rung for trial in own)
+            of_network = f" ({model})" if facts.networks else ""
+            lines.append(
+                f"rung {rung:>4}      {count_text(len(values), 'trial')} came so far{best_text}; "
+                f"{stopped} stopped here{of_network}"
+            )
     return lines
 
 
@@ -113,10 +124,11 @@ def cost_lines(trials: Sequence[Trial], retrainings: Sequence[Trial]) -> list[st
     return lines
 
 
-def budget_lines(trials: Sequence[Trial], rungs: Sequence[int], settings: Settings) -> list[str]:
+def budget_lines(trials: Sequence[Trial], facts: Facts) -> list[str]:
     """What the search may spend, and what more of it can be expected to bring."""
+    settings, rungs = facts.settings, {model: own.settings.rungs for model, own in facts.of_each().items()}
     lines = [f"budget         ends after {text}" for text in budget_texts(settings)]
-    expected = forecast(trials, rungs) if SAMPLERS[settings.strategy].stops_trials else None
+    expected = forecast_search(trials, rungs) if SAMPLERS[settings.strategy].stops_trials else None
     if expected is not None:
         lines.append(f"more search    {expected.text()}")
     return lines

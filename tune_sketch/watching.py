@@ -17,6 +17,7 @@ from tune_sketch.storage.history import History, JournalError
 from tune_sketch.storage.lock import Owner, read_owner
 from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.run_directory import RunDirectory
+from tune_sketch.turns import network_texts
 
 PAUSE_SECONDS = 2.0  # between two looks, and at least NUM_PAUSES times as long as a look takes
 NUM_PAUSES = 20
@@ -71,11 +72,12 @@ def frame(
     later = list(history.later_trainings.values())
     since = f", for {duration_text(time.time() - owner.since)}" if owner is not None else ""
     lines = [
-        f"{run.path.resolve().name}: {settings.model}, {settings.data}{since}",
+        f"{run.path.resolve().name}: {', '.join(facts.models)}, {settings.data}{since}",
         "",
         line("trials", f"{len(trials)} of {settings.num_samples}: {count_states(trials, owner is not None)}"),
         *best_lines(trials, columns - NAME_WIDTH, blocks),
-        *(rung_line(trials, rung) for rung in settings.rungs),
+        *(line("network", text) for text in network_texts(facts, trials)),
+        *(rung_line(trials, rung) for rung in ([] if facts.networks else settings.rungs)),
     ]
     if later:
         lines.append(line("retrained", f"{len(later)}: {count_states(later, owner is not None)}"))

@@ -30,6 +30,7 @@ class Figure(Generic[Subject]):
     interactive: Callable[[Rows, Subject], Markup] | None = None  # shown on the page in place of the PNG
     is_picture: bool = False  # of drawings: keeps its colours on dark pages, and all of them
     needs_data: bool = False  # cannot be made where the decoded drawings are gone
+    is_of_all: bool = False  # of the section "search", but about every network of a search over several
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def tabulate_models(runs: Sequence[RunData]) -> Rows:
         low, high, kind = interval_of_top1(run.chosen)
         row: Row = {"model": names[run.run.path], "top1": run.chosen.mean("test_top1")}
         row |= {"low": low, "high": high, "interval": kind, "num_test": run.facts.data.num_test}
-        reported = paper.RESULTS.get(run.settings.model)
+        reported = paper.RESULTS.get(run.model)
         if reported is not None:
             bounds = wilson_interval(reported["top1"], paper.NUM_TEST)
             row |= {"paper_top1": reported["top1"], "paper_low": bounds[0], "paper_high": bounds[1]}

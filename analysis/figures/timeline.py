@@ -183,4 +183,5 @@ TIMELINE = Figure(
     "trained. A training whose process was not recorded is drawn on the first free worker.",
     tabulate_timeline,
     plot_timeline,
+    is_of_all=True,
 )

@@ -23,6 +23,7 @@ class Table(Generic[Subject]):
     show: Callable[[Rows], Rows]
     is_long: bool = False  # scrolls in its own box, and can be sorted
     needs_data: bool = False  # cannot be made where the decoded drawings are gone
+    is_of_all: bool = False  # of the section "search", but about every network of a search over several
 
 
 @dataclass(frozen=True)

@@ -68,4 +68,5 @@ LEADERBOARD = Table(
     tabulate_leaderboard,
     show_leaderboard,
     is_long=True,
+    is_of_all=True,
 )

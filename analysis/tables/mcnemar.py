@@ -32,7 +32,7 @@ def tabulate_mcnemar_of_runs(runs: Sequence[RunData]) -> Rows:
     networks, drawings = {}, {}
     for run in runs_with_result(runs):
         if run.predictions:
-            name = f"{run.settings.model} ({run.name})"
+            name = f"{run.model} ({run.name})"
             networks[name] = np.array([p.predicted_class == p.true_class for p in run.predictions])
             images = [(p.image, p.true_class) for p in run.predictions]
             drawings[name] = (run.facts.data.fingerprint, images)

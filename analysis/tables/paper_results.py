@@ -17,7 +17,7 @@ def tabulate_paper_results(runs: Sequence[RunData]) -> Rows:
     rows: Rows = []
     for run in runs:
         if run.chosen is not None:
-            row: Row = {"model": run.settings.model, "source": f"this project, {run.name}"}
+            row: Row = {"model": run.model, "source": f"this project, {run.name}"}
             row |= {metric: run.chosen.mean(f"test_{metric}") for metric in METRICS}
             row["top1_low"], row["top1_high"], row["interval"] = interval_of_top1(run.chosen)
             row |= {"num_test": run.facts.data.num_test, "num_seeds": len(run.chosen.retrainings)}

@@ -23,7 +23,7 @@ def tabulate_parameters(run: RunData) -> Rows:
         return []
     trainable = count_parameters(run)
     assert trainable is not None
-    name, num_classes = run.settings.model, len(run.class_names)
+    name, num_classes = run.model, len(run.class_names)
     rows: Rows = [{"what": f"{name}: trainable parameters with {num_classes} classes", "num_parameters": trainable}]
     if name not in paper.PARAMETERS:
         return rows

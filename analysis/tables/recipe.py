@@ -22,7 +22,9 @@ def tabulate_recipe(run: RunData) -> Rows:
     if run.chosen is None:
         return []
     winner = PAPER_RECIPE | run.chosen.retrainings[0].config
-    recipe = next((PAPER_RECIPE | trial.config for trial in run.trials if trial.is_recipe), {})
+    recipe = next(
+        (PAPER_RECIPE | trial.config for trial in run.trials if trial.is_recipe and trial.network == run.network), {}
+    )
     rows: Rows = []
     for part, papers in PAPER_RECIPE.items():
         row: Row = {"part": part, "winner": winner[part], "recipe": recipe.get(part), "paper": papers}
@@ -42,7 +44,7 @@ def tabulate_recipe(run: RunData) -> Rows:
 def count_parameters(run: RunData, config: Config) -> int:
     """Parameters of the network of a configuration."""
     with torch.device("meta"):  # shapes alone are counted
-        network = build_model(run.settings.model, len(run.class_names), head=str(config["head"]))
+        network = build_model(run.model, len(run.class_names), head=str(config["head"]))
     return sum(parameter.numel() for parameter in network.parameters())
 
 

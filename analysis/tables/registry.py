@@ -11,6 +11,7 @@ from tune_sketch.analysis.tables.finalists import FINALISTS
 from tune_sketch.analysis.tables.leaderboard import LEADERBOARD
 from tune_sketch.analysis.tables.mcnemar import MCNEMAR, MCNEMAR_OF_RUNS
 from tune_sketch.analysis.tables.models import MODEL_COSTS
+from tune_sketch.analysis.tables.networks import NETWORKS
 from tune_sketch.analysis.tables.paper_results import PAPER_RESULTS, PAPER_RESULTS_OF_RUNS
 from tune_sketch.analysis.tables.parameters import PARAMETERS
 from tune_sketch.analysis.tables.recipe import RECIPE
@@ -22,6 +23,7 @@ from tune_sketch.analysis.tables.votes import VOTES_TABLE
 from tune_sketch.analysis.tables.winner import WINNER
 
 TABLES: tuple[Table[RunData], ...] = (
+    NETWORKS,
     FINALISTS,
     WINNER,
     RECIPE,

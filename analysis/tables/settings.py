@@ -15,7 +15,11 @@ def tabulate_settings(run: RunData) -> Rows:
     values: dict[str, object] = asdict(run.settings)
     for name in ("num_images", "num_classes", "num_train", "num_validation", "num_test", "fingerprint"):
         values[f"data: {name.replace('_', ' ')}"] = getattr(run.facts.data, name)
-    values["initial weights"] = run.facts.weights.description
+    for model, own in run.facts.of_each().items():
+        of_network = f" of {model}" if run.facts.networks else ""
+        values[f"initial weights{of_network}"] = own.weights.description
+        if run.facts.networks:
+            values[f"most epochs, first rung{of_network}"] = f"{own.settings.max_epochs}, {own.settings.grace_epochs}"
     for number, session in enumerate(run.facts.sessions, start=1):
         values |= {
             f"session {number}: command": " ".join(session.command),

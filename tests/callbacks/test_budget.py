@@ -35,7 +35,7 @@ def make_budget(trials, *, gpus=0.0, gpu_hours=None, min_gain=None, can_forecast
     said, ended = [], []
     budget = Budget(
         trials,
-        [1, 3, 9],
+        {"baseline": [1, 3, 9]},
         gpus=gpus,
         gpu_hours=gpu_hours,
         min_gain=min_gain,

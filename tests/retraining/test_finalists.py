@@ -1,10 +1,11 @@
 """Choosing finalists and a winner, and the numbers of retraining.csv and finalists.csv."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from tests.support.trials import add_trial, train
+from tests.support.trials import add_trial, make_trial, train
 from tune_sketch.events import Source, TestResult
 from tune_sketch.retraining.finalists import choose_finalists, choose_winner, chosen_finalist, find_finalists
 from tune_sketch.retraining.results import (
@@ -142,3 +143,19 @@ def test_a_line_on_the_screen_stays_within_zero_and_one(tested):
     assert "72.0 %" in line
     assert "50.0 % [50.0, 50.0]" in line
     assert finalist_line(find_finalists(tested)[0]).startswith("0 (paper)")
+
+
+def test_of_several_networks_the_best_of_each_is_a_finalist_beside_the_best_of_all():
+    kinds = {0: "paper", 1: "paper", 2: "recipe", 3: "recipe"}
+    values = {0: 0.2, 1: 0.7, 2: 0.5, 3: 0.6, 4: 0.9, 5: 0.8, 6: 0.3, 7: 0.55}
+    trials = [
+        replace(
+            make_trial(number, [value], source=Source(kinds.get(number, "random"))),
+            config={"epochs": 9, "network": "resnet50" if number % 2 == 0 else "baseline"},
+        )
+        for number, value in values.items()
+    ]
+    assert [trial.number for trial in choose_finalists(trials, 1)] == [0, 2, 4, 5]
+    assert [trial.number for trial in choose_finalists(trials, 2)] == [0, 2, 4, 5]
+    assert [trial.number for trial in choose_finalists(trials, 0)] == [0, 2, 5]
+    assert [trial.is_baseline for trial in trials] == [True, True, *[False] * 6]

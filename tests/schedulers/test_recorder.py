@@ -192,3 +192,18 @@ def test_a_warning_of_a_training_is_said(journal):
     said, trial = [], add_trial(journal, 9)
     report(make_recorder(journal, say=said.append), trial, 1, warning="a damaged checkpoint was left out")
     assert said == ["WARNING  trial-0000: a damaged checkpoint was left out"]
+
+
+def test_a_training_is_set_aside_at_a_rung_where_it_may_go_on_and_gets_on_when_it_is_handed_out_again(journal):
+    asked = []
+    recorder = make_recorder(journal, set_aside=lambda trial: asked.append(trial.key) or True)
+    first, second = add_trial(journal, 9), add_trial(journal, 9)
+    assert report(recorder, first, 1, 0.5) == "stop"
+    assert (journal.trials[0].status, journal.trials[0].epochs[0].decision.verdict) == ("paused", "continue")
+    assert report(recorder, second, 1, 0.1) == "stop"
+    assert (journal.trials[1].status, asked) == ("stopped", [first.key]), "ASHA's decision comes first"
+    journal.resume(first.key)
+    assert report(recorder, first, 1, 0.5) == "continue", "a checkpoint's own epoch is reported once more"
+    assert report(recorder, first, 2, 0.6, checkpoint_epoch=1) == "continue", "no rung"
+    assert report(recorder, first, 3, 0.6, checkpoint_epoch=2) == "continue", "not without a checkpoint"
+    assert asked == [first.key]

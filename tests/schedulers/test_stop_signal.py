@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -103,3 +104,15 @@ def test_in_another_thread_it_is_said_that_no_signal_is_caught(tmp_path):
     thread.start()
     thread.join()
     assert "not in the main thread" in said[0]
+
+
+def test_the_failures_of_one_of_several_networks_do_not_end_the_search(stop):
+    def fail(number, network):
+        trial = make_trial(number, status="out_of_memory", error="no memory")
+        return replace(trial, config={"epochs": 9, "network": network})
+
+    waiting = replace(make_trial(3), config={"epochs": 9, "network": "baseline"})
+    stop.check_failures([*(fail(number, "resnet50") for number in range(3)), waiting])
+    assert stop.reason == ""
+    stop.check_failures([*(fail(n, "resnet50") for n in range(3)), *(fail(n, "baseline") for n in range(3, 6))])
+    assert "every trial fails for one reason" in stop.reason

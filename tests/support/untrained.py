@@ -23,4 +23,5 @@ def make_job(trial: Trial) -> Job:
         num_threads=1,
         num_processes=1,
         gpus=0.0,
+        num_recorded=len(trial.epochs),
     )

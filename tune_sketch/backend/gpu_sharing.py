@@ -32,10 +32,14 @@ def measure_gpu_sharing(run: RunDirectory, facts: Facts) -> GpuSharing:
         known = session.gpu_sharing
         if known is not None and known.images_per_second and (known.machines, known.most) == (kinds, most):
             return known
-    largest = Trial("gpu-sharing", -1, largest_configuration(settings.model, facts.limits), settings.seed)
     cores_per_gpu = cores_of_a_gpu(machines)
     alone = Workers(1, 1, 1.0, 1.0, max(1, cores_per_gpu // most))
-    return replace(measure(job_of(largest, run, facts, alone), most, cores_per_gpu), machines=kinds, most=most)
+    measured = []
+    for model, own in facts.of_each().items():
+        largest = Trial("gpu-sharing", -1, largest_configuration(model, own.limits), settings.seed)
+        measured.append(measure(job_of(largest, run, own, alone), most, cores_per_gpu))
+    # Of several networks the one of which fewest fit: a worker trains any of them.
+    return replace(min(measured, key=lambda sharing: sharing.trials_per_gpu), machines=kinds, most=most)
 
 
 def most_per_gpu(settings: Settings, machines: list[dict[str, float]]) -> int:

@@ -9,6 +9,7 @@ from tune_sketch.storage.run_directory import RunDirectory
 
 def job_of(trial: Trial, run: RunDirectory, facts: Facts, workers: Workers) -> Job:
     """Everything that one training needs to know, with paths that hold on every machine."""
+    facts = facts.of(trial.network)
     settings, path = facts.settings, RunDirectory(run.path.absolute())
     return Job(
         key=trial.key,

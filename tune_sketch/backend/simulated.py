@@ -53,9 +53,12 @@ class SimulatedBackend:
                 driver_free_at = max(driver_free_at, self.now) + self.driver_speed * seconds
                 if job is None:
                     break
-                curve = self.curve_of(job)
+                curve, begun = self.curve_of(job), job.num_recorded or 0
+                if begun and on_report(job.key, report_of(curve, begun)) == "stop":
+                    continue  # a training that goes on reports the epoch of its checkpoint once more
                 num_idle, num_events, self.num_jobs = num_idle - 1, num_events + 1, self.num_jobs + 1
-                heapq.heappush(self.running, (driver_free_at + curve.seconds[0], num_events, job, curve, 1))
+                ends_at = driver_free_at + curve.seconds[min(begun, len(curve.seconds) - 1)]
+                heapq.heappush(self.running, (ends_at, num_events, job, curve, begun + 1))
             if not self.running:
                 return
             then, _, job, curve, epoch = heapq.heappop(self.running)
@@ -63,14 +66,19 @@ class SimulatedBackend:
             if then > self.end_at:
                 return
             self.now = then
-            metrics = {
-                "val_top1": float(curve.values[epoch - 1]),
-                "val_loss": float(curve.losses[epoch - 1]),
-                "epoch_seconds": float(curve.seconds[epoch - 1]),
-            }
-            if on_report(job.key, EpochReport(epoch, metrics, Worker("simulated", 0), epoch)) == "continue":
+            if on_report(job.key, report_of(curve, epoch)) == "continue":
                 num_events += 1
                 seconds = curve.seconds[min(epoch, len(curve.seconds) - 1)]
                 heapq.heappush(self.running, (self.now + seconds, num_events, job, curve, epoch + 1))
             else:
                 num_idle += 1
+
+
+def report_of(curve: Curve, epoch: int) -> EpochReport:
+    """What a training reports of an epoch, from 1."""
+    metrics = {
+        "val_top1": float(curve.values[epoch - 1]),
+        "val_loss": float(curve.losses[epoch - 1]),
+        "epoch_seconds": float(curve.seconds[epoch - 1]),
+    }
+    return EpochReport(epoch, metrics, Worker("simulated", 0), epoch)

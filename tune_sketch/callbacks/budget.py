@@ -1,11 +1,12 @@
 """Says what a search has spent, ends it when its budget is, and what more of it can be expected to bring."""
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tune_sketch.events import Trial
 from tune_sketch.formatting import duration_text
+from tune_sketch.schedulers.rungs import rank_trials
 from tune_sketch.storage.facts import Session
 
 HORIZON = 10  # trials to look ahead
@@ -75,6 +76,17 @@ def forecast(trials: Sequence[Trial], rungs: Sequence[int]) -> Forecast | None:
     return Forecast(HORIZON, gain, HORIZON * seconds, len(recent))
 
 
+def forecast_search(trials: Sequence[Trial], rungs: Mapping[str, Sequence[int]]) -> Forecast | None:
+    """The forecast of a search; of one over several networks that of the network with the best trial.
+
+    rungs: of each network.
+    """
+    leading = next((trial.network for trial in rank_trials(trials)), None)
+    if leading is None:
+        return forecast(trials, next(iter(rungs.values())))
+    return forecast([trial for trial in trials if trial.network == leading], rungs[leading])
+
+
 class Budget:
     """Watches a search: ends it when its GPU-hours are spent or too little is to be gained; says so once before that.
 
@@ -85,7 +97,7 @@ class Budget:
     def __init__(
         self,
         trials: Sequence[Trial],
-        rungs: Sequence[int],
+        rungs: Mapping[str, Sequence[int]],
         *,
         gpus: float,
         gpu_hours: float | None,
@@ -94,6 +106,7 @@ class Budget:
         end_search: Callable[[str], None],
         say: Callable[[str], None],
     ) -> None:
+        """rungs: of each of the search's networks."""
         self.trials, self.rungs = trials, rungs
         self.gpus, self.gpu_hours, self.min_gain = gpus, gpu_hours, min_gain
         self.can_forecast, self.end_search, self.say = can_forecast, end_search, say
@@ -119,7 +132,7 @@ class Budget:
         """End the search when too little is to be gained, or say that there is little."""
         if not self.can_forecast or self.ended or (self.told and self.min_gain is None):
             return
-        expected = forecast(self.trials, self.rungs)
+        expected = forecast_search(self.trials, self.rungs)
         if expected is None:
             return
         if self.min_gain is not None and expected.gain < self.min_gain:

@@ -5,17 +5,22 @@ import re
 import sys
 import types
 import typing
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from tune_sketch.config.checks import check_model, check_run_name, did_you_mean
 from tune_sketch.config.settings import FLAGS, OLD_VALUES, Settings, resolve_paths
+from tune_sketch.config.several import check_networks, settings_of_networks
 from tune_sketch.data import DATASETS
 from tune_sketch.data.names import written_name
 from tune_sketch.data.paths import path_argument
 from tune_sketch.search_spaces import SPACES, is_timm
 
 LISTING = "timm:?"  # begins a pattern of names
-MODEL_HELP = f"one or more of {', '.join(SPACES)}, or all; timm:NAME: any of timm's, 'timm:?PATTERN' lists them"
+MODEL_HELP = (
+    f"one of {', '.join(SPACES)}; several or all: one search, whose budget flows to the best; timm:NAME: any of "
+    "timm's, 'timm:?PATTERN' lists them"
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -153,6 +158,13 @@ def read_classes(names: list[str] | None) -> tuple[str, ...] | int | None:
 def make_settings(model: str, choices: dict[str, Any]) -> Settings:
     """The settings of one model's search, with its paths checked."""
     return resolve_paths(Settings(model=model, **choices))
+
+
+def make_settings_of_each(models: Sequence[str], choices: dict[str, Any]) -> list[Settings]:
+    """The settings of each network of a search, with their paths checked."""
+    if len(models) == 1:
+        return [make_settings(models[0], choices)]
+    return check_networks(settings_of_networks(models, **choices))
 
 
 def check_combination(arguments: argparse.Namespace) -> None:

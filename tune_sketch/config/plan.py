@@ -1,8 +1,10 @@
 """Gets ready what a search needs before Ray starts, data, splits and initial weights, and says the plan."""
 
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from tune_sketch.config.settings import Settings
 from tune_sketch.config.total_time import divide, division_text
@@ -25,7 +27,7 @@ from tune_sketch.data.staging import hash_file
 from tune_sketch.formatting import duration_text
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.search_spaces import MAX_EVEN_RATIO
-from tune_sketch.storage.facts import ClassSize, DataFacts, SkippedFile, WeightsFacts
+from tune_sketch.storage.facts import ClassSize, DataFacts, Facts, Network, SkippedFile, WeightsFacts
 from tune_sketch.trainables.networks.find_weights import resolve_weights
 from tune_sketch.trainables.networks.registry import known_architecture
 
@@ -41,18 +43,30 @@ class Inputs:
     data: SketchData
     splits: Splits
     weights: WeightsFacts
+    networks: tuple[Network, ...] = ()  # of a search over several
 
 
-def prepare_inputs(settings: Settings) -> Inputs:
-    """Decode (or reuse) the data, split it, find the weights. Raises ValueError for anything that is wrong."""
-    check_network(settings)
+def prepare_inputs(settings: Settings, others: Sequence[Settings] = ()) -> Inputs:
+    """Decode (or reuse) the data, split it, find the weights. Raises ValueError for anything that is wrong.
+
+    others: of the other networks of a search over several.
+    """
+    each = [settings, *others]
+    for own in each:
+        check_network(own)
     cache = prepare_data(settings.data_request())
     data = open_data(cache)
     splits = split_data(data, protocol=settings.protocol, split_by=settings.split_by, seed=settings.seed)
+    networks = tuple(Network(own.model, own.max_epochs, own.grace_epochs, find_initial_weights(own)) for own in each)
+    published = publish_data(cache)
+    return Inputs(cache, published, data, splits, networks[0].weights, networks if others else ())
+
+
+def find_initial_weights(settings: Settings) -> WeightsFacts:
+    """The weights that the trainings of a network begin with."""
     weights = resolve_weights(settings.model, settings.weights, settings.image_px)
     digest = hash_file(Path(weights.path)) if weights.path is not None else None
-    facts = WeightsFacts(weights.path, weights.description, weights.pretrained, digest, weights.scaled_as_new)
-    return Inputs(cache, publish_data(cache), data, splits, facts)
+    return WeightsFacts(weights.path, weights.description, weights.pretrained, digest, weights.scaled_as_new)
 
 
 def check_network(settings: Settings) -> None:
@@ -91,10 +105,58 @@ def describe_data(settings: Settings, inputs: Inputs) -> DataFacts:
     )
 
 
+def facts_of(settings: Settings, inputs: Inputs, name: str = "plan", storage: str | None = None) -> Facts:
+    """The facts of a search that has not begun."""
+    data = describe_data(settings, inputs)
+    return Facts(name, storage, settings, data, inputs.weights, networks=inputs.networks)
+
+
 def expected_epochs(settings: Settings) -> float:
     """Mean epochs of a trial, roughly."""
     rungs = settings.rungs
     return SAMPLERS[settings.strategy].expected_epochs(rungs, settings.reduction_factor)
+
+
+def expected_epochs_of_search(facts: Facts) -> float:
+    """Mean epochs of a trial, roughly; of several networks as if each had as many trials."""
+    return fmean(expected_epochs(own.settings) for own in facts.of_each().values())
+
+
+def trials_lines(facts: Facts) -> list[str]:
+    """How many trials there are and where they are compared, in words."""
+    settings, sampler = facts.settings, SAMPLERS[facts.settings.strategy]
+    each = {model: own.settings for model, own in facts.of_each().items()}
+    if not sampler.stops_trials:
+        trials = f"trials    at most {settings.num_samples}, none is stopped"
+    elif not facts.networks:
+        trials = (
+            f"trials    {settings.num_samples}, compared at epochs {', '.join(map(str, settings.rungs))}; "
+            f"one in {settings.reduction_factor} goes on"
+        )
+    else:
+        trials = (
+            f"trials    {settings.num_samples} of all networks together, compared within each at epochs "
+            + "; ".join(f"{', '.join(map(str, own.rungs))} ({model})" for model, own in each.items())
+            + f"; one in {settings.reduction_factor} goes on"
+        )
+    lines = [trials]
+    if facts.networks:
+        lines.append(
+            f"turns     the {len(each)} networks are compared by the best validation top-1 within equal seconds of "
+            "training; the better half goes on"
+        )
+    return [
+        *lines,
+        f"epochs    at most {settings.num_samples * most_epochs(facts)}, "
+        f"about {settings.num_samples * expected_epochs_of_search(facts):.0f} expected",
+        f"retrain   {facts.num_finalists} finalists raced in at most {facts.num_retrainings} retrainings on "
+        f"fresh seeds, of at most {most_epochs(facts)} epochs each",
+    ]
+
+
+def most_epochs(facts: Facts) -> int:
+    """Of any training."""
+    return max(own.settings.max_epochs for own in facts.of_each().values())
 
 
 def plan_lines(settings: Settings, inputs: Inputs, prepared_seconds: float = 0.0) -> list[str]:
@@ -103,20 +165,14 @@ def plan_lines(settings: Settings, inputs: Inputs, prepared_seconds: float = 0.0
     prepared_seconds: that the command took until now.
     """
     data, splits, sampler = inputs.data, inputs.splits, SAMPLERS[settings.strategy]
-    facts = describe_data(settings, inputs)
+    search = facts_of(settings, inputs)
+    facts = search.data
     largest, smallest = largest_and_smallest(data)
     searched = "; sampling them evenly is searched" if facts.class_ratio > MAX_EVEN_RATIO else ""
-    rungs = settings.rungs
     synthetic = "  (synthetic drawings, to try the program with)" if data.synthetic else ""
-    trials = (
-        f"{settings.num_samples}, compared at epochs {', '.join(map(str, rungs))}; "
-        f"one in {settings.reduction_factor} goes on"
-        if sampler.stops_trials
-        else f"at most {settings.num_samples}, none is stopped"
-    )
     sizes = f"{smallest[1]} to {largest[1]}" if smallest[1] < largest[1] else f"{largest[1]} each"
     lines = [
-        f"model     {inputs.weights.description}",
+        *(f"model     {own.weights.description}" for own in search.of_each().values()),
         f"data      {settings.data}: {len(data.labels)} drawings, {len(data.class_names)} classes of "
         f"{sizes}, at {settings.image_px} px{synthetic}",
         *([f"instead   drawings by people: {people_text(data)}"] if data.synthetic else []),
@@ -124,16 +180,12 @@ def plan_lines(settings: Settings, inputs: Inputs, prepared_seconds: float = 0.0
         f"splits    {len(splits.train)} train, {len(splits.validation)} validation, {len(splits.test)} test "
         f"({splits.origin})",
         f"strategy  {settings.strategy}: {sampler.summary}",
-        f"trials    {trials}",
-        f"epochs    at most {settings.num_samples * settings.max_epochs}, "
-        f"about {settings.num_samples * expected_epochs(settings):.0f} expected",
-        f"retrain   {settings.num_finalists} finalists raced in at most {settings.num_retrainings} retrainings on "
-        f"fresh seeds, of at most {settings.max_epochs} epochs each",
+        *trials_lines(search),
     ]
     if settings.last_step:
         lines.append(
             f"last step the winner once more, on training and validation drawings together: at most "
-            f"{settings.max_epochs} epochs of {len(splits.train) + len(splits.validation)} drawings"
+            f"{most_epochs(search)} epochs of {len(splits.train) + len(splits.validation)} drawings"
         )
     if settings.warm_start:
         lines.append(f"warm      begins with the best of {', '.join(settings.warm_start)}")
@@ -177,13 +229,20 @@ def budget_texts(settings: Settings) -> list[str]:
     return texts
 
 
-def expected_hours_lines(settings: Settings, epoch_seconds: float, num_workers: int) -> list[str]:
-    """What the plan costs, from the measured time of one epoch of the paper's configuration."""
-    num_trainings = settings.num_retrainings + settings.last_step  # after the search
-    num_epochs = settings.num_samples * expected_epochs(settings) + num_trainings * settings.max_epochs
-    worker_seconds = num_epochs * epoch_seconds
+def expected_hours_lines(facts: Facts, epoch_seconds: Mapping[str, float], num_workers: int) -> list[str]:
+    """What the plan costs, from the measured time of one epoch of each network's paper's configuration."""
+    num_trainings = facts.num_retrainings + facts.settings.last_step  # after the search
+    worker_seconds = fmean(
+        epoch_seconds[model]
+        * (facts.settings.num_samples * expected_epochs(own.settings) + num_trainings * own.settings.max_epochs)
+        for model, own in facts.of_each().items()
+    )
     return [
-        f"one epoch takes {epoch_seconds:.2f} s on one worker (measured now, the paper's configuration)",
+        *(
+            f"one epoch {f'of {model} ' * bool(facts.networks)}takes {seconds:.2f} s on one worker (measured now, the "
+            "paper's configuration)"
+            for model, seconds in epoch_seconds.items()
+        ),
         f"expected  {duration_text(worker_seconds)} of worker time, {duration_text(worker_seconds / num_workers)} "
         f"with {num_workers} worker{'s' if num_workers > 1 else ''}",
     ]

@@ -15,11 +15,21 @@ LEAST_LENGTH = 0.8  # of a retraining, over its finalist's longest
 
 
 def choose_finalists(trials: Sequence[Trial], num_best: int) -> list[Trial]:
-    """The paper's configuration (trial 0), today's recipe and the best `num_best` others that were trained at all."""
-    ranked = [trial for trial in rank_trials(trials) if not trial.is_baseline]
-    recipes = [trial for trial in ranked if trial.is_recipe]
-    others = [trial for trial in ranked if not trial.is_recipe]
-    return [trials[0], *recipes, *others[:num_best]]
+    """The paper's configuration (trial 0), today's recipe and the best `num_best` others that were trained at all.
+
+    Of several networks: those two of the best trial's network, the best `num_best` others of all, and the best trial
+    of each other network.
+    """
+    ranked = rank_trials(trials)
+    leading = ranked[0].network if ranked else trials[0].network
+    first = next(trial for trial in trials if trial.network == leading)
+    known = [first, *(trial for trial in ranked if trial.is_recipe and trial.network == leading)]
+    others = [trial for trial in ranked if trial not in known]
+    finalists = [*known, *others[:num_best]]
+    for network in dict.fromkeys(trial.network for trial in ranked):
+        if network not in [trial.network for trial in finalists]:
+            finalists.append(next(trial for trial in ranked if trial.network == network))
+    return finalists
 
 
 def choose_winner(completed: Sequence[Trial]) -> int:
@@ -82,7 +92,12 @@ class Finalist:
 
     @property
     def is_baseline(self) -> bool:
-        return self.number == 0
+        return self.number == 0 or any(trial.is_baseline for trial in self.retrainings)
+
+    @property
+    def network(self) -> str | None:
+        """Which one, in a search over several; None: the search has one, or none of its retrainings ended well."""
+        return self.retrainings[0].network if self.retrainings else None
 
     @property
     def is_recipe(self) -> bool:
@@ -92,7 +107,8 @@ class Finalist:
     def mark(self) -> str:
         """What a table puts behind its number."""
         kind = " (paper)" if self.is_baseline else " (recipe)" if self.is_recipe else ""
-        return kind + " (search)" * self.is_of_search + " *" * self.is_chosen
+        network = f" {self.network}" if self.network is not None else ""
+        return network + kind + " (search)" * self.is_of_search + " *" * self.is_chosen
 
     @property
     def is_of_search(self) -> bool:

@@ -1,5 +1,6 @@
 """Writes the model card of a run's winner, best/README.md, from what the run has recorded (Mitchell et al. 2019)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +37,12 @@ LOADING = [
 
 def card_text(run: RunDirectory, facts: Facts, history: History, best: Trial) -> str:
     """The card in Markdown. best: the retraining whose network it is, with its test result."""
+    models, facts = facts.models, facts.of(best.network)
     finalist = next(finalist for finalist in find_finalists(history) if finalist.number == best.number)
     chapters = {
         "Result": result_lines(best, finalist),
         "Data and split": data_lines(facts),
-        "Training": training_lines(facts, history, best),
+        "Training": training_lines(facts, history, best, models),
         "Probabilities": probability_lines(run, best),
         "Limits": limit_lines(facts, best),
         "How to load it": LOADING,
@@ -102,18 +104,19 @@ def data_lines(facts: Facts) -> list[str]:
     return lines
 
 
-def training_lines(facts: Facts, history: History, best: Trial) -> list[str]:
-    """How the network came about."""
+def training_lines(facts: Facts, history: History, best: Trial, models: Sequence[str]) -> list[str]:
+    """How the network came about. models: that were searched."""
     config = ", ".join(
         f"{name} {short_text(value)}" for name, value in sorted(best.config.items()) if value is not None
     )
+    among = f" of {len(models)} networks ({', '.join(models)})" if len(models) > 1 else ""
     start = facts.weights.description
     if facts.weights.path is not None:  # no place of the machine that it was trained on
         start = start.replace(facts.weights.path, Path(facts.weights.path).name)
     return [
         "",
         f"- start: {plain(start)}",
-        f"- found among {len(history.trials):,} trials (strategy {facts.settings.strategy}); it is trial",
+        f"- found among {len(history.trials):,} trials{among} (strategy {facts.settings.strategy}); it is trial",
         f"  {best.number}, trained again for {len(best.epochs)} epochs with seed {best.seed}",
         f"- recipe: {plain(config)}",
     ]

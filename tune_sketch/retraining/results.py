@@ -57,7 +57,12 @@ def write_results(run: RunDirectory, facts: Facts, history: History, best: Trial
     write_csv(run.finalists_csv, FINALIST_COLUMNS, map(finalist_row, finalists))
     write_csv(run.winner_csv, WINNER_COLUMNS, winner_rows(run, facts, history))
     write_predictions(run, facts, best)
-    write_best(run, facts, best, {t.key: t.test.temperature for t in ensemble_members(history) if t.test is not None})
+    write_best(
+        run,
+        facts.of(best.network),
+        best,
+        {t.key: t.test.temperature for t in ensemble_members(history) if t.test is not None},
+    )
     write_text(run.best / CARD, card_text(run, facts, history, best))
 
 
@@ -174,13 +179,14 @@ def write_best(run: RunDirectory, facts: Facts, best: Trial, ensemble: dict[str,
 def results_lines(run: RunDirectory, history: History) -> list[str]:
     """The finalists' table and the next commands, as printed at the end."""
     finalists = find_finalists(history)
+    width = max(16, *(len(f"{finalist.number}{finalist.mark}") + 2 for finalist in finalists)) if finalists else 16
     num_test = next((t.test.num_images for f in finalists for t in f.retrainings if t.test is not None), 0)
     lines = ["", f"finalists on fresh seeds (test: {num_test} drawings, read once; mean and 95 % interval over seeds)"]
     lines.append(
-        f"{'trial':<16}{'seeds':>6}{'validation top-1':>18}{'best?':>8}{'test top-1':>26}{'top-5':>9}"
+        f"{'trial':<{width}}{'seeds':>6}{'validation top-1':>18}{'best?':>8}{'test top-1':>26}{'top-5':>9}"
         f"{'balanced':>10}{'macro F1':>10}"
     )
-    lines += [finalist_line(finalist) for finalist in finalists]
+    lines += [finalist_line(finalist, width) for finalist in finalists]
     more = "--passes N" if SAMPLERS[read_facts(run).settings.strategy].most_trials else "--num-samples N"
     lines += [
         "* chosen on validation; best?: the chance that no other finalist is better on these validation drawings",
@@ -196,17 +202,17 @@ def results_lines(run: RunDirectory, history: History) -> list[str]:
     return lines
 
 
-def finalist_line(finalist: Finalist) -> str:
-    """A finalist's row of the table on the screen."""
+def finalist_line(finalist: Finalist, width: int = 16) -> str:
+    """A finalist's row of the table on the screen. width: of its name."""
     name = f"{finalist.number}{finalist.mark}"
     if not finalist.retrainings:
-        return f"{name:<16}{'no seed trained to its end':>32}"
+        return f"{name:<{width}}{'no seed trained to its end':>32}"
     interval = finalist.interval("test_top1")
     within = [100 * min(1.0, max(0.0, bound)) for bound in interval or ()]  # Student's t knows no limits
     spread = f" [{within[0]:.1f}, {within[1]:.1f}]" if within else " [one seed]"
     chance = "-" if finalist.chance_of_best is None else f"{100 * finalist.chance_of_best:.0f} %"
     return (
-        f"{name:<16}{len(finalist.retrainings):>6}{percent(finalist.mean('val_top1')):>18}{chance:>8}"
+        f"{name:<{width}}{len(finalist.retrainings):>6}{percent(finalist.mean('val_top1')):>18}{chance:>8}"
         f"{percent(finalist.mean('test_top1')) + spread:>26}"
         f"{percent(finalist.mean('test_top5')):>9}{percent(finalist.mean('test_balanced_accuracy')):>10}"
         f"{percent(finalist.mean('test_f1')):>10}"

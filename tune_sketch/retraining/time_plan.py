@@ -41,13 +41,19 @@ class Planned:
 
 
 def find_candidates(
-    trials: Sequence[Trial], num_best: int, retrainings: Iterable[Trial] = (), *, fewest_epochs: int = 1
+    trials: Sequence[Trial],
+    num_best: int,
+    retrainings: Iterable[Trial] = (),
+    *,
+    fewest_epochs: int | Mapping[str, int] = 1,
 ) -> list[Candidate]:
     """The finalists in the order in which they help the network that comes out: the first is left out last.
 
     The best of the search, today's recipe, the other best; the paper's configuration, which is there to compare with,
-    is the last unless it is the best. What never trained is not among them. fewest_epochs: in which any can learn.
+    is the last unless it is the best. What never trained is not among them. fewest_epochs: in which any can learn, of
+    several networks by name.
     """
+    fewest = {trial.number: fewest_of(trial, fewest_epochs) for trial in trials}
     trained = [trial for trial in choose_finalists(trials, num_best) if trial.epochs] if trials else []
     ranked = rank_trials(trained)
     best = ranked[:1]
@@ -62,12 +68,17 @@ def find_candidates(
             trial.number,
             int(trial.config["epochs"]),
             # A short training is no comparison with a long one, even if ASHA has seen no more of it.
-            min(int(trial.config["epochs"]), max(at_best[trial.number], of_best, fewest_epochs)),
+            min(int(trial.config["epochs"]), max(at_best[trial.number], of_best, fewest[trial.number])),
             statistics.median(seconds[trial.number]),
             "paper" if trial.is_baseline else "recipe" if trial.is_recipe else "found",
         )
         for trial in order
     ]
+
+
+def fewest_of(trial: Trial, fewest_epochs: int | Mapping[str, int]) -> int:
+    """The epochs in which a trial's network can learn."""
+    return fewest_epochs if isinstance(fewest_epochs, int) else fewest_epochs[str(trial.network)]
 
 
 def plan_retrainings(

@@ -33,8 +33,13 @@ class Timetable:
 
     def candidates(self) -> list[Candidate]:
         settings, history = self.facts.settings, self.history
-        retrained, fewest = history.retrainings.values(), fewest_epochs(self.facts.limits)
-        return find_candidates(history.trials, settings.finalists, retrained, fewest_epochs=fewest)
+        fewest = {own.model: fewest_epochs(self.facts.of(own.model).limits) for own in self.facts.networks}
+        return find_candidates(
+            history.trials,
+            settings.finalists,
+            history.retrainings.values(),
+            fewest_epochs=fewest or fewest_epochs(self.facts.limits),
+        )
 
     def start_seconds(self) -> float:
         """From a process's start to its first epoch: the slowest of the first ones, where there were any."""

@@ -10,7 +10,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import BaseTrial, FixedTrial, TrialState
 
 from tune_sketch.config.seeds import derive_seed
-from tune_sketch.events import Config, Proposal, Source
+from tune_sketch.events import Config, Proposal, Source, Trial
 from tune_sketch.schedulers.rungs import expected_epochs_per_trial
 from tune_sketch.search_spaces import SpaceLimits
 from tune_sketch.storage.history import History
@@ -56,6 +56,14 @@ class Sampler(ABC):
             params, source = self.task.first[number]
             return propose_fixed(self.task, params, source)
         return self.propose(number, history)
+
+    def begin(self, history: History) -> list[Trial]:
+        """The trials that an earlier session left, which go on first."""
+        return [trial for trial in history.trials if trial.is_unfinished]
+
+    def set_aside(self, trial: Trial, history: History) -> bool:
+        """Whether a trial that may go on at a rung waits there: no trial of a search of one network does."""
+        return False
 
     @abstractmethod
     def propose(self, number: int, history: History) -> Proposal | None:

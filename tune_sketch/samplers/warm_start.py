@@ -26,11 +26,16 @@ def read_earlier(paths: Sequence[str]) -> tuple[EarlierTrial, ...]:
     ranked = []
     for path in paths:
         run = RunDirectory(Path(path))
-        max_epochs = read_facts(run).settings.max_epochs
+        facts = read_facts(run)
         best = rank_trials([trial for trial in read_history(run).trials if trial.source.kind not in FIRST_KINDS])
         if not best:
             raise ValueError(f"--warm-start {path}: none of its trials trained for an epoch")
-        ranked.append([EarlierTrial(run.name, trial.number, trial.params, max_epochs) for trial in best[:NUM_TAKEN]])
+        ranked.append(
+            [
+                EarlierTrial(run.name, trial.number, trial.params, facts.of(trial.network).settings.max_epochs)
+                for trial in best[:NUM_TAKEN]
+            ]
+        )
     return tuple(choose_in_turn(ranked))
 
 

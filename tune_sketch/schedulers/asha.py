@@ -1,12 +1,20 @@
 """ASHA's rule: whether a trial goes on at a rung, as a function of what is recorded."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from tune_sketch.events import Decision, Trial
 from tune_sketch.schedulers.rungs import values_at
+
+
+class Rule(Protocol):
+    """Whether a trial goes on."""
+
+    def decide(self, trial: Trial, trials: Iterable[Trial]) -> Decision | None:
+        """The decision about a trial's last epoch, which is not recorded yet; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,18 @@ class ASHA:
         cutoff = float(np.percentile(before, (1 - 1 / self.reduction_factor) * 100))
         num_better = sum(other > value for other in before)
         return Decision("stop" if value < cutoff else "continue", cutoff, num_better, len(before))
+
+
+@dataclass(frozen=True)
+class OfEachNetwork:
+    """A rule for each of several networks, whose trials are compared among themselves alone."""
+
+    rules: Mapping[str, Rule]
+
+    def decide(self, trial: Trial, trials: Iterable[Trial]) -> Decision | None:
+        """What the rule of the trial's network decides."""
+        assert trial.network is not None
+        return self.rules[trial.network].decide(trial, (other for other in trials if other.network == trial.network))
 
 
 NEVER_STOP = ASHA((), 2)  # of strategies that train every trial to its end, and of retrainings

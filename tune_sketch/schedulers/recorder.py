@@ -17,7 +17,7 @@ from tune_sketch.events import (
     Trial,
     Verdict,
 )
-from tune_sketch.schedulers.asha import ASHA
+from tune_sketch.schedulers.asha import Rule
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.storage.journal import PATIENCE_SECONDS, Journal
 
@@ -29,16 +29,19 @@ class Recorder:
         self,
         journal: Journal,
         queue: TrialQueue,
-        asha: ASHA,
+        asha: Rule,
         *,
         callbacks: Sequence[Callback] = (),
         max_failures: int = 0,
+        set_aside: Callable[[Trial], bool] = lambda trial: False,
         stop_requested: Callable[[], bool] = lambda: False,
         interrupt: Callable[[str], None] = lambda reason: None,
         save_error: Callable[[str, str], None] = lambda key, text: None,
         say: Callable[[str], None] = print,
     ) -> None:
+        """set_aside: whether a trial that may go on at a rung waits there, to be handed out again later."""
         self.journal, self.queue, self.asha, self.callbacks = journal, queue, asha, callbacks
+        self.set_aside = set_aside
         self.max_failures, self.num_deaths = max_failures, dict[str, int]()
         self.stop_requested, self.interrupt, self.save_error, self.say = stop_requested, interrupt, save_error, say
         self.num_hindrances = dict[str, int]()  # of each training since its last new epoch
@@ -71,7 +74,8 @@ class Recorder:
         if is_safe and self.full_since is not None:
             self.full_since = None
             self.say("checkpoints can be written again: the search goes on")
-        if report.number > len(trial.epochs):
+        is_new = report.number > len(trial.epochs)
+        if is_new:
             epoch = Epoch(report.number, report.metrics, report.worker)
             decision = self.asha.decide(trial.with_epoch(epoch), self.journal.trials)
             trial = self.journal.record_epoch(trial.key, replace(epoch, decision=decision))
@@ -83,6 +87,10 @@ class Recorder:
         if self.is_settled(trial):
             return "stop"
         if self.stop_requested() and is_safe:
+            self.journal.pause(trial.key)
+            return "stop"
+        # Not at an epoch that is reported again: handed out again, a training gets on by one epoch at least.
+        if is_new and is_safe and trial.epochs[-1].decision is not None and self.set_aside(trial):
             self.journal.pause(trial.key)
             return "stop"
         return "continue"

@@ -1,5 +1,6 @@
 """Knows whether to wind up: Ctrl-C or SIGTERM, the time budget, or failures that all have one reason."""
 
+import collections
 import os
 import signal
 import sys
@@ -82,11 +83,14 @@ class StopSignal:
             signal.signal(number, handler)
 
     def check_failures(self, trials: Iterable[Trial]) -> None:
-        """Wind up when every trial so far has failed, at least three, and all for one reason."""
+        """Wind up when every trial so far has failed, at least three of each network, and all for one reason."""
+        trials = list(trials)
         ended = [trial for trial in trials if not trial.is_unfinished]
         errors = {trial.error for trial in ended}
         failed = all(trial.status in ("failed", "out_of_memory") for trial in ended)
-        if not self.reason and len(ended) >= NUM_SAME_FAILURES and failed and len(errors) == 1:
+        counts = collections.Counter(trial.network for trial in ended)
+        are_enough = all(counts[network] >= NUM_SAME_FAILURES for network in {trial.network for trial in trials})
+        if not self.reason and ended and are_enough and failed and len(errors) == 1:
             self.request(f"every trial fails for one reason, so the search ends: {errors.pop()}")
 
     def clear(self) -> None:

@@ -89,6 +89,16 @@ class WeightsFacts:
 
 
 @dataclass(frozen=True)
+class Network:
+    """One of the networks of a search over several, with what is its own."""
+
+    model: str
+    max_epochs: int
+    grace_epochs: int
+    weights: WeightsFacts
+
+
+@dataclass(frozen=True)
 class EarlierTrial:
     """A configuration taken from an earlier search by --warm-start."""
 
@@ -150,12 +160,40 @@ class Facts:
     warm_start: tuple[EarlierTrial, ...] = ()
     sessions: tuple[Session, ...] = ()
     division: Division | None = None  # of --total-time
+    networks: tuple[Network, ...] = ()  # of a search over several; the first is that of settings and weights
     format: int = FORMAT
 
     @property
     def limits(self) -> SpaceLimits:
         """What bounds the search space."""
         return SpaceLimits(self.settings.max_epochs, self.weights.pretrained, self.data.class_ratio)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The search's networks, in the order in which they take turns."""
+        return tuple(network.model for network in self.networks) or (self.settings.model,)
+
+    @property
+    def num_finalists(self) -> int:
+        """Configurations that are retrained at most: of several networks, the best of each other one too."""
+        return min(self.settings.num_samples, self.settings.num_finalists + len(self.models) - 1)
+
+    @property
+    def num_retrainings(self) -> int:
+        """Trainings after the search, of each finalist on each fresh seed."""
+        return self.num_finalists * self.settings.retraining_seeds
+
+    def of(self, network: str | None) -> "Facts":
+        """The facts as they would be if this network were the search's only one. None: it is."""
+        if network is None:
+            return self
+        own = next(own for own in self.networks if own.model == network)
+        settings = replace(self.settings, model=own.model, max_epochs=own.max_epochs, grace_epochs=own.grace_epochs)
+        return replace(self, settings=settings, weights=own.weights, networks=())
+
+    def of_each(self) -> dict[str, "Facts"]:
+        """The facts of each network by its name."""
+        return {model: self.of(model if self.networks else None) for model in self.models}
 
     def with_session(self, session: Session) -> "Facts":
         return replace(self, sessions=(*self.sessions, session))

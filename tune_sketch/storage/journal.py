@@ -18,7 +18,7 @@ from optuna.trial import TrialState, create_trial
 from tune_sketch.events import Config, Ending, Epoch, Proposal, Source, TestResult, Trial
 from tune_sketch.storage.database import close_storage, passing_errors, reason_of, together
 from tune_sketch.storage.history import History, JournalError
-from tune_sketch.storage.reading import RETRAINING_SUFFIX, find_studies, load
+from tune_sketch.storage.reading import RETRAINING_SUFFIX, find_studies, load, stored_names
 
 STATES: dict[Ending, TrialState] = {  # the state in which Optuna and its dashboard show an ending
     "completed": TrialState.COMPLETE,  # trained to its own number of epochs
@@ -219,8 +219,8 @@ class Journal(History):
         }
         template = create_trial(
             state=TrialState.RUNNING,
-            params=trial.params,
-            distributions=dict(trial.distributions),
+            params=stored_names(trial, trial.params),
+            distributions=stored_names(trial, trial.distributions),
             user_attrs=attributes,
             intermediate_values={} if trial.is_last_step else {e.number: e.val_top1 for e in trial.epochs},
         )

@@ -1,6 +1,7 @@
 """The recorded trials of a search, to read: from the run's own log, a database, or a run of version 0.1."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -13,6 +14,7 @@ from tune_sketch.storage.history import History, JournalError
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.storage.version_0_1 import read_study
 
+T = TypeVar("T")
 RETRAINING_SUFFIX = " (retraining)"  # of the name of the study that holds the retrainings
 
 
@@ -92,8 +94,8 @@ def trial_of(frozen: FrozenTrial, test: dict[str, Any] | None = None) -> Trial:
         config=attributes["config"],
         seed=attributes["seed"],
         source=source_from_json(attributes["source"]),
-        params=dict(frozen.params),
-        distributions=dict(frozen.distributions),
+        params=own_names(frozen.params),
+        distributions=own_names(frozen.distributions),
         seed_index=attributes["seed_index"],
         is_last_step=attributes.get("is_last_step", False),
         status=ending.get("status", "paused" if frozen.state == TrialState.WAITING else "running"),
@@ -103,6 +105,16 @@ def trial_of(frozen: FrozenTrial, test: dict[str, Any] | None = None) -> Trial:
         error=ending.get("error", ""),
         test=TestResult(**test) if test is not None else None,
     )
+
+
+def stored_names(trial: Trial, parameters: Mapping[str, T]) -> dict[str, T]:
+    """Parameters as they are stored: of several networks each has its own, for Optuna knows one range of each name."""
+    return {name if trial.network is None else f"{trial.network}/{name}": own for name, own in parameters.items()}
+
+
+def own_names(parameters: Mapping[str, T]) -> dict[str, T]:
+    """Stored parameters without the network's name."""
+    return {name.rpartition("/")[2]: own for name, own in parameters.items()}
 
 
 def source_from_json(value: dict[str, Any]) -> Source:

@@ -28,6 +28,10 @@ def fixed_choices(facts: Facts) -> dict[str, Any]:
         "earlier_trials": [asdict(earlier) for earlier in facts.warm_start],
         "max_epochs": settings.max_epochs,  # may grow
     }
+    if facts.networks:
+        choices["networks"] = {
+            own.model: [own.grace_epochs, own.weights.sha256, own.weights.pretrained] for own in facts.networks
+        }
     known: dict[str, Any] = json.loads(json.dumps(choices))
     return known
 

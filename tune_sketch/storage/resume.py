@@ -12,6 +12,7 @@ from tune_sketch.data.names import written_lines
 from tune_sketch.data.sketch_data import SketchData
 from tune_sketch.data.splits import hash_splits, read_splits, split_data, write_splits
 from tune_sketch.events import Ending, Trial
+from tune_sketch.samplers import SAMPLERS
 from tune_sketch.storage.facts import Facts, read_facts, write_facts
 from tune_sketch.storage.journal import Journal
 from tune_sketch.storage.lock import lock
@@ -38,13 +39,23 @@ def prepare_resume(run: RunDirectory, choices: dict[str, Any], storage: str | No
     with lock(run):
         facts = read_facts(run)
         check_choices(run, facts, read_history(run, storage))
-        settings = change_settings(facts.settings, resolve_choices(choices))
+        each = facts.of_each()
+        if facts.networks and "passes" in choices:
+            enough = len(each) * SAMPLERS["one-factor"].most_trials * choices["passes"]
+            choices = {"num_samples": max(facts.settings.num_samples, enough)} | choices
+        changed_settings = {m: change_settings(own.settings, resolve_choices(choices)) for m, own in each.items()}
+        settings = changed_settings[facts.settings.model]
         check_installed(settings.track)
-        weights = find_weights(run, facts, settings)
+        found = {model: find_weights(run, own, changed_settings[model]) for model, own in each.items()}
         cache = find_data(run, facts, settings)
         digest = find_splits(run, facts, settings, open_data(cache))
         data = replace(facts.data, cache=str(cache), published=publish_data(cache), splits_sha256=digest)
-        changed = replace(facts, settings=settings, data=data, weights=weights)
+        networks = tuple(
+            replace(own, max_epochs=changed_settings[own.model].max_epochs, weights=found[own.model])
+            for own in facts.networks
+        )
+        weights = found[facts.settings.model]
+        changed = replace(facts, settings=settings, data=data, weights=weights, networks=networks)
         if changed != facts:
             write_facts(run, changed)
 
