@@ -264,6 +264,7 @@ def test_looking_at_the_end_takes_a_twentieth_of_the_driver_at_most(tmp_path, cl
 
     timetable, trial = Costly(), make_trial(0, [0.5])
     stop = StopSignal(RunDirectory(tmp_path), print)
+    stop.close()  # signals are the process's own affair again
     end = SearchEnd(timetable, stop, [trial])
     for _ in range(100):
         clock.now += 1.0
