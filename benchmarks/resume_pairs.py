@@ -19,7 +19,7 @@ from tune_sketch.statistics import t_interval
 from tune_sketch.storage.files import write_csv
 
 ROOT = Path(__file__).parent.parent
-WHATS = {"resume": "resumed with", "new": "a new search"}
+STARTS = {"resume": "resumed with", "new": "a new search"}
 
 
 def measure(folder: Path, python: str) -> dict[str, float]:
@@ -33,7 +33,7 @@ def measure(folder: Path, python: str) -> dict[str, float]:
         check=False,
     )
     found = {}
-    for name, begin in WHATS.items():
+    for name, begin in STARTS.items():
         row = re.search(rf"^\| {begin}[^|]*\| ([\d.]+) / ([\d.]+) / ([\d.]+) \| (\d+) \|$", answer.stdout, re.MULTILINE)
         if row is None:
             raise ValueError(f"benchmarks.resume in {folder} printed no row for {begin!r}: {answer.stderr[-500:]}")
@@ -54,7 +54,7 @@ def main() -> int:
         sides = {arguments.name: (arguments.folder, arguments.python), "this": (ROOT, sys.executable)}
         order = list(sides) if number % 2 else list(sides)[::-1]
         measured = {side: measure(*sides[side]) for side in order}
-        for what in WHATS:
+        for what in STARTS:
             rows.append(
                 {"round": number, "what": what, "other": measured[arguments.name][what], "this": measured["this"][what]}
             )
@@ -72,7 +72,7 @@ def write(rows: list[dict[str, float | int | str]], name: str) -> None:
         f"| what | rounds | {name} | this | difference [95 %] |",
         "|---|---|---|---|---|",
     ]
-    for what in WHATS:
+    for what in STARTS:
         own = [row for row in rows if row["what"] == what]
         sides = [[float(row[side]) for row in own] for side in ("other", "this")]
         differences = [now - before for before, now in zip(*sides, strict=True)]
