@@ -18,7 +18,7 @@ import optuna
 from optuna.trial import BaseTrial
 
 from benchmarks import machine
-from benchmarks.curves.tasks import LCBench, Task, load_tasks
+from benchmarks.curves.tasks import LCBench, Task, lcbench_space, load_tasks
 from benchmarks.search_quality_report import Regrets, compute_regrets, count, interval, mean_regret, pair
 from tests.support.untrained import make_job
 from tune_sketch.backend.simulated import Curve, SimulatedBackend
@@ -60,16 +60,7 @@ class OfNetwork(Task):
         self.num_layers, self.least_units, self.most_units = NETWORKS[network]
 
     def space(self, trial: BaseTrial, limits: SpaceLimits) -> Config:
-        return {
-            "batch_size": trial.suggest_int("batch_size", 16, 512, log=True),
-            "learning_rate": trial.suggest_float("learning_rate", 1e-4, 0.1, log=True),
-            "momentum": trial.suggest_float("momentum", 0.1, 0.99),
-            "weight_decay": trial.suggest_float("weight_decay", 1e-5, 0.1),
-            "num_layers": self.num_layers,
-            "max_units": trial.suggest_int("max_units", self.least_units, self.most_units, log=True),
-            "max_dropout": trial.suggest_float("max_dropout", 0.0, 1.0),
-            "epochs": limits.max_epochs,
-        }
+        return lcbench_space(trial, limits, self.num_layers, (self.least_units, self.most_units))
 
     def curve(self, config: Config, seed: int) -> Any:
         return self.whole.curve(config, seed)

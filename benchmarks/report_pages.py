@@ -10,7 +10,6 @@ import argparse
 import base64
 import contextlib
 import math
-import shutil
 import sys
 import tempfile
 import time
@@ -22,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.machine import result_path, write_result
+from tests.support.browser import CHROMEDRIVER, CHROMIUM, start_browser
 from tests.support.fake_runs import add_retrainings, begin_run, make_metrics
 from tests.support.untrained import make_job
 from tune_sketch.analysis.report import write_report
@@ -174,19 +174,11 @@ def make_run(name: str, folder: Path) -> RunDirectory:
 @contextlib.contextmanager
 def open_browser(folder: Path) -> Iterator[Any]:
     """A headless Chromium, or None where there is none."""
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if binary is None or driver is None:
+    if CHROMIUM is None or CHROMEDRIVER is None:
         print("chromium and chromedriver are not installed: the pages are written, and nobody looks at them")
         yield None
         return
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", f"user-data-dir={folder}"):
-        options.add_argument(f"--{flag}")
-    browser = webdriver.Chrome(options=options, service=Service(driver))
+    browser = start_browser(folder)
     try:
         yield browser
     finally:

@@ -12,7 +12,6 @@ import argparse
 import functools
 import http.server
 import os
-import shutil
 import sys
 import tempfile
 import threading
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.machine import describe, result_path, write_result
+from tests.support.browser import start_browser
 from tests.support.strokes import make_drawings
 from tune_sketch.inference.model import Classifier
 from tune_sketch.inference.onnx import export_onnx
@@ -73,18 +73,11 @@ def make_site(image_px: int, folder: Path) -> None:
 
 def measure(folder: Path, image_px: int, repeat: int, num_later: int) -> Row:
     """One visit with a new browser profile."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     row: Row = {"image_px": image_px, "repeat": repeat, "load_before": round(os.getloadavg()[0], 2)}
     with tempfile.TemporaryDirectory() as profile:
-        options = webdriver.ChromeOptions()
-        options.binary_location = shutil.which("chromium") or ""
-        for flag in ("headless", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", f"user-data-dir={profile}"):
-            options.add_argument(f"--{flag}")
-        browser = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+        browser = start_browser(profile)
         try:
             browser.set_script_timeout(300)
             browser.get(f"http://127.0.0.1:{server.server_address[1]}/")

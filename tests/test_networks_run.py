@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.in_process import InProcessBackend
-from tests.support.whole_run import Killed, untimed
+from tests.support.whole_run import Killed, kill_at, untimed
 from tune_sketch.config.plan import plan_lines, prepare_inputs
 from tune_sketch.config.several import check_networks, settings_of_networks
 from tune_sketch.events import EpochReport
@@ -118,12 +118,7 @@ def test_tables_name_the_network_of_each_trial(straight):
 @pytest.mark.parametrize("moment", [1, 6, 14])
 def test_a_search_that_is_killed_and_resumed_is_the_same_search(straight, tmp_path, moment):
     run, backend = make_run(tmp_path / "run"), TimedBackend()
-
-    def kill(key, report):
-        if backend.num_reports == moment:
-            raise Killed
-
-    backend.before_report = kill
+    kill_at(backend, moment)
     with pytest.raises(Killed):
         run_search(run, backend)
     prepare_resume(run, {})

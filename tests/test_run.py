@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.in_process import InProcessBackend
-from tests.support.whole_run import Killed, make_run, untimed
+from tests.support.whole_run import Killed, kill_at, make_run, untimed
 from tune_sketch.backend.base import BackendLostError
 from tune_sketch.data import open_data
 from tune_sketch.data.splits import read_splits
@@ -76,12 +76,7 @@ def test_the_networks_temperature_is_in_every_answer(finished):
 def test_a_search_that_is_killed_and_resumed_is_the_same_search(finished, tmp_path, moment):
     run = make_run(tmp_path / "run")
     backend = InProcessBackend()
-
-    def kill(key, report):
-        if backend.num_reports == moment:
-            raise Killed
-
-    backend.before_report = kill
+    kill_at(backend, moment)
     with pytest.raises(Killed):
         run_search(run, backend)
     assert run_search(run, InProcessBackend())

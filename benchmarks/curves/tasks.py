@@ -87,6 +87,22 @@ class Task:
         return float(np.max(finals)), float(np.median(finals)), float(np.median(seconds))
 
 
+def lcbench_space(
+    trial: BaseTrial, limits: SpaceLimits, num_layers: int | None = None, units: tuple[int, int] = (64, 1024)
+) -> Config:
+    """LCBench's space; num_layers: fixed, where given; units: least and most of a layer."""
+    return {
+        "batch_size": trial.suggest_int("batch_size", 16, 512, log=True),
+        "learning_rate": trial.suggest_float("learning_rate", 1e-4, 0.1, log=True),
+        "momentum": trial.suggest_float("momentum", 0.1, 0.99),
+        "weight_decay": trial.suggest_float("weight_decay", 1e-5, 0.1),
+        "num_layers": trial.suggest_int("num_layers", 1, 5) if num_layers is None else num_layers,
+        "max_units": trial.suggest_int("max_units", *units, log=True),
+        "max_dropout": trial.suggest_float("max_dropout", 0.0, 1.0),
+        "epochs": limits.max_epochs,
+    }
+
+
 class LCBench(Task):
     """Multilayer perceptrons on one of 34 tabular data sets: YAHPO Gym's surrogate of LCBench, without noise."""
 
@@ -98,16 +114,7 @@ class LCBench(Task):
         self.first = (self.middle(),)
 
     def space(self, trial: BaseTrial, limits: SpaceLimits) -> Config:
-        return {
-            "batch_size": trial.suggest_int("batch_size", 16, 512, log=True),
-            "learning_rate": trial.suggest_float("learning_rate", 1e-4, 0.1, log=True),
-            "momentum": trial.suggest_float("momentum", 0.1, 0.99),
-            "weight_decay": trial.suggest_float("weight_decay", 1e-5, 0.1),
-            "num_layers": trial.suggest_int("num_layers", 1, 5),
-            "max_units": trial.suggest_int("max_units", 64, 1024, log=True),
-            "max_dropout": trial.suggest_float("max_dropout", 0.0, 1.0),
-            "epochs": limits.max_epochs,
-        }
+        return lcbench_space(trial, limits)
 
     def curve(self, config: Config, seed: int) -> Curve:
         names = ("batch_size", "learning_rate", "momentum", "weight_decay", "num_layers", "max_units", "max_dropout")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.browser import keep, needs_browser, wait_until
+from tests.support.browser import keep, wait_until
 from tests.support.fake_runs import add_trials, begin_run, make_finished_run
+from tests.support.needs_browser import needs_browser
 from tune_sketch.analysis.report import write_report
 from tune_sketch.callbacks.tensorboard import TensorBoardLog
 from tune_sketch.storage.files import read_csv

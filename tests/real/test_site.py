@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.support.browser import keep, needs_browser, wait_until
+from tests.support.browser import keep, wait_until
 from tests.support.fake_runs import make_finished_run
+from tests.support.needs_browser import needs_browser
 from tests.support.strokes import make_drawings
 from tune_sketch.export import main
 from tune_sketch.inference.drawing_page import classify_strokes

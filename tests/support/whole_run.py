@@ -26,6 +26,16 @@ def make_run(path, storage=None, **changes):
     return create_run(path, settings, prepare_inputs(settings), storage)
 
 
+def kill_at(backend, moment):
+    """Let the driver be gone when the backend has passed on so many reports."""
+
+    def kill(key, report):
+        if backend.num_reports == moment:
+            raise Killed
+
+    backend.before_report = kill
+
+
 def untimed(run, url=None):
     """All that is recorded, but for times and the process."""
     history = read_history(run, url)
