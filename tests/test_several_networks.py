@@ -299,9 +299,13 @@ def test_no_network_waits_for_another_that_is_training():
     assert sorted(own.num_trials for own in search.measured.values()) == [3, 3, 4]
 
 
+@pytest.mark.slow  # it measures time: no other tests beside it, and no coverage counted
 def test_whose_turn_it_is_is_known_within_milliseconds_at_a_thousand_trials():
     trials = [make_trial(number, [0.5] * 5, recorded_at=number) for number in range(1000)]
     trials = [replace(t, config=t.config | {"network": n}) for t, n in zip(trials, itertools.cycle(HEIGHTS))]
-    begun = time.process_time()
-    take_turns(measure_networks(trials, RUNGS, 2))
-    assert time.process_time() - begun < 0.02
+    seconds = []
+    for _ in range(5):
+        begun = time.process_time()
+        take_turns(measure_networks(trials, RUNGS, 2))
+        seconds.append(time.process_time() - begun)
+    assert min(seconds) < 0.02

@@ -89,6 +89,7 @@ def test_unknown_category_lists_the_known_ones():
         draw_doodle("unicorn", 0, 0)
 
 
+@pytest.mark.slow  # it measures time: no other tests beside it, and no coverage counted
 def test_a_core_draws_hundreds_per_second():
     """The aim is 500/s at 64 px; half is asked here, in CPU time so that a busy machine passes."""
     rates = []

@@ -246,18 +246,21 @@ def make_past(all_are_long, num_trials=1000):
     return History(trials)
 
 
+@pytest.mark.slow  # it measures time: no other tests beside it, and no coverage counted
 @pytest.mark.parametrize("all_are_long", [False, True])
 def test_a_thousand_trials_are_suggested_from_in_no_time(all_are_long):
     """Mean of all kinds of suggestions after 1,000 trials; one in five is TPE's, which takes most of it."""
     past = make_past(all_are_long)
     sampler = make_sampler("incumbent", num_samples=2000)
     sampler.next(past)
-    started = time.process_time()
-    kinds = [sampler.propose(number, past).source.kind for number in range(1000, 1040)]
-    mean = (time.process_time() - started) / len(kinds)
-    print(f"\n{1000 * mean:.1f} ms of processor time per suggestion after 1,000 trials, {kinds.count('tpe')} of TPE")
-    assert "tpe" in kinds
-    assert mean < 0.02  # about twice what was measured
+    means = []
+    for first in (1000, 1040, 1080):
+        started = time.process_time()
+        kinds = [sampler.propose(number, past).source.kind for number in range(first, first + 40)]
+        means.append((time.process_time() - started) / len(kinds))
+        assert "tpe" in kinds
+    print(f"\n{1000 * min(means):.1f} ms of processor time per suggestion after 1,000 trials")
+    assert min(means) < 0.02  # about twice what was measured; the least of three, for the machine may be busy
 
 
 def test_what_was_learned_is_not_looked_at_again(journal):
