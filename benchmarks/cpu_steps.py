@@ -1,4 +1,4 @@
-"""What three choices gain in training steps on a CPU: products over small maps, kept memory, float32 for bfloat16.
+"""What three choices gain in training steps on a CPU: products over small maps, kept memory, the number format.
 
 python -m benchmarks.cpu_steps [--quick]     each choice on and off in turn, a process of one thread for each
 """
@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.limit import BATCH_SIZE, fixed_batch_step, run_steps
 from benchmarks.machine import write_result
-from tune_sketch.trainables.speed.devices import keep_freed_memory
+from tune_sketch.trainables.speed.devices import cpu_multiplies_bfloat16, keep_freed_memory, uses_bfloat16
 
 NUM_STEPS = 4
 # network, px, what is left out beside the choice, the least that the choice has to gain
@@ -22,7 +22,13 @@ CASES = (
     ("resnet50", 64, "products", 1.0),
     ("baseline", 64, "kept memory", 1.0),
     ("resnet50", 32, "kept memory", 1.0),
-    ("resnet50", 64, "float32", 1.0),
+    ("baseline", 64, "format", 1.0),
+    ("sketch_a_net", 128, "format", 1.0),
+    ("squeezenet1_1", 128, "format", 1.0),
+    ("resnet50", 64, "format", 1.0),
+    ("densenet121", 64, "format", 1.0),
+    ("timm:vit_tiny_patch16_224", 224, "format", 1.0),
+    ("timm:efficientnet_lite0", 128, "format", 1.0),
 )
 
 
@@ -38,7 +44,9 @@ def main() -> int:
     num_pairs = 3 if arguments.quick else 7
     lines = [
         f"Images per CPU second of one thread, batch of {BATCH_SIZE}, adam, one fixed batch, {NUM_STEPS} steps after a "
-        "first. Medians; the ratio pair by pair.",
+        "first. Medians; the ratio pair by pair. Format: the one that is chosen, here "
+        f"{'bfloat16, of networks without grouped convolutions,' if cpu_multiplies_bfloat16() else 'float32'} against "
+        "the other.",
         "",
         "| network | px | choice | without | with | ratio, least / median / most | target | pairs |",
         "|---|---|---|---|---|---|---|---|",
@@ -76,7 +84,10 @@ def images_per_second(network: str, image_px: int, without: str) -> float:
     with (
         patch("tune_sketch.trainables.speed.devices.use_products_for_small_maps", lambda model: None)
         if without == "products"
-        else patch("tune_sketch.trainables.speed.devices.cpu_multiplies_bfloat16", lambda: without == "float32")
+        else patch(
+            "tune_sketch.trainables.speed.devices.uses_bfloat16",
+            lambda model, device: uses_bfloat16(model, device) != (without == "format"),
+        )
     ):
         step = fixed_batch_step(network, image_px, device)
         step()

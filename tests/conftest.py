@@ -20,6 +20,16 @@ hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
 
 DAMAGED = "damaged inputs"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def same_on_every_processor():
+    """Trainings in this process compute in float32 also where bfloat16 is faster: tests compare numbers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tune_sketch.trainables.speed.devices.cpu_multiplies_bfloat16", lambda: False)
+        yield
+
+
 # One trial at a time: then the order of results is fixed, and with it everything that a search records.
 FLAGS = "--num-samples 10 --max-epochs 9 --finalists 1 --max-concurrent 1 --grace-epochs 3"
 

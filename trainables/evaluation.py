@@ -1,5 +1,7 @@
 """From drawings to probabilities, and from probabilities to the paper's metrics."""
 
+import contextlib
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -56,9 +58,12 @@ def normalise(images: Tensor, model: nn.Module, pretrained: bool) -> Tensor:
     return (images / NEW_WEIGHTS_STD).expand(-1, 3, -1, -1).contiguous(memory_format=layout)
 
 
-def compute_logits(model: nn.Module, source: BatchSource, *, pretrained: bool, batch_size: int) -> Tensor:
+def compute_logits(
+    model: nn.Module, source: BatchSource, *, pretrained: bool, batch_size: int, fast: bool = True
+) -> Tensor:
     """Float32 logits [N, classes] of a split in its order, in evaluation mode, on the source's device.
 
+    fast: in the number format of training; else in float32.
     A batch that does not fit into the device's memory is halved; raises torch.OutOfMemoryError at one.
     """
     device = source.device
@@ -70,7 +75,7 @@ def compute_logits(model: nn.Module, source: BatchSource, *, pretrained: bool, b
             with torch.inference_mode():
                 for images, _ in source.iterate(ordered_batches(num_images, batch_size)):
                     inputs = normalise(to_unit(images), model, pretrained)
-                    with autocast(model, device):
+                    with autocast(model, device) if fast else contextlib.nullcontext():
                         logits.append(model(inputs).float())
             return torch.cat(logits)
         except RuntimeError as error:
@@ -107,13 +112,16 @@ def predict_logits(
     pretrained: bool,
     batch_size: int = 256,
 ) -> Tensor:
-    """Float32 [N, classes] on the device, for uint8 images [N, H, W]."""
+    """Float32 [N, classes] on the device, for uint8 images [N, H, W].
+
+    A CPU computes them in float32: the same on every processor, and what the exported network gives.
+    """
     check_image_px(model, min(images.shape[1:]))
     device = torch.device(device)
     move_to_device(model, device)
     labels = np.zeros(len(images), dtype=np.int64)
     source = BatchSource(SplitArrays(images, labels), device)
-    return compute_logits(model, source, pretrained=pretrained, batch_size=batch_size)
+    return compute_logits(model, source, pretrained=pretrained, batch_size=batch_size, fast=device.type != "cpu")
 
 
 def count_hits(logits: Tensor, labels: Tensor) -> Tensor:

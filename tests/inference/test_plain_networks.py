@@ -22,11 +22,6 @@ NAMES = ["cat", "dog", '</script> "x"']
 DRAWINGS = np.random.default_rng(0).integers(0, 256, (3, 32, 32), dtype=np.uint8)
 
 
-@pytest.fixture(autouse=True)
-def exact(monkeypatch):
-    monkeypatch.setattr("tune_sketch.trainables.speed.devices.cpu_multiplies_bfloat16", lambda: False)
-
-
 def make_classifier(model, head, *, pretrained=True, invert=True):
     """A network with statistics and weights that are all different from those of a new one."""
     torch.manual_seed(0)

@@ -57,5 +57,4 @@ ARCHITECTURE = Architecture(
     normalisation=IMAGENET,
     min_image_px=32,  # total stride: one cell of the last map
     source="Huang et al. 2017 (arXiv 1608.06993), Table 1",
-    bfloat16_on_cpu=True,
 )

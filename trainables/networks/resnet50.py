@@ -57,5 +57,4 @@ ARCHITECTURE = Architecture(
     normalisation=IMAGENET,
     min_image_px=32,  # total stride: one cell of the last map
     source="He et al. 2015 (arXiv 1512.03385), Table 1",
-    bfloat16_on_cpu=True,
 )

