@@ -22,12 +22,27 @@ hypothesis.settings.load_profile("steady")
 DAMAGED = "damaged inputs"
 
 
+FORMAT = "tune_sketch.trainables.speed.devices.cpu_multiplies_bfloat16"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def same_on_every_processor():
-    """Trainings in this process compute in float32 also where bfloat16 is faster: tests compare numbers."""
+    """Trainings in this process compute in float32 also where bfloat16 is faster: tests compare numbers.
+
+    Gives what is asked otherwise.
+    """
+    from tune_sketch.trainables.speed.devices import cpu_multiplies_bfloat16
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tune_sketch.trainables.speed.devices.cpu_multiplies_bfloat16", lambda: False)
-        yield
+        patch.setattr(FORMAT, lambda: False)
+        yield cpu_multiplies_bfloat16
+
+
+@pytest.fixture(autouse=True)
+def as_in_other_processes(request, same_on_every_processor, monkeypatch):
+    """Real tests compare with the trainings of processes that know nothing of it."""
+    if request.node.get_closest_marker("real"):
+        monkeypatch.setattr(FORMAT, same_on_every_processor)
 
 
 # One trial at a time: then the order of results is fixed, and with it everything that a search records.

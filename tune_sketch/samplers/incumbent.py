@@ -38,6 +38,7 @@ class IncumbentSampler(Sampler):
     """
 
     name = "incumbent"
+    is_patient = True
     summary = "mutations of the best configuration at the deepest rung, some from TPE, some random"
 
     def __init__(self, task: SearchTask) -> None:
