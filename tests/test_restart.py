@@ -64,6 +64,7 @@ def test_the_same_command_begins_again_and_knows_its_run(left, tmp_path, capsys)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_it_begins_again_ends_it_as_ctrl_c(left, tmp_path, number):
     before = signal.getsignal(signal.SIGTERM)
+    of_others = signal.signal(signal.SIGINT, signal.default_int_handler)
     lose(tmp_path)
     signal.pthread_kill(threading.get_ident(), number)  # after the exec there is no other thread
     assert number in signal.sigpending()
@@ -72,6 +73,7 @@ def test_a_signal_while_it_begins_again_ends_it_as_ctrl_c(left, tmp_path, number
             hear_sigterm()
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, of_others)
 
 
 def test_it_ends_when_ray_dies_again_and_again_without_an_epoch(left, tmp_path, capsys):
