@@ -67,8 +67,8 @@ def train_in(network: str, number_format: str, seed: int, weights: str) -> dict[
 def tabulate(rows: list[dict[str, Any]]) -> tuple[list[str], bool]:
     """(a line for each network, whether bfloat16 is slower or worse in any)."""
     lines = [
-        "The recipe of benchmarks.recipe_parts on Sketchy, one thread. Validation top-1 at the end, in percent; the "
-        "difference seed by seed, with Student's t interval.",
+        "The recipe of benchmarks.recipe_parts on Sketchy, one thread; other work beside it. Validation top-1 at the "
+        "end, in percent; the difference seed by seed, with Student's t interval. Times are of the processor.",
         "",
         "| network | px | epochs | n | float32 | bfloat16 | difference, points [95 %] | times as fast: each seed |",
         "|---|---|---|---|---|---|---|---|",
