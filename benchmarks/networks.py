@@ -27,7 +27,7 @@ from tune_sketch.events import Config, Job, Proposal, Source, Trial
 from tune_sketch.samplers.base import SearchTask
 from tune_sketch.samplers.incumbent import IncumbentSampler
 from tune_sketch.samplers.several import SeveralNetworks
-from tune_sketch.schedulers.asha import OfEachNetwork, PatientASHA
+from tune_sketch.schedulers.asha import ASHA, OfEachNetwork
 from tune_sketch.schedulers.networks import FIRST_STEP, MOST_RATIO, Spent, Turn, expected_seconds, take_turns
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
@@ -113,7 +113,7 @@ def search(
         return journal.add_trial(proposed, seed_of_trial) if isinstance(proposed, Proposal) else proposed
 
     queue = TrialQueue(journal, [], propose, make_job)
-    rules = OfEachNetwork({name: PatientASHA(own, 3) for name, own in rungs.items()})
+    rules = OfEachNetwork({name: ASHA(own, 3) for name, own in rungs.items()})
     recorder = Recorder(
         journal, queue, rules, callbacks=[watch], set_aside=lambda trial: several.set_aside(trial, journal)
     )

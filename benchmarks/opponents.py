@@ -1,6 +1,6 @@
 """The ways to search that are compared, by name: our strategies, and Optuna as Ray wires it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import optuna
@@ -13,7 +13,6 @@ from tune_sketch.samplers.base import Sampler, SearchTask, ask, propose_at_rando
 from tune_sketch.samplers.baselines import UniformSampler
 from tune_sketch.samplers.incumbent import IncumbentSampler
 from tune_sketch.samplers.one_factor import OneFactorSampler
-from tune_sketch.schedulers.asha import ASHA, PatientASHA, Rule
 from tune_sketch.schedulers.rungs import rung_epochs
 from tune_sketch.storage.history import History
 
@@ -49,13 +48,6 @@ class LastValueTPE(Sampler):
         return ask(self.task, optuna.create_study(direction="maximize", sampler=sampler), Source("tpe"))
 
 
-class FirstAlone(Sampler):
-    """What is known before a search: the first configuration, trained once."""
-
-    def propose(self, number: int, history: History) -> None:
-        """Nothing: there is no second trial."""
-
-
 class Method(NamedTuple):
     """A sampler and how ASHA stops its trials: at the rungs of (grace, factor), or not at all."""
 
@@ -63,7 +55,6 @@ class Method(NamedTuple):
     reduction_factor: int | None = 3  # None: every trial is trained fully
     grace_epochs: int | None = None  # None: the product's default for the task
     passes: int = 1  # of one factor at a time
-    make_rule: Callable[[Sequence[int], int], Rule] = ASHA
 
     def rungs(self, task: Task) -> list[int]:
         if self.reduction_factor is None:
@@ -72,9 +63,8 @@ class Method(NamedTuple):
 
 
 METHODS = {
-    "incumbent": Method(IncumbentSampler, make_rule=PatientASHA),
-    "incumbent-warm": Method(IncumbentSampler, make_rule=PatientASHA),  # after two searches on other tasks of its group
-    "first-alone": Method(FirstAlone, None),
+    "incumbent": Method(IncumbentSampler),
+    "incumbent-warm": Method(IncumbentSampler),  # after two searches on other tasks of its group
     "random": Method(UniformSampler, None),
     "random+asha": Method(UniformSampler),
     "ray-default": Method(LastValueTPE, 4, 1),  # ASHAScheduler() and OptunaSearch() with their own defaults

@@ -31,7 +31,7 @@ from tune_sketch.data.quickdraw_classes import QUICKDRAW_CLASSES
 from tune_sketch.events import EpochReport, Report, Source, Trial, Verdict, Worker
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.samplers.base import SearchTask
-from tune_sketch.schedulers.asha import PatientASHA
+from tune_sketch.schedulers.asha import ASHA
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.search_spaces import SPACES, SpaceLimits, paper_configuration, recipe_configuration
@@ -134,7 +134,7 @@ def search(run: RunDirectory, journal: Journal) -> None:
         return None if proposal is None else journal.add_trial(proposal, seed=len(journal.trials))
 
     recorder = Recorder(
-        journal, TrialQueue(journal, [], propose, make_job), PatientASHA(settings.rungs, settings.reduction_factor)
+        journal, TrialQueue(journal, [], propose, make_job), ASHA(settings.rungs, settings.reduction_factor)
     )
     places: dict[str, int] = {}  # training -> the place that it trains at
 

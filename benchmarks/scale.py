@@ -45,7 +45,7 @@ from tune_sketch.config.settings import default_grace_epochs
 from tune_sketch.events import EpochReport, Job, Trial, Worker
 from tune_sketch.samplers.base import SearchTask
 from tune_sketch.samplers.incumbent import IncumbentSampler
-from tune_sketch.schedulers.asha import PatientASHA
+from tune_sketch.schedulers.asha import ASHA
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.schedulers.rungs import expected_epochs_per_trial, rung_epochs
@@ -130,7 +130,7 @@ class Bench:
         self.recorder = Recorder(
             self.journal,
             self.queue,
-            PatientASHA(rungs, FACTOR),
+            ASHA(rungs, FACTOR),
             callbacks=[screen, log, tidy, self],
             stop_requested=self.stop.requested,
         )

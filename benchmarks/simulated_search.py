@@ -10,7 +10,7 @@ from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Config, Job, Source, Trial
 from tune_sketch.samplers.base import Sampler, SearchTask
 from tune_sketch.samplers.warm_start import NUM_TAKEN
-from tune_sketch.schedulers.asha import ASHA, Rule
+from tune_sketch.schedulers.asha import ASHA
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.schedulers.rungs import rank_trials
@@ -91,7 +91,6 @@ def simulate(
     earlier: Sequence[tuple[Config, Source]] = (),
     passes: int = 1,
     driver_speed: float = 1.0,
-    make_rule: Callable[[Sequence[int], int], Rule] = ASHA,
 ) -> Outcome:
     """One search. times: seconds; rungs: those of the sampler and of the final choice; scheduler_rungs: ASHA's.
 
@@ -109,7 +108,7 @@ def simulate(
         return None if proposal is None else journal.add_trial(proposal, seed_of_trial)
 
     queue = TrialQueue(journal, [], propose, make_job)
-    recorder = Recorder(journal, queue, make_rule(scheduler_rungs, reduction_factor), callbacks=[watch])
+    recorder = Recorder(journal, queue, ASHA(scheduler_rungs, reduction_factor), callbacks=[watch])
     backend.simulate(queue, recorder, watch.on_time)
     watch.on_time(float("inf"))  # the sampler had no more to try
     outcome = watch.outcome

@@ -26,7 +26,7 @@ from tune_sketch.events import Job, Source, Trial
 from tune_sketch.retraining.time_plan import find_candidates, plan_retrainings
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.samplers.base import SearchTask
-from tune_sketch.schedulers.asha import PatientASHA
+from tune_sketch.schedulers.asha import ASHA
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.schedulers.rungs import rung_epochs
@@ -57,7 +57,7 @@ def simulate(task: Task, seconds: float, seed: int) -> list[Trial]:
         return None if proposal is None else journal.add_trial(proposal, seed_of_trial)
 
     queue = TrialQueue(journal, [], propose, make_job)
-    backend.simulate(queue, Recorder(journal, queue, PatientASHA(rungs, 3)))
+    backend.simulate(queue, Recorder(journal, queue, ASHA(rungs, 3)))
     return journal.trials
 
 

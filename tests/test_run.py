@@ -98,9 +98,7 @@ def test_a_search_that_is_interrupted_pauses_and_goes_on(finished, tmp_path, cap
     assert signal.getsignal(signal.SIGINT) is before
     assert f"stopped. Resume with:  python -m tune_sketch.search --resume {run.path}" in capsys.readouterr().err
     history = read_history(run)
-    unfinished = [trial for trial in history.trials if trial.is_unfinished]
-    assert {trial.status for trial in unfinished} == {"paused"}
-    assert [trial.is_waiting for trial in unfinished] == [True, True], "the first two at a rung"
+    assert [trial.status for trial in history.trials if trial.is_unfinished] == ["paused"]
     assert history.retrainings == {}
     assert run.report_html.exists(), "a report of what there is"
     assert run_search(run, InProcessBackend())

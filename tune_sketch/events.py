@@ -18,7 +18,6 @@ NETWORK = "network"  # in the configuration of a trial: which one, where a searc
 Ending = Literal["completed", "stopped", "diverged", "out_of_memory", "failed"]
 Status = Literal["running", "paused"] | Ending
 ENDINGS: tuple[Ending, ...] = get_args(Ending)
-FAILURES: tuple[Ending, ...] = ("diverged", "out_of_memory", "failed")
 SourceKind = Literal["paper", "recipe", "warm-start", "random", "mutated", "tpe", "one-factor"]
 
 
@@ -64,16 +63,12 @@ class Worker:
 
 @dataclass(frozen=True)
 class Decision:
-    """ASHA's decision about a trial at a rung. The cutoff is None where there was none to compare with, or too few.
+    """ASHA's decision about a trial at a rung. The cutoff is None for the first trial that got there."""
 
-    Compared are the trials that got to the rung before, and under `PatientASHA` those that are ahead already.
-    """
-
-    verdict: Literal["continue", "stop", "wait"]  # wait: until there are enough to compare with
+    verdict: Literal["continue", "stop"]
     cutoff: float | None  # validation top-1, a fraction
-    num_better: int  # of those compared
-    num_compared: int
-    has_waited: bool = False  # it was decided later than at its epoch
+    num_better: int  # trials that got to the rung before and had a higher value there
+    num_compared: int  # trials that got to the rung before
 
 
 @dataclass(frozen=True)
@@ -170,12 +165,6 @@ class Trial:
     @property
     def is_unfinished(self) -> bool:
         return self.status not in ENDINGS
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether it is not decided yet if it goes on at the rung where it stands."""
-        decision = self.epochs[-1].decision if self.epochs else None
-        return self.is_unfinished and decision is not None and decision.verdict == "wait"
 
     @property
     def best_epoch(self) -> Epoch | None:

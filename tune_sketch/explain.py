@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tune_sketch.data.paths import path_argument
 from tune_sketch.events import Epoch, Trial, Value
 from tune_sketch.formatting import PHRASES, duration_text, percent, print_lines, short_text
-from tune_sketch.samplers import SAMPLERS, Sampler
+from tune_sketch.samplers import SAMPLERS
 from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.history import History
 from tune_sketch.storage.reading import read_history
@@ -37,7 +37,7 @@ def explain_lines(run: RunDirectory, number: int, storage: str | None = None) ->
         *explain_turn(facts, trial, trials),
         *source_lines(trial, trials, known, settings.strategy),
         *configuration_lines(trial, known.get(deepest) or known_then(trial, own, deepest)),
-        *rung_lines(trial, rungs, settings.reduction_factor, SAMPLERS[settings.strategy]),
+        *rung_lines(trial, rungs, settings.reduction_factor, SAMPLERS[settings.strategy].stops_trials),
         *finalist_lines(trial, history),
     ]
 
@@ -186,14 +186,14 @@ def range_text(values: Sequence[Value]) -> str:
     return ", ".join(dict.fromkeys(short_text(value) for value in sorted(values, key=str)))
 
 
-def rung_lines(trial: Trial, rungs: Sequence[int], reduction_factor: int, strategy: type[Sampler]) -> list[str]:
+def rung_lines(trial: Trial, rungs: Sequence[int], reduction_factor: int, stops_trials: bool) -> list[str]:
     """At each rung that the trial reached: its value, the cutoff, and the decision, as recorded then."""
-    if not strategy.stops_trials:
+    if not stops_trials:
         return ["", "rungs     none: this strategy stops no trial"]
-    of_whom = "of those before it"
-    if strategy.is_patient:
-        of_whom = "at a rung, where the first wait for others; who has more with fewer epochs counts too"
-    lines = ["", f"rungs     a trial goes on when it is among the best 1 in {reduction_factor} {of_whom}"]
+    lines = [
+        "",
+        f"rungs     a trial goes on when it is among the best 1 in {reduction_factor} of those before it",
+    ]
     for rung in rungs[:-1]:
         epoch = epoch_number(trial, rung)
         if epoch is None:
@@ -201,18 +201,14 @@ def rung_lines(trial: Trial, rungs: Sequence[int], reduction_factor: int, strate
         decision, value = epoch.decision, percent(epoch.val_top1)
         if decision is None:
             lines.append(f"epoch {rung:>3}  {value}; version 0.1 did not record what was decided")
-        elif decision.verdict == "wait":
-            lines.append(f"epoch {rung:>3}  {value}: waits until there are enough to compare with")
         elif decision.cutoff is None:
-            alone = "the only one at the end" if decision.has_waited else "the first to get there"
-            lines.append(f"epoch {rung:>3}  {value}, {alone}: went on")
+            lines.append(f"epoch {rung:>3}  {value}, the first to get there: went on")
         else:
             is_stopped = decision.verdict == "stop"
             lines.append(
                 f"epoch {rung:>3}  {value} {'under' if is_stopped else 'reached'} the cutoff of "
                 f"{percent(decision.cutoff)}: {'stopped' if is_stopped else 'went on'}. "
-                f"{decision.num_better} of {decision.num_compared} others were better"
-                + (", for which it had waited" if decision.has_waited else "")
+                f"{decision.num_better} of {decision.num_compared} before it were better"
             )
     if len(lines) == 2:
         lines.append("          it has not reached one" if trial.is_unfinished else "          it reached none")

@@ -200,7 +200,6 @@ def run_trainings(
         save_error=run.save_error,
         say=work.screen.print_line,
     )
-    recorder.settle()  # what a kill prevented
     if queue.has_next():
         work.backend.run(queue, recorder, workers, run)
     journal.pause_all()

@@ -71,12 +71,10 @@ def rung_lines(facts: Facts, trials: Sequence[Trial]) -> list[str]:
             values = [epoch.val_top1 for trial in own if (epoch := trial.epoch_at(rung)) is not None]
             best_text = f", best top-1 {percent(max(values))}" if values else ""
             stopped = sum(trial.status == "stopped" and len(trial.epochs) == rung for trial in own)
-            waiting = sum(trial.is_waiting and len(trial.epochs) == rung for trial in own)
-            waiting_text = f", {waiting} waiting for others" if waiting else ""
             of_network = f" ({model})" if facts.networks else ""
             lines.append(
                 f"rung {rung:>4}      {count_text(len(values), 'trial')} came so far{best_text}; "
-                f"{stopped} stopped here{waiting_text}{of_network}"
+                f"{stopped} stopped here{of_network}"
             )
     return lines
 

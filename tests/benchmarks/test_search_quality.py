@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import search_quality
 from benchmarks.curves.table import METRICS, TABLE, load_table, pack_rows
-from benchmarks.curves.tasks import Curve, SketchTable, Task, load_tasks
+from benchmarks.curves.tasks import Curve, SketchTable, Task
 from benchmarks.opponents import METHODS, factors_of
 from benchmarks.search_quality_report import compute_regrets, interval, judge, pair, rank_methods
 from benchmarks.simulated_search import simulate
@@ -67,7 +67,7 @@ def search(method="incumbent", **more):
     )
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "first-alone"])
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_finds_something_in_the_time_it_has(method):
     outcome = search(method)
     assert len(outcome.by_rung) == len(outcome.by_best) == 2
@@ -77,11 +77,6 @@ def test_every_method_finds_something_in_the_time_it_has(method):
         assert outcome.num_trials in (16, 17, 18, 19, 20)
     elif not method.startswith("one-factor"):
         assert outcome.num_trials > 30
-
-
-def test_the_first_configuration_alone_is_one_training():
-    middle = next(iter(load_tasks("report", ("sketch",)).values()))
-    assert {row["num_trials"] for row in search_quality.run_one(middle, "first-alone", 4, 0)} == {1}
 
 
 def test_the_samplers_own_time_passes(monkeypatch):

@@ -9,8 +9,7 @@ import pytest
 from tests.support.fake_runs import add_epochs, add_trials, begin_run, make_finished_run
 from tests.support.mounts import read_only
 from tests.support.real_search import ROOT
-from tests.support.trials import add_trial, make_epoch
-from tune_sketch.events import Decision, TestResult
+from tune_sketch.events import TestResult
 from tune_sketch.retraining.last_step import LastStep
 from tune_sketch.status import main, status_lines
 from tune_sketch.storage.lock import lock
@@ -31,16 +30,6 @@ def test_an_empty_run(tmp_path):
     assert lines["rung    1"] == "0 trials came so far; 0 stopped here"
     assert lines["test split"] == "not read yet"
     assert "start 12 new trials, then retrain the finalists and read the test split" in lines["a resume would"]
-
-
-def test_who_waits_at_a_rung_is_counted(tmp_path):
-    run, journal = begin_run(tmp_path / "run")
-    for value in (0.3, 0.5):
-        trial = add_trial(journal, 9)
-        journal.record_epoch(trial.key, make_epoch(1, value, decision=Decision("wait", None, 0, 0)))
-        journal.pause(trial.key)
-    line = lines_by_name(run)["rung    1"]
-    assert line == "2 trials came so far, best top-1 50.0 %; 0 stopped here, 2 waiting for others"
 
 
 def test_a_running_run_has_an_owner_and_a_time_left(tmp_path):

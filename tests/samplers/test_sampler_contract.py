@@ -12,7 +12,7 @@ from tune_sketch.backend.simulated import SimulatedBackend
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Source, SourceKind
 from tune_sketch.samplers import SAMPLERS, Sampler
-from tune_sketch.schedulers.asha import ASHA, NEVER_STOP, PatientASHA
+from tune_sketch.schedulers.asha import ASHA, NEVER_STOP
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.search_spaces import SPACES, SpaceLimits, configuration_of, paper_configuration
@@ -35,7 +35,7 @@ def run_search(sampler, num_workers=3):
         return None if proposal is None else journal.add_trial(proposal, seed)
 
     queue = TrialQueue(journal, [], propose, make_job)
-    asha = NEVER_STOP if not sampler.stops_trials else (PatientASHA if sampler.is_patient else ASHA)(RUNGS, 3)
+    asha = ASHA(RUNGS, 3) if sampler.stops_trials else NEVER_STOP
     backend.simulate(queue, Recorder(journal, queue, asha))
     return journal
 

@@ -1,7 +1,6 @@
 """ASHA decides as Ray's ASHA does, on what is recorded alone, and never compares different epochs."""
 
 import random
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +11,7 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from tests.support.trials import add_trial, make_epoch, make_trial
 from tests.support.untrained import make_job
 from tune_sketch.events import Decision, EpochReport, Worker
-from tune_sketch.schedulers.asha import ASHA, NEVER_STOP, PatientASHA
+from tune_sketch.schedulers.asha import ASHA, NEVER_STOP
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.storage.journal import Journal
@@ -81,70 +80,3 @@ def test_it_is_the_quantile_of_those_before_whatever_the_values(values, factor):
             assert decision.cutoff == np.percentile(values[:number], 100 * (1 - 1 / factor))
             assert (decision.verdict == "stop") == (value < decision.cutoff)
         trials.append(trial)
-
-
-PATIENT = PatientASHA(RUNGS, 3)
-
-
-def waiting(number, values):
-    trial = make_trial(number, values)
-    epoch = trial.epochs[-1]
-    return replace(
-        trial, status="paused", epochs=(*trial.epochs[:-1], replace(epoch, decision=Decision("wait", None, 0, 0)))
-    )
-
-
-def test_the_first_at_a_rung_wait_until_there_are_three():
-    trials = [waiting(0, [0.3]), waiting(1, [0.5])]
-    assert PATIENT.decide(trials[0], trials[:1]).verdict == "wait"
-    assert PATIENT.decide(trials[1], trials) == Decision("wait", None, 0, 1)
-    third = make_trial(2, [0.4])
-    assert PATIENT.decide(third, trials) == Decision("stop", 0.5, 1, 2)
-    assert PATIENT.decide(trials[0], [*trials, third]) == Decision("stop", 0.5, 2, 2)
-    assert PATIENT.decide(trials[1], [*trials, third]) == Decision("continue", 0.4, 0, 2)
-
-
-def test_the_best_third_goes_on_in_whole_numbers():
-    others = [make_trial(number, [number / 10]) for number in range(1, 6)]
-    fresh = lambda value: PATIENT.decide(make_trial(9, [value]), others)  # noqa: E731
-    assert fresh(0.45) == Decision("continue", 0.4, 1, 5), "the second of six"
-    assert fresh(0.4) == Decision("continue", 0.4, 1, 5), "equal to the second"
-    assert fresh(0.39) == Decision("stop", 0.4, 2, 5)
-    assert PATIENT.decide(make_trial(9, [0.45]), others[1:]) == Decision("stop", 0.5, 1, 4), "of five only the best"
-
-
-def test_who_has_more_with_fewer_epochs_counts_and_who_has_less_does_not():
-    ahead, behind = make_trial(0, [0.5, 0.6]), make_trial(1, [0.1, 0.2])
-    trial = make_trial(2, [0.1, 0.2, 0.4])
-    assert PATIENT.decide(trial, [ahead, behind]) == Decision("wait", None, 1, 1)
-    assert PATIENT.decide(trial, [ahead, behind, make_trial(3, [0.7])]) == Decision("stop", 0.7, 2, 2)
-    assert PATIENT.decide(trial, [replace(ahead, status="stopped"), make_trial(3, [0.7])]).verdict == "stop"
-    assert PATIENT.decide(trial, [replace(ahead, status="diverged"), make_trial(3, [0.7])]).verdict == "wait"
-
-
-def test_at_the_end_nobody_waits():
-    trials = [waiting(0, [0.3]), waiting(1, [0.5])]
-    assert PATIENT.decide(trials[0], trials[:1], at_end=True) == Decision("continue", None, 0, 0)
-    assert [PATIENT.decide(trial, trials, at_end=True).verdict for trial in trials] == ["stop", "continue"]
-
-
-def test_patience_too_has_no_say_between_rungs_at_the_last_one_and_about_retrainings():
-    others = [make_trial(number, [0.9] * 9) for number in range(5)]
-    assert PATIENT.decide(make_trial(5, [0.1] * 2), others) is None
-    assert PATIENT.decide(make_trial(5, [0.1] * 9), others) is None
-    assert PATIENT.decide(replace(make_trial(5, [0.1] * 3), seed_index=1), others) is None
-
-
-@given(st.lists(st.floats(0, 1), min_size=3, max_size=30), st.integers(2, 5))
-def test_of_all_that_were_compared_at_the_end_a_share_goes_on(values, factor):
-    """The best, as many as there are places; more only where values are equal."""
-    rule, trials = PatientASHA(RUNGS, factor), []
-    for number, value in enumerate(values):
-        trials.append(make_trial(number, [value]))
-    verdicts = [rule.decide(trial, trials, at_end=True).verdict for trial in trials]
-    kept = sorted(
-        (value for value, verdict in zip(values, verdicts, strict=True) if verdict == "continue"), reverse=True
-    )
-    num_kept = max(1, len(values) // factor)
-    assert kept[:num_kept] == sorted(values, reverse=True)[:num_kept]
-    assert len(set(kept)) <= num_kept

@@ -5,13 +5,12 @@ import pytest
 from tests.support.trials import add_trial, make_metrics, train
 from tests.support.untrained import make_job
 from tune_sketch.events import DeathReport, EndingReport, EpochReport, HinderedReport, NotWrittenReport, Worker
-from tune_sketch.schedulers.asha import ASHA, NEVER_STOP, PatientASHA
+from tune_sketch.schedulers.asha import ASHA, NEVER_STOP
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.schedulers.rungs import values_at
 from tune_sketch.storage.database import open_log
 from tune_sketch.storage.journal import PATIENCE_SECONDS, Journal
-from tune_sketch.storage.reading import load
 
 RUNGS = [1, 3, 9]
 
@@ -208,70 +207,3 @@ def test_a_training_is_set_aside_at_a_rung_where_it_may_go_on_and_gets_on_when_i
     assert report(recorder, first, 2, 0.6, checkpoint_epoch=1) == "continue", "no rung"
     assert report(recorder, first, 3, 0.6, checkpoint_epoch=2) == "continue", "not without a checkpoint"
     assert asked == [first.key]
-
-
-PATIENT = PatientASHA(RUNGS, 3)
-
-
-def test_the_first_at_a_rung_wait_and_the_best_is_handed_out_again_when_the_third_is_there(tmp_path):
-    journal = Journal(open_log(tmp_path / "journal.log"), "s", create=True)
-    recorder = make_recorder(journal, PATIENT)
-    first, second, third = (add_trial(journal, 9) for _ in range(3))
-    assert report(recorder, first, 1, 0.3) == "stop"
-    assert report(recorder, second, 1, 0.5) == "stop"
-    assert [trial.status for trial in journal.trials] == ["paused", "paused", "running"]
-    assert all(trial.is_waiting for trial in journal.trials[:2])
-    assert recorder.queue.waiting == []
-    assert report(recorder, third, 1, 0.4) == "stop"
-    assert [trial.status for trial in journal.trials] == ["stopped", "paused", "stopped"]
-    assert next(recorder.queue).key == second.key
-    assert [trial.epochs[0].decision.has_waited for trial in journal.trials] == [True, True, False]
-    read = load(open_log(tmp_path / "journal.log"), "s")
-    assert [trial.epochs for trial in read.trials] == [trial.epochs for trial in journal.trials]
-    assert report(recorder, second, 1, 0.5) == "continue", "its checkpoint's epoch, told once more"
-    assert report(recorder, second, 2, 0.5) == "continue"
-
-
-def test_what_a_kill_left_undecided_is_decided_by_the_next_session(tmp_path):
-    journal = Journal(open_log(tmp_path / "journal.log"), "s", create=True)
-    recorder = make_recorder(journal, PATIENT)
-    trials = [add_trial(journal, 9) for _ in range(3)]
-    report(recorder, trials[0], 1, 0.3)
-    recorder.journal.decide = lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt)
-    report(recorder, trials[1], 1, 0.5)
-    with pytest.raises(KeyboardInterrupt):
-        report(recorder, trials[2], 1, 0.4)
-    again = Journal(open_log(tmp_path / "journal.log"), "s")
-    again.pause_all()
-    recorder = make_recorder(again, PATIENT)
-    recorder.settle()
-    assert [trial.status for trial in again.trials] == ["stopped", "paused", "paused"]
-    assert recorder.queue.waiting == [trials[1].key]
-
-
-def test_a_search_does_not_end_while_somebody_waits(journal):
-    recorder = make_recorder(journal, PATIENT)
-    for value in (0.3, 0.5):
-        report(recorder, add_trial(journal, 3), 1, value)
-    assert next(recorder.queue).key == "trial-0001"
-    assert journal.trials[0].status == "stopped"
-    assert report(recorder, journal.trials[1], 2, 0.5) == "continue"
-    assert report(recorder, journal.trials[1], 3, 0.5) == "stop"
-    assert journal.trials[1].status == "completed"
-    with pytest.raises(StopIteration):
-        next(recorder.queue)
-
-
-def test_where_no_checkpoint_was_written_nobody_waits(journal):
-    recorder = make_recorder(journal, PATIENT)
-    assert report(recorder, add_trial(journal, 9), 1, 0.3, checkpoint_epoch=0) == "continue"
-    assert journal.trials[0].epochs[0].decision.verdict == "continue"
-
-
-def test_retraining_leaves_alone_who_waits(journal):
-    report(make_recorder(journal, PATIENT), add_trial(journal, 9), 1, 0.3)
-    recorder = make_recorder(journal, NEVER_STOP)
-    report(recorder, journal.add_retraining(0, 1, {"epochs": 2}, 1), 1)
-    with pytest.raises(StopIteration):
-        next(recorder.queue)
-    assert journal.trials[0].is_waiting

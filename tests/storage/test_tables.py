@@ -78,7 +78,7 @@ def test_a_decision_is_beside_its_epoch(tmp_path, journal):
     run = RunDirectory(tmp_path)
     write_tables(run, journal)
     row = read_csv(run.epochs_csv)[-1]
-    assert [row[name] for name in DECISION] == ["stop", str(1 / 3), "4", "5", "False"]
+    assert [row[name] for name in DECISION] == ["stop", str(1 / 3), "4", "5"]
 
 
 def test_retrainings_have_a_table_of_their_own(tmp_path, journal):

@@ -2,22 +2,20 @@
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from tests.support.untrained import make_job
 from tune_sketch.config.plan import Inputs, describe_data
 from tune_sketch.config.settings import Settings
 from tune_sketch.data import open_data, prepare_data
 from tune_sketch.data.splits import read_splits, split_data, write_splits
-from tune_sketch.events import Epoch, EpochReport, Proposal, Source, TestResult, Trial, Worker
+from tune_sketch.events import Epoch, Proposal, Source, TestResult, Trial, Worker
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.samplers.base import SearchTask
-from tune_sketch.schedulers.asha import ASHA, NEVER_STOP, PatientASHA
-from tune_sketch.schedulers.queue import TrialQueue
-from tune_sketch.schedulers.recorder import Recorder
+from tune_sketch.schedulers.asha import ASHA, NEVER_STOP
 from tune_sketch.schedulers.rungs import rung_epochs
 from tune_sketch.search_spaces import SPACES, SpaceLimits, paper_configuration
 from tune_sketch.storage.database import open_log
@@ -201,22 +199,18 @@ def search_by_strategy(run: RunDirectory, journal: Journal) -> None:
         first=[(paper_configuration(settings.model, limits), Source("paper"))],
     )
     sampler = SAMPLERS[settings.strategy](task)
-    asha = PatientASHA if sampler.is_patient else ASHA
-    rule = asha(task.rungs, settings.reduction_factor) if sampler.stops_trials else NEVER_STOP
-
-    def propose() -> Trial | None:
-        proposal = sampler.next(journal)
-        return None if proposal is None else journal.add_trial(proposal, seed=0)
-
-    queue = TrialQueue(journal, [], propose, make_job)
-    recorder = Recorder(journal, queue, rule)
-    for job in queue:
-        trial, config = journal.find(job.key), job.config
+    asha = ASHA(task.rungs, settings.reduction_factor) if sampler.stops_trials else NEVER_STOP
+    while (proposal := sampler.next(journal)) is not None:
+        trial, config = journal.add_trial(proposal, seed=0), proposal.config
         quality = 0.9 - 0.1 * abs(math.log10(config["learning_rate"]) + 4) - 0.1 * (config["optimizer"] != "rmsprop")
         quality -= 0.02 * abs(math.log10(config["decay"] or 1e-6) + 3)
-        number, verdict = len(trial.epochs), "continue"
-        while verdict == "continue":
-            number += 1
+        status = "completed"
+        for number in range(1, config["epochs"] + 1):
             metrics = make_metrics(number, quality, trial)
-            metrics |= {"val_loss": 3 - 3 * metrics["val_top1"]}
-            verdict = recorder(job.key, EpochReport(number, metrics, Worker("here", 1), number))
+            epoch = Epoch(number, metrics | {"val_loss": 3 - 3 * metrics["val_top1"]})
+            decision = asha.decide(trial.with_epoch(epoch), journal.trials)
+            trial = journal.record_epoch(trial.key, replace(epoch, decision=decision))
+            if decision is not None and decision.verdict == "stop":
+                status = "stopped"
+                break
+        journal.end(trial.key, status)

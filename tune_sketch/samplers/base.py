@@ -41,7 +41,6 @@ class Sampler(ABC):
     name: ClassVar[str]  # of --strategy
     summary: ClassVar[str]  # for the plan
     stops_trials: ClassVar[bool] = True  # whether ASHA may stop a trial at a rung
-    is_patient: ClassVar[bool] = False  # whether it does so by `PatientASHA`
     most_trials: ClassVar[int] = 0  # that it can use, for each pass; 0: any number
 
     def __init__(self, task: SearchTask) -> None:
@@ -60,7 +59,7 @@ class Sampler(ABC):
 
     def begin(self, history: History) -> list[Trial]:
         """The trials that an earlier session left, which go on first."""
-        return [trial for trial in history.trials if trial.is_unfinished and not trial.is_waiting]
+        return [trial for trial in history.trials if trial.is_unfinished]
 
     def set_aside(self, trial: Trial, history: History) -> bool:
         """Whether a trial that may go on at a rung waits there: no trial of a search of one network does."""

@@ -38,7 +38,6 @@ class IncumbentSampler(Sampler):
     """
 
     name = "incumbent"
-    is_patient = True
     summary = "mutations of the best configuration at the deepest rung, some from TPE, some random"
 
     def __init__(self, task: SearchTask) -> None:

@@ -5,7 +5,7 @@ from tune_sketch.samplers import SAMPLERS, Sampler
 from tune_sketch.samplers.base import SearchTask
 from tune_sketch.samplers.several import SeveralNetworks
 from tune_sketch.samplers.warm_start import adapt, source_of
-from tune_sketch.schedulers.asha import ASHA, NEVER_STOP, OfEachNetwork, PatientASHA, Rule
+from tune_sketch.schedulers.asha import ASHA, NEVER_STOP, OfEachNetwork, Rule
 from tune_sketch.search_spaces import known_space, paper_configuration, recipe_configuration
 from tune_sketch.storage.facts import Facts
 
@@ -47,11 +47,7 @@ def count_first(facts: Facts) -> int:
 
 def make_rule(facts: Facts) -> Rule:
     """ASHA over the rungs of each network; none where the strategy trains every trial to its end."""
-    strategy = SAMPLERS[facts.settings.strategy]
-    if not strategy.stops_trials:
+    if not SAMPLERS[facts.settings.strategy].stops_trials:
         return NEVER_STOP
-    asha = PatientASHA if strategy.is_patient else ASHA
-    rules: dict[str, Rule] = {
-        m: asha(own.settings.rungs, own.settings.reduction_factor) for m, own in facts.of_each().items()
-    }
+    rules = {m: ASHA(own.settings.rungs, own.settings.reduction_factor) for m, own in facts.of_each().items()}
     return OfEachNetwork(rules) if facts.networks else rules[facts.settings.model]

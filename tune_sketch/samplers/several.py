@@ -34,7 +34,7 @@ class SeveralNetworks:
 
     def begin(self, history: History) -> list[Trial]:
         """The trials that an earlier session left in the middle; those that it left at a rung wait for their turn."""
-        unfinished = [trial for trial in history.trials if trial.is_unfinished and not trial.is_waiting]
+        unfinished = [trial for trial in history.trials if trial.is_unfinished]
         at_rungs = [trial for trial in unfinished if trial.epochs and trial.epochs[-1].decision is not None]
         self.aside = {trial.key for trial in at_rungs}
         return [trial for trial in unfinished if trial.key not in self.aside]

@@ -26,7 +26,6 @@ class TrialQueue:
         started_first = sorted(unfinished, key=lambda trial: not trial.epochs)
         self.waiting = [trial.key for trial in started_first]
         self.running: set[str] = set()
-        self.when_empty: Callable[[], None] = lambda: None  # a last chance to give something back
 
     def __iter__(self) -> "TrialQueue":
         return self
@@ -38,9 +37,7 @@ class TrialQueue:
         if trial is None:
             if self.running:  # a process may die, and then its training is handed out again
                 return None
-            if not self.may_start() or not self.finds_more():
-                raise StopIteration
-            trial = self.journal.find(self.waiting.pop(0))
+            raise StopIteration
         self.running.add(trial.key)
         return self.job_of(self.journal.resume(trial.key))
 
@@ -49,14 +46,7 @@ class TrialQueue:
         if self.may_start() and not self.waiting:
             trial = self.propose()
             self.waiting = [] if trial is None else [trial.key]
-        return self.may_start() and (bool(self.waiting) or self.finds_more())
-
-    def finds_more(self) -> bool:
-        """Whether there is a training to run after all, where none is proposed and none runs."""
-        self.when_empty()
-        if not self.waiting and (trial := self.propose()) is not None:
-            self.waiting = [trial.key]
-        return bool(self.waiting)
+        return bool(self.waiting) and self.may_start()
 
     def give_back(self, key: str, *, again: bool) -> None:
         """A training no longer runs; `again`: it is to be handed out again, after the others that wait."""

@@ -41,8 +41,6 @@ class Recorder:
     ) -> None:
         """set_aside: whether a trial that may go on at a rung waits there, to be handed out again later."""
         self.journal, self.queue, self.asha, self.callbacks = journal, queue, asha, callbacks
-        queue.when_empty = lambda: self.settle(at_end=True)
-        self.waiting = {trial.key for trial in journal.trials if trial.is_waiting}  # at a rung
         self.set_aside = set_aside
         self.max_failures, self.num_deaths = max_failures, dict[str, int]()
         self.stop_requested, self.interrupt, self.save_error, self.say = stop_requested, interrupt, save_error, say
@@ -80,20 +78,15 @@ class Recorder:
         if is_new:
             epoch = Epoch(report.number, report.metrics, report.worker)
             decision = self.asha.decide(trial.with_epoch(epoch), self.journal.trials)
-            if decision is not None and decision.verdict == "wait" and not is_safe:
-                decision = replace(decision, verdict="continue")  # it could not go on from where it waited
             trial = self.journal.record_epoch(trial.key, replace(epoch, decision=decision))
             self.num_hindrances.pop(trial.key, None)
             for callback in self.callbacks:
                 callback.on_epoch(trial)
-            self.settle(epoch)
         if report.number < len(trial.epochs):
             return "continue"  # an epoch done again after a kill: recorded and decided before
         if self.is_settled(trial):
             return "stop"
-        if trial.is_waiting:
-            self.waiting.add(trial.key)
-        if trial.is_waiting or (self.stop_requested() and is_safe):
+        if self.stop_requested() and is_safe:
             self.journal.pause(trial.key)
             return "stop"
         # Not at an epoch that is reported again: handed out again, a training gets on by one epoch at least.
@@ -101,22 +94,6 @@ class Recorder:
             self.journal.pause(trial.key)
             return "stop"
         return "continue"
-
-    def settle(self, news: Epoch | None = None, at_end: bool = False) -> None:
-        """Decide about the trials that wait at a rung, where enough are known there now.
-
-        news: the epoch since which this was last asked; None: any may be new. at_end: there will be no others.
-        """
-        for trial in [self.journal.find(key) for key in sorted(self.waiting)]:
-            if news is not None and not tells_of(news, trial):
-                continue
-            decision = self.asha.decide(trial, self.journal.trials, at_end)
-            if decision is None or decision.verdict == "wait":
-                continue
-            self.waiting.remove(trial.key)
-            trial = self.journal.decide(trial.key, replace(decision, has_waited=True))
-            if not self.is_settled(trial) and not self.set_aside(trial):
-                self.queue.give_back(trial.key, again=True)
 
     def is_settled(self, trial: Trial) -> bool:
         """Record the ending that a trial's last epoch brings, if it does."""
@@ -179,9 +156,3 @@ class Recorder:
             f"it goes on from its checkpoint (retry {died} of {self.max_failures})"
         )
         return True
-
-
-def tells_of(epoch: Epoch, waiting: Trial) -> bool:
-    """Whether an epoch of another trial can count at the rung where a trial waits."""
-    rung, value = len(waiting.epochs), waiting.epochs[-1].val_top1
-    return epoch.number == rung or (epoch.number < rung and epoch.val_top1 > value)

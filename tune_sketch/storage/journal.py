@@ -15,10 +15,10 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
-from tune_sketch.events import Config, Decision, Ending, Epoch, Proposal, Source, TestResult, Trial
+from tune_sketch.events import Config, Ending, Epoch, Proposal, Source, TestResult, Trial
 from tune_sketch.storage.database import close_storage, passing_errors, reason_of, together
 from tune_sketch.storage.history import History, JournalError
-from tune_sketch.storage.reading import DECISION_OF, RETRAINING_SUFFIX, find_studies, load, stored_names
+from tune_sketch.storage.reading import RETRAINING_SUFFIX, find_studies, load, stored_names
 
 STATES: dict[Ending, TrialState] = {  # the state in which Optuna and its dashboard show an ending
     "completed": TrialState.COMPLETE,  # trained to its own number of epochs
@@ -145,14 +145,6 @@ class Journal(History):
 
         self._retry(write)
         return self._keep(after)
-
-    def decide(self, key: str, decision: Decision) -> Trial:
-        """Record what was decided about a trial that waited at its last epoch, beside the epoch as it was recorded."""
-        trial = self.find(key)
-        epoch = replace(trial.epochs[-1], decision=decision)
-        name, value = DECISION_OF + epoch_name(epoch), asdict(decision)
-        self._retry(lambda: self.storage.set_trial_user_attr(self.ids[key], name, value))
-        return self._keep(replace(trial, epochs=(*trial.epochs[:-1], epoch)))
 
     def end(self, key: str, status: Ending, error: str = "") -> Trial:
         """Record how a training ended."""

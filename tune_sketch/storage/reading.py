@@ -16,7 +16,6 @@ from tune_sketch.storage.version_0_1 import read_study
 
 T = TypeVar("T")
 RETRAINING_SUFFIX = " (retraining)"  # of the name of the study that holds the retrainings
-DECISION_OF = "decision_of_"  # begins the name under which the decision about an epoch is stored that came later
 
 
 def read_history(run: RunDirectory, url: str | None = None) -> History:
@@ -100,11 +99,7 @@ def trial_of(frozen: FrozenTrial, test: dict[str, Any] | None = None) -> Trial:
         seed_index=attributes["seed_index"],
         is_last_step=attributes.get("is_last_step", False),
         status=ending.get("status", "paused" if frozen.state == TrialState.WAITING else "running"),
-        epochs=tuple(
-            epoch_from_json(attributes[name], attributes.get(DECISION_OF + name))
-            for name in sorted(attributes)
-            if name.startswith("epoch_")
-        ),
+        epochs=tuple(epoch_from_json(attributes[name]) for name in sorted(attributes) if name.startswith("epoch_")),
         started_at=attributes["started_at"],
         ended_at=ending.get("ended_at"),
         error=ending.get("error", ""),
@@ -128,13 +123,12 @@ def source_from_json(value: dict[str, Any]) -> Source:
     return Source(**{**value, "compared_with": None if compared_with is None else tuple(compared_with)})
 
 
-def epoch_from_json(value: dict[str, Any], decided: dict[str, Any] | None = None) -> Epoch:
-    """An epoch from its JSON object. decided: what was decided about it later."""
-    decision = decided or value["decision"]
+def epoch_from_json(value: dict[str, Any]) -> Epoch:
+    """An epoch from its JSON object."""
     return Epoch(
         number=value["number"],
         metrics=value["metrics"],
         worker=Worker(**value["worker"]) if value["worker"] else None,
         recorded_at=value["recorded_at"],
-        decision=Decision(**decision) if decision else None,
+        decision=Decision(**value["decision"]) if value["decision"] else None,
     )

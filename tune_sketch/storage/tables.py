@@ -25,7 +25,7 @@ METRICS = (  # of one epoch, in the order of epochs.csv; fractions in [0, 1], lo
     "frozen_views",  # stored views that the epoch's activations of frozen layers came from; 0: computed anew
 )
 WORKER = ("node", "process", "gpus")  # that trained the epoch: address, process id, GPUs
-DECISION = ("verdict", "cutoff", "num_better", "num_compared", "has_waited")  # ASHA's, where the epoch is a rung
+DECISION = ("verdict", "cutoff", "num_better", "num_compared")  # ASHA's, where the epoch is a rung
 SOURCE = tuple(f"source_{name}" for name in Source.__dataclass_fields__ if name != "kind")
 TRIAL_COLUMNS = (  # then one column config/NAME for each value of the configuration
     "trial",
