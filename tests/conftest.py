@@ -20,8 +20,6 @@ hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
 
 DAMAGED = "damaged inputs"
-
-
 FORMAT = "tune_sketch.trainables.speed.devices.cpu_multiplies_bfloat16"
 
 

@@ -107,7 +107,7 @@ def test_a_silent_server_costs_seconds_not_minutes(
         publish_at(url)
         start = time.perf_counter()
         assert not resolve_weights("squeezenet1_1", "auto").pretrained
-        assert time.perf_counter() - start < 8  # less than the usual wait for one answer
+        assert time.perf_counter() - start < 3
     assert socket.getdefaulttimeout() is None, "as it was"
     assert list(cache.iterdir()) == []
 

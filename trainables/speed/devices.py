@@ -82,7 +82,8 @@ def uses_bfloat16(model: nn.Module, device: torch.device) -> bool:
 def cpu_multiplies_bfloat16() -> bool:
     """Whether the processor has bfloat16 matrix instructions (AMX), which compute many times what float32 does.
 
-    AVX512-BF16 alone does not pay. Without either bfloat16 is far slower.
+    What it gains and costs with AMX: benchmarks/results/cpu_formats-cpu.md. AVX512-BF16 alone does not pay; without
+    either bfloat16 is far slower.
     """
     return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())  # torch has no public name for it
 
