@@ -21,7 +21,7 @@ from typing import Any
 import optuna
 
 from benchmarks import machine
-from benchmarks.curves.tasks import SHARED, Task, load_tasks
+from benchmarks.curves.tasks import GROUPS, SHARED, Task, load_tasks
 from benchmarks.opponents import METHODS, factors_of
 from benchmarks.simulated_search import simulate
 from tune_sketch.events import Config, Source
@@ -31,7 +31,6 @@ from tune_sketch.storage.facts import EarlierTrial
 
 ROWS = Path(__file__).parent / "results" / "search_quality-cpu.csv"
 TIMES = {2: (4.0, 8.0, 16.0, 32.0), 8: (1.0, 2.0, 4.0, 8.0), 25: (0.5, 1.0, 2.0, 4.0, 8.0), 200: (0.5, 1.0, 2.0)}
-GROUPS = ("lcbench", "taskset", "sketch")
 TEXTS = ("group", "task", "method")
 NUMBERS = ("workers", "seed", "t", "by_rung", "by_best", "best", "median", "num_trials", "sampler_ms")
 COLUMNS = TEXTS + NUMBERS
@@ -52,6 +51,7 @@ def run_one(task: Task, method: str, num_workers: int, seed: int, others: Sequen
         reduction_factor=chosen.reduction_factor or 3,
         seed=seed,
         first=list(task.first),
+        recipe=task.recipe,
         earlier=search_earlier(task, others, seed) if method == "incumbent-warm" else (),
         passes=chosen.passes,
     )
@@ -87,6 +87,7 @@ def find_best(task: Task, seed: int) -> tuple[Config, ...]:
         reduction_factor=3,
         seed=seed + 1000,  # an earlier search would have had another seed
         first=list(task.first),
+        recipe=task.recipe,
     )
     return tuple(outcome.best_params)
 

@@ -88,6 +88,7 @@ def simulate(
     reduction_factor: int,
     seed: int,
     first: Sequence[Config],
+    recipe: Config | None = None,
     earlier: Sequence[tuple[Config, Source]] = (),
     passes: int = 1,
     driver_speed: float = 1.0,
@@ -100,6 +101,8 @@ def simulate(
     journal = Journal(clock=backend.clock)
     watch = Watch(task, journal, times, rungs)
     tried_first = [*((params, Source("paper")) for params in first), *earlier]
+    if recipe is not None:
+        tried_first.insert(len(first), (recipe, Source("recipe")))
     sampler = make_sampler(SearchTask(task.space, task.limits, rungs, MOST_TRIALS, seed, tried_first, passes))
 
     def propose() -> Trial | None:

@@ -1,11 +1,15 @@
-"""Records the sketch table: trains `baseline` with random configurations and keeps every epoch's metrics.
+"""Records learning curves: trains a network with many configurations and keeps every epoch's metrics.
 
-    python -m benchmarks.curves.record rows --part 0 --parts 2   # one process per core, OMP_NUM_THREADS=1; resumes
-    python -m benchmarks.curves.record pack                      # rows-*.jsonl -> sketch.npz, which is shipped
+    python -m benchmarks.curves.record rows sketch --part 0 --parts 2   # a process per core, OMP_NUM_THREADS=1; resumes
+    python -m benchmarks.curves.record pack sketch                      # rows-*.jsonl -> sketch.npz, which is shipped
 
-Configurations are drawn at random from `curves/space.py`, the same ones on both data sets. Each trains to
-MAX_EPOCHS whatever its own number of epochs is: no schedule of the space depends on the end, so a shorter training is
-the beginning of this curve. Some are trained a second time with another seed, which tells the noise.
+Tables: `sketch` is `baseline` from scratch with random configurations of `curves/space.py`. `pretrained` is
+SqueezeNet 1.1 with ImageNet weights in its own space: the paper's configuration, today's recipe, then for one random
+configuration two that the search would make of the recipe, since that is where a search is most of its time.
+
+All data sets of a table have the same configurations. Each trains to MAX_EPOCHS whatever its own number of epochs is:
+no schedule of the spaces depends on the end, so a shorter training is the beginning of this curve. Some are trained a
+second time with another seed, which tells the noise.
 """
 
 import argparse
@@ -19,24 +23,61 @@ import numpy as np
 import optuna
 import torch
 
-from benchmarks.curves.space import space
-from benchmarks.curves.table import METRICS, TABLE, pack_rows
+from benchmarks.curves import space as sketch_space
+from benchmarks.curves.table import METRICS, TABLES, pack_rows
+from benchmarks.real_weights import write_squeezenet
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.data import open_data, prepare_data
 from tune_sketch.data.request import DataRequest
 from tune_sketch.data.splits import make_splits
-from tune_sketch.search_spaces.common import SpaceLimits
+from tune_sketch.samplers.incumbent import RECIPE_STEP, MutationSampler
+from tune_sketch.search_spaces import SpaceLimits, paper_configuration, recipe_configuration
+from tune_sketch.search_spaces import squeezenet1_1 as squeezenet_space
 from tune_sketch.trainables.batches import SplitArrays, TrainingSplits
 from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.training import DivergedError, fit
 
 MAX_EPOCHS = 27
-IMAGE_PX = 28
-SKETCHY = Path(__file__).parents[3] / "shared" / "data" / "sketchy-125x25"
-# task -> data set, classes (the first N), drawings per class, configurations, and how many of them on a second seed
-TASKS: dict[str, tuple[str, int, int, int, int]] = {
-    "sketchy": (str(SKETCHY), 25, 25, 320, 40),
-    "doodles": ("doodles", 20, 40, 160, 0),
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+
+
+class Drawings(NamedTuple):
+    """The drawings of one task, and how often it is trained."""
+
+    data: str
+    num_classes: int  # the first so many
+    per_class: int
+    num_configurations: int
+    num_repeated: int  # of the configurations, on a second seed
+
+
+class Recording(NamedTuple):
+    """One table: a network in its space on one or more sets of drawings."""
+
+    network: str
+    image_px: int
+    is_pretrained: bool
+    tasks: dict[str, Drawings]
+
+    @property
+    def limits(self) -> SpaceLimits:
+        return SpaceLimits(max_epochs=MAX_EPOCHS, pretrained=self.is_pretrained)
+
+
+SKETCHY, QUICKDRAW = str(SHARED / "sketchy-125x25"), str(SHARED / "quickdraw-344x25-simplified")
+RECORDINGS = {
+    "sketch": Recording(
+        "baseline",
+        28,
+        False,
+        {"sketchy": Drawings(SKETCHY, 25, 25, 320, 40), "doodles": Drawings("doodles", 20, 40, 160, 0)},
+    ),
+    "pretrained": Recording(
+        "squeezenet1_1",
+        48,
+        True,
+        {"sketchy": Drawings(SKETCHY, 40, 25, 150, 15), "quickdraw": Drawings(QUICKDRAW, 40, 25, 150, 15)},
+    ),
 }
 
 
@@ -48,33 +89,41 @@ class Job(NamedTuple):
     repeat: int  # 0, or 1 for a second seed
 
 
-def list_jobs() -> list[Job]:
+def list_jobs(recording: Recording) -> list[Job]:
     """All trainings, mixed so that any beginning of them is a usable table."""
     jobs = []
-    for task, (_, _, _, num_configurations, num_repeated) in TASKS.items():
-        for number in range(num_configurations):
-            jobs.append((number / num_configurations, Job(task, number, 0)))
-        for number in range(num_repeated):
-            jobs.append(((number + 0.5) / num_repeated, Job(task, number, 1)))
+    for task, drawings in recording.tasks.items():
+        for number in range(drawings.num_configurations):
+            jobs.append((number / drawings.num_configurations, Job(task, number, 0)))
+        for number in range(drawings.num_repeated):
+            jobs.append(((number + 0.5) / drawings.num_repeated, Job(task, number, 1)))
     return [job for _, job in sorted(jobs)]
 
 
-def draw_configuration(number: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(sampled parameters, full configuration) number `number` of the random ones."""
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=derive_seed("curves", number)))
+def draw_configuration(recording: Recording, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(sampled parameters, full configuration) number `number` of a table's."""
+    seed, limits, sampler = derive_seed("curves", number), recording.limits, optuna.samplers.RandomSampler
+    study = optuna.create_study(sampler=sampler(seed=seed))
+    if not recording.is_pretrained:
+        trial = study.ask()
+        return trial.params, sketch_space.space(trial, limits)
+    recipe = recipe_configuration(recording.network, limits)
+    if number < 2:
+        study.enqueue_trial((paper_configuration(recording.network, limits), recipe)[number])
+    elif number % 3:
+        study.sampler = MutationSampler(recipe, seed, RECIPE_STEP)
     trial = study.ask()
-    config = space(trial, SpaceLimits(max_epochs=MAX_EPOCHS, pretrained=False))
-    return trial.params, config
+    return trial.params, squeezenet_space.space(trial, limits)
 
 
-def load_splits(task: str) -> TrainingSplits:
+def load_splits(recording: Recording, task: str) -> TrainingSplits:
     """60 % of the drawings for training, 40 % for validation, split by photo where there are photos."""
-    data_name, num_classes, per_class, _, _ = TASKS[task]
+    drawings = recording.tasks[task]
     request = DataRequest(
-        data=data_name,
-        image_px=IMAGE_PX,
-        classes=num_classes,
-        per_class=per_class,
+        data=drawings.data,
+        image_px=recording.image_px,
+        classes=drawings.num_classes,
+        per_class=drawings.per_class,
         invert=True,
         skip_bad_images=False,
         download=False,
@@ -87,22 +136,31 @@ def load_splits(task: str) -> TrainingSplits:
     return TrainingSplits(train, validation, num_classes=len(data.class_names), invert=True)
 
 
-def run_job(job: Job, splits: TrainingSplits) -> dict[str, Any]:
+def run_job(recording: Recording, job: Job, splits: TrainingSplits, weights: str | None) -> dict[str, Any]:
     """Train once; the row of the table."""
-    params, config = draw_configuration(job.configuration)
+    params, config = draw_configuration(recording, job.configuration)
     seed = derive_seed("curves", job.task, job.configuration, job.repeat)
     torch.manual_seed(seed)
-    model = build_model("baseline", splits.num_classes, dropout=config["dropout"], freeze=config["freeze"])
+    model = build_model(
+        recording.network,
+        splits.num_classes,
+        dropout=config["dropout"],
+        freeze=config["freeze"],
+        head=config["head"],
+        weights_path=weights,
+    )
     epochs, status = [], "completed"
     try:
-        for metrics, _ in fit(model, splits, config | {"epochs": MAX_EPOCHS}, seed=seed):
+        for metrics, _ in fit(
+            model, splits, config | {"epochs": MAX_EPOCHS}, seed=seed, pretrained=recording.is_pretrained
+        ):
             epochs.append({name: round(metrics[name], 6) for name in METRICS})
     except DivergedError:
         status = "diverged"
     return {**job._asdict(), "status": status, "params": params, "epochs": epochs}
 
 
-def record(folder: Path, part: int, parts: int) -> None:
+def record(recording: Recording, folder: Path, part: int, parts: int) -> None:
     """Train what this part has not trained yet, one line of JSON each."""
     torch.set_num_threads(1)
     path = folder / f"rows-{part}.jsonl"
@@ -114,12 +172,13 @@ def record(folder: Path, part: int, parts: int) -> None:
                 done.add(Job(row["task"], row["configuration"], row["repeat"]))
     if path.exists():
         path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")))
-    splits = {task: load_splits(task) for task in TASKS}
-    for job in list_jobs()[part::parts]:
+    weights = str(write_squeezenet(folder / f"weights-{part}.pth")) if recording.is_pretrained else None
+    splits = {task: load_splits(recording, task) for task in recording.tasks}
+    for job in list_jobs(recording)[part::parts]:
         if job in done:
             continue
         started = time.perf_counter()
-        row = run_job(job, splits[job.task])
+        row = run_job(recording, job, splits[job.task], weights)
         with path.open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(*job, row["status"], f"{time.perf_counter() - started:.1f} s", flush=True)
@@ -128,19 +187,19 @@ def record(folder: Path, part: int, parts: int) -> None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["rows", "pack"])
-    parser.add_argument("--folder", type=Path, default=Path("build/curves"), help="where rows-*.jsonl are")
+    parser.add_argument("table", choices=list(RECORDINGS))
+    parser.add_argument("--folder", type=Path, help="where rows-*.jsonl are (default: build/curves/TABLE)")
     parser.add_argument("--part", type=int, default=0)
     parser.add_argument("--parts", type=int, default=1)
     arguments = parser.parse_args(argv)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    arguments.folder.mkdir(parents=True, exist_ok=True)
+    folder = arguments.folder or Path("build/curves") / arguments.table
+    folder.mkdir(parents=True, exist_ok=True)
     if arguments.what == "rows":
-        record(arguments.folder, arguments.part, arguments.parts)
+        record(RECORDINGS[arguments.table], folder, arguments.part, arguments.parts)
     else:
-        lines = [
-            line for path in sorted(arguments.folder.glob("rows-*.jsonl")) for line in path.read_text().splitlines()
-        ]
-        print(pack_rows([json.loads(line) for line in lines], TABLE))
+        lines = [line for path in sorted(folder.glob("rows-*.jsonl")) for line in path.read_text().splitlines()]
+        print(pack_rows([json.loads(line) for line in lines], TABLES[arguments.table]))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Reads and writes the sketch table: curves of `baseline` on small sets of drawings, see record.py."""
+"""Reads and writes tables of learning curves on small sets of drawings, see record.py."""
 
 import json
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-TABLE = Path(__file__).parent / "sketch.npz"
+TABLES = {name: Path(__file__).parent / f"{name}.npz" for name in ("sketch", "pretrained")}
 METRICS = ("train_loss", "train_top1", "val_loss", "val_top1", "val_top5", "epoch_seconds")
 
 
@@ -50,7 +50,7 @@ def pack_rows(rows: list[dict[str, Any]], path: Path) -> str:
     return f"{path}: {len(rows)} trainings of {num_epochs} epochs, {num_diverged} diverged, {path.stat().st_size} bytes"
 
 
-def load_table(path: Path = TABLE) -> dict[str, Curves]:
+def load_table(path: Path = TABLES["sketch"]) -> dict[str, Curves]:
     """Task -> its curves."""
     with np.load(path, allow_pickle=False) as file:
         columns = {name: file[name] for name in file.files}

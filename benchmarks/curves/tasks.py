@@ -16,15 +16,17 @@ from sklearn.ensemble import ExtraTreesRegressor
 
 from benchmarks.curves.record import MAX_EPOCHS
 from benchmarks.curves.space import paper_parameters, space
-from benchmarks.curves.table import load_table
+from benchmarks.curves.table import TABLES, load_table
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.config.settings import default_grace_epochs
 from tune_sketch.samplers.one_factor import FixedSampler
+from tune_sketch.search_spaces import paper_configuration, recipe_configuration, squeezenet1_1
 from tune_sketch.search_spaces.common import PAPER_RECIPE, SpaceLimits, fewest_epochs
 
 SHARED = Path(os.environ.get("SEARCH_CURVES", Path(__file__).parents[3] / "shared" / "data" / "search-curves"))
 FULL_TRAINING_SECONDS = 600.0  # of the median configuration, where only epochs are known
 NUM_NEIGHBOURS = 3
+GROUPS = ("lcbench", "taskset", "sketch", "pretrained")
 Config = dict[str, Any]
 
 
@@ -50,6 +52,7 @@ class Task:
     max_epochs: int
     factors: tuple[str, ...]  # in which the paper's way would take them
     first: tuple[Config, ...] = ()  # what is tried first by every method
+    recipe: Config | None = None  # tried next, where there is one
 
     def middle(self) -> Config:
         """The middle of every range: what one would try first, as the paper's configuration is on drawings."""
@@ -221,18 +224,21 @@ class TaskSet(Task):
         return Curve(-losses[:length], losses[:length], seconds, -float(losses[-1]))
 
 
-class SketchTable(Task):
-    """`baseline` on small sets of drawings with the real space, which has choices and conditions: see record.py.
+class RecordedTable(Task):
+    """A network of ours on a small set of drawings with its real space, which has choices and conditions: record.py.
 
     The noise of a seed is the difference of two recorded trainings of one configuration.
     """
 
-    group, max_epochs = "sketch", MAX_EPOCHS
+    max_epochs = MAX_EPOCHS
     factors = ("optimizer", "learning_rate", "decay_kind", "decay")
+    table: str  # of RECORDINGS
+    constants: tuple[str, ...]  # of a configuration, which the space does not sample
+    noise_of: str | None = None  # the task whose pairs of seeds tell the noise; None: its own
 
     def __init__(self, name: str) -> None:
-        self.name = f"sketch-{name}"
-        tables = load_table()
+        self.name = f"{self.group}-{name}"
+        tables = load_table(TABLES[self.table])
         table = tables[name]
         first = table.repeat == 0
         chance = np.nanmin(table.metrics["val_top1"])
@@ -242,15 +248,16 @@ class SketchTable(Task):
         self.seconds = np.nan_to_num(table.metrics["epoch_seconds"], nan=np.nanmedian(table.metrics["epoch_seconds"]))
         self.seconds = np.median(self.seconds[first], axis=1)  # [N]: the machine was busy with other things too
         self.seconds *= FULL_TRAINING_SECONDS / self.max_epochs / np.median(self.seconds)
-        self.noise = read_noise(tables["sketchy"])
-        points = np.array([self.place(p) for p, is_first in zip(table.params, first, strict=True) if is_first])
+        self.noise = read_noise(tables[self.noise_of or name])
+        self.distributions = describe_space(self)
+        self.params = [params for params, is_first in zip(table.params, first, strict=True) if is_first]
+        points = np.array([self.place(params) for params in self.params])
         self.neighbours = Neighbours(points, self.values[:, -1], self.groups)
-        self.first = (paper_parameters(self.limits),)
 
     def place(self, params: Config) -> np.ndarray:
         """Sampled parameters in a unit cube: choices one-hot, what a condition leaves out at the middle."""
         coordinates, groups = [], []
-        for number, (name, distribution) in enumerate(describe_space().items()):
+        for number, (name, distribution) in enumerate(self.distributions.items()):
             if isinstance(distribution, optuna.distributions.CategoricalDistribution):
                 found = [float(params.get(name) == choice) for choice in distribution.choices]
                 coordinates += found
@@ -263,11 +270,8 @@ class SketchTable(Task):
         self.groups = groups
         return np.array(coordinates)
 
-    def space(self, trial: BaseTrial, limits: SpaceLimits) -> Config:
-        return space(trial, limits)
-
     def curve(self, config: Config, seed: int) -> Curve:
-        rows, weights = self.neighbours.find(self.place(read_params(config)))
+        rows, weights = self.neighbours.find(self.place(self.read_params(config)))
         length = config["epochs"]
         means = weights @ self.values[rows]
         values = means[:length]
@@ -279,14 +283,53 @@ class SketchTable(Task):
         final = means[length - 1] if length >= fewest_epochs(self.limits) else means[-1]
         return Curve(np.clip(values + noise, 0.0, 1.0), losses, seconds, float(final))
 
+    def read_params(self, config: Config) -> Config:
+        """What was sampled for a configuration, but its number of epochs."""
+        params = {name: value for name, value in config.items() if name not in ("epochs", "decay", *self.constants)}
+        if config["decay"] > 0:
+            params["decay"] = config["decay"]
+        return params | {"decay_kind": "inverse_time" if config["decay"] > 0 else "none"}
 
-def read_params(config: Config) -> Config:
-    """What was sampled for a configuration of the baseline, but its number of epochs."""
-    others = ("epochs", "freeze", "decay", *PAPER_RECIPE)
-    params = {name: value for name, value in config.items() if name not in others}
-    if config["decay"] > 0:
-        params["decay"] = config["decay"]
-    return params | {"decay_kind": "inverse_time" if config["decay"] > 0 else "none"}
+
+class SketchTable(RecordedTable):
+    """`baseline` from scratch."""
+
+    group = table = "sketch"
+    constants = ("freeze", *PAPER_RECIPE)
+    noise_of = "sketchy"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.first = (paper_parameters(self.limits),)
+
+    def space(self, trial: BaseTrial, limits: SpaceLimits) -> Config:
+        return space(trial, limits)
+
+
+class PretrainedTable(RecordedTable):
+    """SqueezeNet 1.1 with ImageNet weights; the recipe is tried after the paper's configuration, as in a search."""
+
+    group = table = "pretrained"
+    constants = ()
+    network = "squeezenet1_1"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.first = (paper_configuration(self.network, self.limits),)
+        self.recipe = recipe_configuration(self.network, self.limits)
+
+    @property
+    def limits(self) -> SpaceLimits:
+        return SpaceLimits(max_epochs=self.max_epochs, pretrained=True)
+
+    def space(self, trial: BaseTrial, limits: SpaceLimits) -> Config:
+        return squeezenet1_1.space(trial, limits)
+
+    @lru_cache  # noqa: B019 (tasks live as long as the program)
+    def scale(self) -> tuple[float, float, float]:
+        """The best of what was recorded too: at random nothing as good as the recipe is drawn."""
+        best, median, seconds = super().scale()
+        return max(best, float(self.values[:, -1].max())), median, seconds
 
 
 def read_noise(table: Any) -> np.ndarray:
@@ -298,20 +341,19 @@ def read_noise(table: Any) -> np.ndarray:
     return differences[np.isfinite(differences).all(axis=1)]
 
 
-@lru_cache
-def describe_space() -> dict[str, Any]:
-    """Every parameter of the baseline's space and its distribution."""
+def describe_space(task: Task) -> dict[str, Any]:
+    """Every parameter of a task's space and its distribution."""
     found: dict[str, Any] = {}
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(50):
         trial = study.ask()
-        space(trial, SpaceLimits(max_epochs=MAX_EPOCHS, pretrained=False))
+        task.space(trial, task.limits)
         found |= trial.distributions
     found.pop("epochs")  # the length of the curve, no property of it
     return dict(sorted(found.items()))
 
 
-def load_tasks(which: str, groups: Collection[str] = ("lcbench", "taskset", "sketch")) -> dict[str, Task]:
+def load_tasks(which: str, groups: Collection[str] = GROUPS) -> dict[str, Task]:
     """Name -> task. which: "choose" (settings were chosen on them), or "report" (judged on them, once)."""
     codes = json.loads((SHARED / "lcbench" / "encoding.json").read_text())["OpenML_task_id"]
     known = set(json.loads((SHARED / "lcbench" / "config_space.json").read_text())["hyperparameters"][0]["choices"])
@@ -324,6 +366,8 @@ def load_tasks(which: str, groups: Collection[str] = ("lcbench", "taskset", "ske
         tasks += [TaskSet(path) for path in (paths[:4] if which == "choose" else paths[4:])]
     if "sketch" in groups and which == "report":
         tasks += [SketchTable(name) for name in ("doodles", "sketchy")]
+    if "pretrained" in groups:
+        tasks += [PretrainedTable("quickdraw" if which == "choose" else "sketchy")]
     return {task.name: task for task in tasks}
 
 
