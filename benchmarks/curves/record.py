@@ -106,14 +106,16 @@ def draw_configuration(recording: Recording, number: int) -> tuple[dict[str, Any
     study = optuna.create_study(sampler=sampler(seed=seed))
     if not recording.is_pretrained:
         trial = study.ask()
-        return trial.params, sketch_space.space(trial, limits)
+        config = sketch_space.space(trial, limits)
+        return trial.params, config
     recipe = recipe_configuration(recording.network, limits)
     if number < 2:
         study.enqueue_trial((paper_configuration(recording.network, limits), recipe)[number])
     elif number % 3:
         study.sampler = MutationSampler(recipe, seed, RECIPE_STEP)
     trial = study.ask()
-    return trial.params, squeezenet_space.space(trial, limits)
+    config = squeezenet_space.space(trial, limits)
+    return trial.params, config
 
 
 def load_splits(recording: Recording, task: str) -> TrainingSplits:
