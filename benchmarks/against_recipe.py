@@ -93,7 +93,7 @@ def compare(model: str, folder: Path, rounds: range, *, quick: bool) -> Iterator
 
 
 def prepare(model: str, folder: Path, per_class: int, num_epochs: int) -> dict[str, Any]:
-    """What all ways need: PNG files of two sizes, our decoded cache and its split, the recipe's indices of it."""
+    """Inputs of all ways: PNG files of two sizes, our decoded cache and its split, the recipe's indices of it."""
     from PIL import Image
     from torchvision.datasets import ImageFolder
 

@@ -94,7 +94,7 @@ class Watch:
 def search(
     tasks: Mapping[str, OfNetwork], turns: TakeTurns, num_workers: int, times: Sequence[float], seed: int
 ) -> Found:
-    """What one search over these networks had found at each time, in seconds."""
+    """The best value of one search over these networks at each time, in seconds."""
     watch = Watch(tasks, times)
     backend = SimulatedBackend(watch.curve_of, num_workers, end_at=times[-1])
     journal = Journal(clock=backend.clock)

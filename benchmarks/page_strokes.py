@@ -178,7 +178,7 @@ def measure(name: str, model: Classifier, drawings: Drawings) -> list[Row]:
 
 
 def tables(rows: list[Row]) -> list[str]:
-    """What was measured, the half that counts, and the half for choosing."""
+    """Tables of all measurements, of the half that counts, and of the half for choosing."""
     lines = [ABOUT]
     for half, title in zip(reversed(HALVES), ("that chose nothing", "for choosing between ways to draw"), strict=True):
         counts = {(row["num_drawings"], row["num_classes"]) for row in rows if row["half"] == half}

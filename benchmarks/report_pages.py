@@ -94,7 +94,7 @@ return [...document.querySelectorAll("header, article > section")].flatMap((part
 
 
 def make_folder(root: Path, num_classes: int) -> Path:
-    """An image folder of so many classes with names as Quick, Draw! has them; the drawings are synthetic."""
+    """An image folder of synthetic drawings, with a number of classes named as in Quick, Draw!."""
     kinds = list(CATEGORIES)
     for place, name in enumerate(QUICKDRAW_CLASSES[:num_classes]):
         (root / name).mkdir(parents=True)

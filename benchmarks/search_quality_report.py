@@ -118,7 +118,7 @@ def advantage_table(regrets: Regrets) -> tuple[list[str], list[str]]:
 
 
 def warm_table(regrets: Regrets) -> tuple[list[str], list[str]]:
-    """What a warm start gains over a cold one, and where it is worse beyond the interval."""
+    """The gain of a warm start over a cold one, and where it is worse beyond the interval."""
     lines = ["| W | t | gain of a warm start [95 %] | tasks won | n pairs |", "|---|---|---|---|---|"]
     missed = []
     for _, workers, t in sorted(key for key in regrets if key[0] == WARM):

@@ -21,7 +21,7 @@ MOST_TRIALS = 2000  # of one search: some methods find trainings that cost next 
 
 @dataclass
 class Outcome:
-    """What a simulated search had found by each time asked for, and what it cost.
+    """The best values of a simulated search at each time asked for, and its cost.
 
     by_best, by_rung: the true final value of the configuration that would be taken: the first of `rank_trials`, with
     the highest value seen at any epoch, or the best at the deepest rung; None before anything was seen.

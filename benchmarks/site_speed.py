@@ -92,7 +92,7 @@ def measure(folder: Path, image_px: int, repeat: int, num_later: int) -> Row:
 
 
 def table(rows: list[Row]) -> list[str]:
-    """What was measured, beside the targets."""
+    """The measurements, beside the targets."""
     lines = [
         f"{PACKAGE} {VERSION}, one thread. Targets: the first within {MOST_FIRST_SECONDS:g} s, each later one within "
         f"{MOST_LATER_MS:g} ms. Load: mean number of programs that wanted a core in the minute before and after.",

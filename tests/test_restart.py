@@ -22,7 +22,7 @@ class Left(BaseException):
 
 @pytest.fixture
 def left(monkeypatch):
-    """What the process was left for: the command, or the exit code."""
+    """Records how the process was left: the command, or the exit code."""
     seen = []
 
     def leave(*how):

@@ -61,7 +61,7 @@ class Search:
         return Curve(values, [1 - value for value in values], [SECONDS[name]] * len(values))
 
     def run(self, *, gpu_seconds=math.inf, num_samples=4000, kill_after=math.inf):
-        """To the end of a budget in worker seconds, or until it is killed after so many epochs."""
+        """To the end of a budget in worker seconds, or until it is killed after a number of epochs."""
         samplers = {}
         for name in self.heights:
             limits = SpaceLimits(EPOCHS[name], pretrained=True)
@@ -125,7 +125,7 @@ UNIT = 4 * STEP
 
 
 def decisions(search):
-    """What was proposed and decided, without times."""
+    """Proposals and decisions, without times."""
     return [
         (t.config, t.seed, t.source, t.params, t.status, [(e.number, e.val_top1, e.decision) for e in t.epochs])
         for t in search.journal.trials

@@ -216,7 +216,7 @@ def rung_lines(trial: Trial, rungs: Sequence[int], reduction_factor: int, stops_
 
 
 def finalist_lines(trial: Trial, history: History) -> list[str]:
-    """What fresh seeds gave, where it was a finalist."""
+    """The results of fresh seeds, where it was a finalist."""
     own = [t for _, t in sorted(history.retrainings.items()) if t.number == trial.number and t.status == "completed"]
     if not own:
         return []

@@ -80,7 +80,7 @@ def rung_lines(facts: Facts, trials: Sequence[Trial]) -> list[str]:
 
 
 def hindrance_lines(history: History) -> list[str]:
-    """What interrupted the search, if nothing has been trained since: files or the machine, no configuration."""
+    """The cause of the interruption, if nothing has been trained since: files or the machine, no configuration."""
     known = history.notes.get("hindrance")
     trainings = [*history.trials, *history.retrainings.values()]
     if known is None or any(trial.epochs and trial.epochs[-1].recorded_at > known["at"] for trial in trainings):
@@ -115,7 +115,7 @@ def describe_test(history: History) -> str:
 
 
 def cost_lines(trials: Sequence[Trial], retrainings: Sequence[Trial]) -> list[str]:
-    """What was spent on training, in worker hours."""
+    """Time spent on training, in worker hours."""
     lines = []
     for what, some in (("search cost", trials), ("retrain cost", retrainings)):
         seconds, num_epochs = sum(trial.train_seconds for trial in some), sum(len(trial.epochs) for trial in some)
@@ -125,7 +125,7 @@ def cost_lines(trials: Sequence[Trial], retrainings: Sequence[Trial]) -> list[st
 
 
 def budget_lines(trials: Sequence[Trial], facts: Facts) -> list[str]:
-    """What the search may spend, and what more of it can be expected to bring."""
+    """The budgets of the search, and the gain that more of it can be expected to bring."""
     settings, rungs = facts.settings, {model: own.settings.rungs for model, own in facts.of_each().items()}
     lines = [f"budget         ends after {text}" for text in budget_texts(settings)]
     expected = forecast_search(trials, rungs) if SAMPLERS[settings.strategy].stops_trials else None

@@ -67,7 +67,7 @@ def draw(lines: Sequence[str]) -> None:
 def frame(
     run: RunDirectory, facts: Facts, history: History, owner: Owner | None, columns: int, rows: int, *, blocks: str
 ) -> list[str]:
-    """What is drawn: at most `columns` wide, and `rows` minus two high, so that nothing scrolls."""
+    """The frame to draw: at most `columns` wide, and `rows` minus two high, so that nothing scrolls."""
     settings, trials = facts.settings, history.trials
     later = list(history.later_trainings.values())
     since = f", for {duration_text(time.time() - owner.since)}" if owner is not None else ""
@@ -154,7 +154,7 @@ def left_text(later: Sequence[Trial]) -> str:
 
 
 def worker_lines(trainings: Sequence[Trial]) -> list[str]:
-    """What each worker does: its machine, process and GPUs, its training, and how long ago its last epoch ended."""
+    """Each worker's line: its machine, process and GPUs, its training, and how long ago its last epoch ended."""
     lines = []
     for trial in sorted((t for t in trainings if t.status == "running"), key=worker_order):
         last = trial.last_epoch

@@ -1,4 +1,4 @@
-"""Which hyperparameters mattered: shares of variance, computed only from values at equal epochs."""
+"""Shows the hyperparameters that mattered: shares of variance, computed only from values at equal epochs."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""What its temperature does to each network of the winner: how far stated probabilities are from the truth."""
+"""Shows the effect of temperature on each of the winner's networks: how far stated probabilities are from the truth."""
 
 import math
 

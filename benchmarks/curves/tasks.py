@@ -32,7 +32,7 @@ Config = dict[str, Any]
 
 @dataclass(frozen=True)
 class Curve:
-    """What one training shows, epoch by epoch, and what it would be worth if nothing were left to chance.
+    """One training, epoch by epoch, with the values that it would have if nothing were left to chance.
 
     values: higher is better [E]; losses [E]; seconds: of each epoch [E]; true_final: the value at its full length
     without the noise of a seed, which a sampler never sees.
@@ -284,7 +284,7 @@ class RecordedTable(Task):
         return Curve(np.clip(values + noise, 0.0, 1.0), losses, seconds, float(final))
 
     def read_params(self, config: Config) -> Config:
-        """What was sampled for a configuration, but its number of epochs."""
+        """The sampled parameters of a configuration, without its number of epochs."""
         params = {name: value for name, value in config.items() if name not in ("epochs", "decay", *self.constants)}
         if config["decay"] > 0:
             params["decay"] = config["decay"]

@@ -1,4 +1,4 @@
-"""What stands between Ray Tune and a search: jobs go in, reports go out, and errors keep their type."""
+"""The layer between Ray Tune and a search: jobs go in, reports go out, and errors keep their type."""
 
 import pickle
 import subprocess

@@ -13,7 +13,7 @@ from tune_sketch.events import Epoch, Trial
 
 
 def make_trials(values, seconds=2.0, epochs=1):
-    """Trials that have ended after so many epochs with these values, in this order."""
+    """Trials that have ended after these numbers of epochs with these values, in this order."""
     return [
         Trial(
             f"trial-{number:04d}",

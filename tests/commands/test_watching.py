@@ -112,7 +112,7 @@ def test_in_a_terminal_it_redraws_and_ends_with_the_search(tmp_path, term):
 
 
 def read_until(terminal, text, seconds):
-    """What the terminal shows until it holds `text`."""
+    """The terminal's content, once it holds `text`."""
     seen, end = "", time.monotonic() + seconds
     while text not in seen:
         assert time.monotonic() < end, f"no {text!r} within {seconds} s: {seen}"

@@ -27,7 +27,7 @@ FLAGS = (
 
 
 def run_in_shell(command: str, folder: Path) -> subprocess.CompletedProcess:
-    """What a user gets who pastes the command into a shell."""
+    """Run the command as a user who pastes it into a shell."""
     environment = os.environ | {
         "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a training reports is recorded first, then acted on: epochs, endings, full disks, dead processes."""
+"""A training's reports are recorded first, then acted on: epochs, endings, full disks, dead processes."""
 
 import pytest
 

@@ -150,7 +150,7 @@ def score_jobs(jobs: Iterable[tuple[Job, str]], workers: Workers) -> Iterator[tu
 
 
 def describe_death(trial: RayTrial) -> str:
-    """That a trial's process died, on which machine where that is known, and what it could still say."""
+    """The death of a trial's process, in words: on which machine, where that is known, and its last output."""
     address = getattr(trial, "node_ip", None)
     said = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).exists() else ""
     reason = said.strip().rpartition("NotStagedError: ")[2] if "NotStagedError: " in said else ""

@@ -182,7 +182,7 @@ def save_tensors(model: Classifier, head: str, weight: Tensor, bias: Tensor, fil
 
 
 def describe(model: Classifier) -> "dict[str, object]":
-    """What else is needed to use the tensors."""
+    """The facts, besides the tensors, that are needed to use them."""
     mean, deviation = input_statistics(known_architecture(model.architecture), model.pretrained)
     return {
         "architecture": model.architecture,

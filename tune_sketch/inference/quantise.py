@@ -26,7 +26,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Loss:
-    """What integers changed on the test drawings. top1, top5: of the integers; difference: theirs less the floats'."""
+    """The loss by integers on the test drawings. top1, top5: of the integers; difference: theirs less the floats'."""
 
     num_drawings: int
     top1: float

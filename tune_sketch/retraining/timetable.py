@@ -69,7 +69,7 @@ class Timetable:
         return statistics.median(validations) * data.num_test / max(1, data.num_validation) if validations else 0.0
 
     def plan(self, seconds: float, num_cold: int | None = None) -> list[Planned]:
-        """The retrainings that fit into so many seconds."""
+        """The retrainings that fit into the given seconds."""
         return plan_retrainings(
             self.candidates(),
             self.history.retrainings,
@@ -111,7 +111,7 @@ class Timetable:
         return note is not None and note["total_seconds"] >= self.total_seconds
 
     def retraining_end(self, num_retrainings: int) -> float:
-        """When so many retrainings must stop, and the last step after them, so that all can be tested."""
+        """When a number of retrainings must stop, and the last step after them, so that all can be tested."""
         return self.end - self.ending_seconds(num_retrainings + bool(self.last_step))
 
     def has_time_for(self, retraining: Trial) -> bool:

@@ -22,7 +22,7 @@ class TimedRace:
         self.known = set(journal.retrainings)  # before this sitting
 
     def plan(self) -> list[Planned]:
-        """What is to be begun from now on."""
+        """The retrainings to begin from now on."""
         num_begun = len(set(self.journal.retrainings) - self.known)
         num_cold = max(0, self.timetable.num_workers - num_begun)
         return self.timetable.plan(self.end - time.time(), num_cold)

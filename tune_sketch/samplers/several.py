@@ -70,7 +70,7 @@ class SeveralNetworks:
         return True
 
     def turn_of(self, history: History, without: str = "") -> Turn:
-        """Whose turn it is. without: a trial that may not go on."""
+        """The network whose turn it is. without: a trial that may not go on."""
         still = self.aside | {without}
         trials = [replace(trial, status="paused") if trial.key in still else trial for trial in history.trials]
         return self.take_turns(measure_networks(trials, self.rungs, self.num_first))
