@@ -50,7 +50,7 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
     if facts.division is not None:
         spent = measure_spent(facts.sessions, history, time.time() if owner is not None else None)
         total = duration_text(facts.division.total_seconds)
-        lines.append(f"total time     {duration_text(spent.total)} of {total} used, all sittings together")
+        lines.append(f"total time     {duration_text(spent.total)} of {total} used, all sessions together")
     if retrainings:
         lines.append(f"retrainings    {len(retrainings)}: {count_states(retrainings, owner is not None)}")
     if last_steps:

@@ -20,7 +20,7 @@ NUM_PAUSES = 20  # between two looks at the search's end, each as long as a look
 
 
 class Timetable:
-    """When the parts of a run must end, as seconds since 1970. The time of earlier sittings counts."""
+    """When the parts of a run must end, as seconds since 1970. The time of earlier sessions counts."""
 
     def __init__(self, facts: Facts, history: History, num_workers: int) -> None:
         assert facts.division is not None
@@ -48,7 +48,7 @@ class Timetable:
             first.recorded_at - trial.started_at - first.seconds
             for trial in self.history.trials[: self.num_workers]
             for first in trial.epochs[:1]
-            if not any(trial.started_at < start < first.recorded_at for start in starts)  # begun in another sitting
+            if not any(trial.started_at < start < first.recorded_at for start in starts)  # begun in another session
         ]
         return max(0.0, *measured) if measured else START_SECONDS
 
@@ -106,7 +106,7 @@ class Timetable:
         return self.last_step * (begun[-1] if begun else best.epochs) * best.epoch_seconds
 
     def is_search_over(self) -> bool:
-        """Whether retraining was begun, in this sitting or an earlier one, with no more time since."""
+        """Whether retraining was begun, in this session or an earlier one, with no more time since."""
         note = self.history.notes.get(PLAN_NOTE)
         return note is not None and note["total_seconds"] >= self.total_seconds
 

@@ -19,7 +19,7 @@ class TimedRace:
 
     def __init__(self, journal: Journal, timetable: Timetable, *, seed: int) -> None:
         self.journal, self.timetable, self.seed = journal, timetable, seed
-        self.known = set(journal.retrainings)  # before this sitting
+        self.known = set(journal.retrainings)  # before this session
 
     def plan(self) -> list[Planned]:
         """The retrainings to begin from now on."""
@@ -33,7 +33,7 @@ class TimedRace:
         return self.timetable.retraining_end(max(len(self.journal.retrainings) + 1, self.timetable.num_workers))
 
     def unfinished(self) -> list[Trial]:
-        """Retrainings that an earlier sitting began, of those that are finalists still."""
+        """Retrainings that an earlier session began, of those that are finalists still."""
         numbers = {candidate.number for candidate in self.timetable.candidates()}
         return [
             trial

@@ -64,7 +64,7 @@ class SeveralNetworks:
     def set_aside(self, trial: Trial, history: History) -> bool:
         """Whether a trial that may go on at a rung waits there, because it is not the turn of its network."""
         turn = self.turn_of(history, without=trial.key)
-        if trial.network in turn.waiting:
+        if trial.network in turn.behind:
             return False
         self.aside.add(trial.key)
         return True

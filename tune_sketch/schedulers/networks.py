@@ -47,13 +47,13 @@ class Spent:
 class Turn:
     """The order of turns: networks in the order in which they are asked for a trial, and the step to be reached.
 
-    Networks that cannot be trained here are not among them. waiting: those whose turn it is. step_seconds: None until
+    Networks that cannot be trained here are not among them. behind: those whose turn it is. step_seconds: None until
     every network's first configurations have passed their first rung. values: of those that were compared last, before
     this step, within `compared_seconds`.
     """
 
     order: tuple[str, ...]
-    waiting: tuple[str, ...]
+    behind: tuple[str, ...]
     step_seconds: float | None = None
     compared_seconds: float | None = None
     values: Mapping[str, float | None] = field(default_factory=dict)
@@ -112,8 +112,8 @@ def take_turns(spent: Mapping[str, Spent], *, first_step: float = FIRST_STEP, mo
             compared, values = seconds, {name: spent[name].best_within(seconds) for name in running}
             running = sorted(running, key=lambda name: rank_of(values[name]))[: math.ceil(len(running) / FACTOR)]
         seconds *= FACTOR
-    waiting = tuple(name for name in by_need if name in running and due[name] < seconds)
-    return Turn((*waiting, *(n for n in by_need if n not in waiting)), waiting, seconds, compared, values)
+    behind = tuple(name for name in by_need if name in running and due[name] < seconds)
+    return Turn((*behind, *(n for n in by_need if n not in behind)), behind, seconds, compared, values)
 
 
 def rank_of(value: float | None) -> float:
