@@ -78,9 +78,9 @@ def write_report(runs: Sequence[Path], path: Path, storage: str | None = None, d
     chapters = []
     if len(read) > 1:
         chapters.append(compare_runs(read, folder, path.parent))
-    for place, run in enumerate(read, start=1):
-        own_folder = folder / f"{place:02d}-{run.name}" if len(read) > 1 else folder
-        chapters.append(describe_run(run, own_folder, path.parent, f"run{place}"))
+    for number, run in enumerate(read, start=1):
+        own_folder = folder / f"{number:02d}-{run.name}" if len(read) > 1 else folder
+        chapters.append(describe_run(run, own_folder, path.parent, f"run{number}"))
     names = ", ".join(run.name for run in read)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string((PAGE / "report.html").read_text(encoding="utf-8")).render(

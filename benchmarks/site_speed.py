@@ -114,10 +114,10 @@ def main() -> int:
     quick = parser.parse_args().quick
     rows: list[Row] = []
     for image_px in SIDES_PX:
-        with tempfile.TemporaryDirectory() as place:
-            make_site(image_px, Path(place) / "site")
+        with tempfile.TemporaryDirectory() as folder:
+            make_site(image_px, Path(folder) / "site")
             for repeat in range(1, 2 if quick else 4):
-                rows.append(measure(Path(place) / "site", image_px, repeat, 10 if quick else NUM_LATER))
+                rows.append(measure(Path(folder) / "site", image_px, repeat, 10 if quick else NUM_LATER))
                 print(rows[-1], flush=True)
     lines = table(rows)
     print("\n".join(lines))

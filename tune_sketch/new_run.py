@@ -29,7 +29,7 @@ class NameTakenError(ValueError):
     """There is a run directory, or something else, of that name."""
 
 
-def check_place(folder: Path, names: Iterable[str], storage: str | None) -> None:
+def check_destination(folder: Path, names: Iterable[str], storage: str | None) -> None:
     """Raises ValueError where no run directory could be made, before anything expensive is done for it."""
     for name in names:
         check_free(folder / name)

@@ -47,13 +47,13 @@ def begin(arguments: argparse.Namespace, begun_at: float) -> int:
     from tune_sketch.backend.ray_backend import RayBackend
     from tune_sketch.config.plan import plan_lines, prepare_inputs
     from tune_sketch.estimate import estimate_lines
-    from tune_sketch.new_run import DEFAULT_FOLDER, check_place, make_run
+    from tune_sketch.new_run import DEFAULT_FOLDER, check_destination, make_run
     from tune_sketch.restart import run_begun, run_or_restart
     from tune_sketch.run import run_search
 
     backend, folder = RayBackend(arguments.address), arguments.runs_dir or DEFAULT_FOLDER
     run = run_begun()
-    check_place(folder, filter(None, [arguments.name if run is None else None]), arguments.storage)
+    check_destination(folder, filter(None, [arguments.name if run is None else None]), arguments.storage)
     backend.check()
     if run is None:
         inputs = prepare_inputs(settings, others)

@@ -121,7 +121,7 @@ def best_lines(trials: Sequence[Trial], width: int, blocks: str) -> list[str]:
 def draw_curve(values: Sequence[float], width: int, blocks: str) -> str:
     """Rising values as a line of blocks, at most `width` of them; each stands for the last value of its stretch."""
     num_shown = min(width, len(values))
-    shown = [values[(place + 1) * len(values) // num_shown - 1] for place in range(num_shown)]
+    shown = [values[(index + 1) * len(values) // num_shown - 1] for index in range(num_shown)]
     low, span = values[0], (values[-1] - values[0]) or 1.0
     return "".join(blocks[min(len(blocks) - 1, int((value - low) / span * len(blocks)))] for value in shown)
 

@@ -19,17 +19,17 @@ def tabulate_activation_maps(run: RunData) -> Rows:
     right = run.predicted_labels == run.test_labels
     order = np.random.default_rng(1).permutation(len(indices))
     rows = []
-    for kind, places in (("right", order[right[order]]), ("wrong", order[~right[order]])):
-        for place in places[:NUM_LOOKED_AT]:
+    for kind, positions in (("right", order[right[order]]), ("wrong", order[~right[order]])):
+        for position in positions[:NUM_LOOKED_AT]:
             rows.append(
                 {
                     "kind": kind,
-                    "image": run.predictions[place].image,
-                    "true_class": run.predictions[place].true_class,
-                    "predicted_class": run.predictions[place].predicted_class,
-                    "probability": run.predictions[place].probability,
+                    "image": run.predictions[position].image,
+                    "true_class": run.predictions[position].true_class,
+                    "predicted_class": run.predictions[position].predicted_class,
+                    "probability": run.predictions[position].probability,
                     "layer": run.best_model.cam_layer,
-                    "index": int(indices[place]),
+                    "index": int(indices[position]),
                 }
             )
     return rows

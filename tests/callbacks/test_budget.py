@@ -54,7 +54,7 @@ def test_the_forecast_is_the_mean_loss_without_any_ten_recent_trials():
     recent = range(13, 26)
     losses = []
     for left_out in itertools.combinations(recent, HORIZON):
-        kept = [value for place, value in enumerate(values) if place not in left_out]
+        kept = [value for index, value in enumerate(values) if index not in left_out]
         losses.append(values.max() - max(kept))
     assert found.gain == pytest.approx(np.mean(losses))
     assert (found.num_trials, found.num_recent) == (10, 13)

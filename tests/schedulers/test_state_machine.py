@@ -111,9 +111,9 @@ class SearchMachine(RuleBasedStateMachine):
         if epoch not in (1, 3):
             return False
         at_rung = [(other, value) for other, number, value in self.arrivals if number == epoch]
-        place = [other for other, _ in at_rung].index(key)
-        before = [make_trial(number, [value] * epoch) for number, (_, value) in enumerate(at_rung[:place])]
-        decision = ASHA_OF_TESTS.decide(make_trial(99, [at_rung[place][1]] * epoch), before)
+        rank = [other for other, _ in at_rung].index(key)
+        before = [make_trial(number, [value] * epoch) for number, (_, value) in enumerate(at_rung[:rank])]
+        decision = ASHA_OF_TESTS.decide(make_trial(99, [at_rung[rank][1]] * epoch), before)
         return decision is not None and decision.verdict == "stop"
 
     @precondition(lambda self: self.training)

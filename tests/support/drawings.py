@@ -63,8 +63,8 @@ def make_split_folder(root: Path, parts: dict[str, int], classes: tuple[str, ...
     for part, per_class in parts.items():
         for name in classes:
             (root / part / name).mkdir(parents=True)
-            for place in range(per_class):
-                draw(number).save(root / part / name / f"{place}.png")
+            for index in range(per_class):
+                draw(number).save(root / part / name / f"{index}.png")
                 number += 1
     return root
 

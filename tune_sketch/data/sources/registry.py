@@ -212,6 +212,6 @@ def _choose(drawings: list[Drawing], num_wanted: int, seed: int) -> list[Drawing
         return [drawings[index] for index in sorted(rng.choice(len(drawings), num_wanted, replace=False))]
     for index in rng.permutation(len(drawings)):
         parts[drawings[index].split].append(int(index))
-    ranked = [(place / len(part), index) for part in parts.values() for place, index in enumerate(part)]
+    ranked = [(rank / len(part), index) for part in parts.values() for rank, index in enumerate(part)]
     chosen = sorted(ranked, key=lambda item: item[0])[:num_wanted]
     return [drawings[index] for index in sorted(index for _, index in chosen)]
