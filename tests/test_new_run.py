@@ -123,7 +123,7 @@ def test_names_are_tried_before_the_first_trial(tmp_path, monkeypatch):
     inputs = prepare_inputs(settings)
     assert read_facts(create_run(tmp_path / "good", settings, inputs, None)).data.class_names == ("$a$b", "=x", "猫")
     # As it would be if a name could still not be drawn, or not be written.
-    monkeypatch.setattr("tune_sketch.analysis.figures.rehearsal.class_text", lambda name: name)
+    monkeypatch.setattr("tune_sketch.data.figure_text.class_text", lambda name: name)
     with pytest.raises(ValueError, match=r"the report cannot draw the names of these classes: '\$a\$b'"):
         create_run(tmp_path / "bad", settings, inputs, None)
     monkeypatch.setattr("tune_sketch.new_run.read_csv", lambda path: [])

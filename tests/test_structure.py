@@ -79,8 +79,7 @@ def test_imports_go_one_way(path):
     assert not roots & set(LINKED), "import them as tune_sketch.NAME: a user's own file may have the plain name"
     if package != "tune_sketch.backend" and own != "tune_sketch.trainables.trial":
         assert "ray" not in roots
-    report_writers = ("tune_sketch.run", "tune_sketch.new_run", "tune_sketch.report")
-    if package != "tune_sketch.analysis" and own not in report_writers:
+    if package != "tune_sketch.analysis" and own not in ("tune_sketch.run", "tune_sketch.report"):
         assert "tune_sketch.analysis" not in packages
     allowed = {
         "tune_sketch.search_spaces": {"tune_sketch.search_spaces"},

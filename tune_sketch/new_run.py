@@ -13,6 +13,7 @@ from tune_sketch.commands import quoted
 from tune_sketch.config.plan import Inputs, describe_data
 from tune_sketch.config.settings import Settings
 from tune_sketch.data import SketchData
+from tune_sketch.data.figure_text import check_drawable
 from tune_sketch.data.names import written_name
 from tune_sketch.data.splits import read_splits, write_splits
 from tune_sketch.samplers.warm_start import read_earlier
@@ -125,6 +126,4 @@ def rehearse(run: RunDirectory, facts: Facts, data: SketchData) -> None:
         raise ValueError("the names of the classes cannot be written as CSV: they are read back otherwise")
     tried.unlink()
     if not all(name.isascii() and name.replace("_", "").replace("-", "").isalnum() for name in data.class_names):
-        from tune_sketch.analysis.figures.rehearsal import draw_names  # a second, which plain names need not cost
-
-        draw_names(data.class_names)
+        check_drawable(data.class_names)  # a second for matplotlib, which plain names need not cost

@@ -4,9 +4,10 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from tune_sketch.analysis.figures.base import Figure
-from tune_sketch.analysis.figures.pictures import as_drawn, class_text, picture_grid
+from tune_sketch.analysis.figures.pictures import as_drawn, picture_grid
 from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
+from tune_sketch.data.figure_text import class_text
 
 NUM_LOOKED_AT = 6
 

@@ -7,10 +7,10 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from tune_sketch.analysis.figures.base import Figure
-from tune_sketch.analysis.figures.pictures import class_text
 from tune_sketch.analysis.figures.style import new_figure
 from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
+from tune_sketch.data.figure_text import class_text
 
 MAX_LABELLED_CLASSES = 130  # of more, the most confused ones are drawn
 

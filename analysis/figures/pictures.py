@@ -9,7 +9,6 @@ from matplotlib.figure import Figure as Drawing
 from tune_sketch.analysis.figures.style import hide, new_figure
 from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
-from tune_sketch.data.figure_text import MOST_LETTERS, figure_text
 
 
 def as_drawn(image: np.ndarray, run: RunData) -> np.ndarray:
@@ -63,11 +62,6 @@ def picture_grid(pictures: Sequence[np.ndarray | None], labels: Sequence[str], n
     axis.set_position((0, 0, 1, 1))
     show_pictures(axis, pictures, labels, num_columns)
     return figure
-
-
-def class_text(name: str, most: int = MOST_LETTERS) -> str:
-    """A class's name as figures show it, of at most that many letters."""
-    return figure_text(name.replace("_", " "), most)
 
 
 def pick_training_drawings(run: RunData, num_classes: int, num_per_class: int) -> Rows:
