@@ -13,11 +13,11 @@ REFUSAL = "tune_sketch runs on Linux and macOS, not on Windows: use the Windows 
 
 
 def test_an_unknown_command_is_an_error_that_lists_the_known_ones(capsys):
-    assert main(["serch", "--model", "baseline"]) == 2
+    assert main(["train", "--model", "baseline"]) == 2
     answer = capsys.readouterr()
     assert answer.out == ""
     assert answer.err.startswith("error: ")
-    assert "serch" in answer.err
+    assert "train" in answer.err
     assert all(name in answer.err for name in COMMANDS)
 
 
