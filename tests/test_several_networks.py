@@ -23,10 +23,10 @@ from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.schedulers.rungs import rung_epochs
 from tune_sketch.search_spaces import SpaceLimits, known_space, paper_configuration, recipe_configuration
+from tune_sketch.standing.turns import explain_turn
 from tune_sketch.storage.database import open_log
 from tune_sketch.storage.facts import Network, WeightsFacts
 from tune_sketch.storage.journal import Journal
-from tune_sketch.turns import explain_turn
 
 EPOCHS = {"resnet50": 9, "densenet121": 9, "baseline": 18}  # most of a trial: rungs differ
 RUNGS = {name: rung_epochs(max(1, most // 9), most, 3) for name, most in EPOCHS.items()}

@@ -14,15 +14,15 @@ from tune_sketch.formatting import count_text, duration_text, name_of, percent, 
 from tune_sketch.retraining.finalists import find_finalists
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.schedulers.rungs import rank_trials
-from tune_sketch.standing import count_states, describe_resume, time_left_text
+from tune_sketch.standing.progress import count_states, describe_resume, time_left_text
+from tune_sketch.standing.turns import network_texts
+from tune_sketch.standing.watching import watch
 from tune_sketch.storage.facts import Facts, read_facts
 from tune_sketch.storage.history import History
 from tune_sketch.storage.lock import read_owner
 from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.storage.spent import measure_spent
-from tune_sketch.turns import network_texts
-from tune_sketch.watching import watch
 
 
 def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:

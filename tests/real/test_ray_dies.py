@@ -14,7 +14,7 @@ from tests.support.processes import family, is_trial, ray_process
 from tests.support.real_search import Search, output_of
 from tests.support.recorded import check_complete, count_epochs, snapshot
 from tune_sketch.backend.private_folder import PREFIX
-from tune_sketch.restart import MOST_RESTARTS
+from tune_sketch.backend.restart import MOST_RESTARTS
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 LONG = ("--num-samples", 2, "--max-epochs", 60, "--grace-epochs", 60, "--finalists", 0, "--no-last-step")

@@ -11,13 +11,13 @@ from tune_sketch.data.screen import prepare_screen, print_error
 from tune_sketch.events import Trial
 from tune_sketch.formatting import duration_text, name_of, percent
 from tune_sketch.schedulers.rungs import rank_trials
-from tune_sketch.standing import count_states, describe_resume, time_left_text
+from tune_sketch.standing.progress import count_states, describe_resume, time_left_text
+from tune_sketch.standing.turns import network_texts
 from tune_sketch.storage.facts import Facts, read_facts
 from tune_sketch.storage.history import History, JournalError
 from tune_sketch.storage.lock import Owner, read_owner
 from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.run_directory import RunDirectory
-from tune_sketch.turns import network_texts
 
 PAUSE_SECONDS = 2.0  # between two looks, and at least NUM_PAUSES times as long as a look takes
 NUM_PAUSES = 20

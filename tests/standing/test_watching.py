@@ -15,10 +15,10 @@ import pytest
 
 from tests.support.fake_runs import add_epochs, add_trials, begin_run, make_finished_run
 from tests.support.real_search import ROOT
+from tune_sketch.standing.watching import ASCII_BLOCKS, BLOCKS, blocks_of, draw_curve, frame, watch
 from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.lock import lock, read_owner
 from tune_sketch.storage.reading import read_history
-from tune_sketch.watching import ASCII_BLOCKS, BLOCKS, blocks_of, draw_curve, frame, watch
 
 
 def draw_frame(run, columns=80, rows=24, blocks=BLOCKS):
