@@ -1,5 +1,6 @@
 """The contract of trackers: every ended trial once, whatever came in between, in the run's folder and nowhere else."""
 
+import struct
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,7 @@ from tune_sketch.callbacks.tensorboard import TensorBoardLog
 from tune_sketch.callbacks.trackers import TRACKERS, check_installed, make_trackers
 
 ROOT = Path(__file__).parents[2]
+LEVELDB_BLOCK = 32768  # bytes
 
 
 def read_mlflow(run):
@@ -36,23 +38,32 @@ def top1_of(client, found):
 def read_wandb(run):
     import wandb
     from wandb.proto.wandb_internal_pb2 import Record
-    from wandb.sdk.internal.datastore import DataStore
 
     wandb.teardown()  # as at the end of a process: what is still on its way to the disk is written
     found = []
     for path in (run.path / "wandb").glob("offline-run-*/*.wandb"):
-        store, values, failed = DataStore(), [], False
-        store.open_for_scan(str(path))
-        while (content := store.scan_data()) is not None:
-            record = Record.FromString(content)
-            values += [float(item.value_json) for item in record.history.item if names_of(item) == ["val_top1"]]
-            failed = failed or record.exit.exit_code != 0
+        records = [Record.FromString(content) for content in records_of(path.read_bytes())]
+        items = [item for record in records for item in record.history.item]
+        values = [float(item.value_json) for item in items if "val_top1" in (item.key, *item.nested_key)]
+        failed = any(record.exit.exit_code for record in records)
         found.append((int(path.stem.rpartition("trial-")[2]), failed, values))
     return found
 
 
-def names_of(item):
-    return list(item.nested_key) or [item.key]
+def records_of(content):
+    """The records of W&B's file, which is a log in the format of LevelDB behind seven bytes of its own."""
+    position, record = 7, b""
+    while position + 7 <= len(content):
+        left = LEVELDB_BLOCK - position % LEVELDB_BLOCK
+        if left < 7:
+            position += left
+            continue
+        _, length, kind = struct.unpack("<IHB", content[position : position + 7])
+        record += content[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # a whole record, or the last part of one
+            yield record
+            record = b""
 
 
 def read_tensorboard(run):

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 
 from tests.support.fake_runs import add_trials, begin_run
-from tune_sketch.callbacks.trackers import MlflowLog, WandbLog, check_installed, make_trackers
+from tune_sketch.callbacks.trackers import MlflowLog, check_installed, make_trackers
 from tune_sketch.config.settings import Settings, resolve_paths
 from tune_sketch.storage.resume import prepare_resume
 
@@ -62,16 +62,3 @@ def test_mlflow_has_every_ended_trial_once(ended):
         assert found.info.status == ("FAILED" if trial.error else "FINISHED")
         history = log.client.get_metric_history(found.info.run_id, "val_top1") if trial.epochs else []
         assert [(m.step, m.value) for m in history] == [(e.number, e.val_top1) for e in trial.epochs]
-
-
-def test_wandb_offline_has_every_ended_trial_once(ended):
-    wandb = pytest.importorskip("wandb", reason="the extra `wandb` is not installed")
-    run, trials = ended
-    check_installed(["wandb"])
-    WandbLog(run.path, trials[:2])
-    WandbLog(run.path, trials)
-    folders = sorted(path.name.split("-", 3)[3] for path in (run.path / "wandb").glob("offline-run-*"))
-    assert folders == [f"run-{trial.key}" for trial in trials if not trial.is_unfinished]
-    wandb.teardown()  # as at the end of a process: what is still on its way to the disk is written
-    for path in (run.path / "wandb").glob("offline-run-*/*.wandb"):
-        assert b"learning_rate" in path.read_bytes()
