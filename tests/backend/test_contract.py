@@ -1,5 +1,7 @@
 """The contract of backends: in this process, on a simulated clock, on Ray, a search hears and says the same."""
 
+from functools import partial
+
 import pytest
 
 from tests.support.in_process import InProcessBackend
@@ -23,16 +25,11 @@ def run_simulated(jobs, on_report, folder):
 
 def run_backend(backend, jobs, on_report, folder):
     settings = Settings("baseline", classes=4, per_class=12, image_px=32, max_concurrent=2)
-    backend.start()
     workers = backend.allocate(settings, 2, GpuSharing(1))
     backend.run(iter(jobs), on_report, workers, RunDirectory(folder / "run"))
 
 
-BACKENDS = {
-    "in process": lambda *how: run_backend(InProcessBackend(), *how),
-    "simulated": run_simulated,
-    "ray": lambda *how: run_backend(RayBackend(), *how),
-}
+BACKENDS = {"in process": InProcessBackend, "simulated": None, "ray": RayBackend}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +43,12 @@ def decoded(tmp_path_factory):
 )
 def run(request):
     """Run jobs on a backend, in a folder, telling every report."""
-    yield BACKENDS[request.param]
+    if request.param == "simulated":
+        yield run_simulated
+        return
+    backend = BACKENDS[request.param]()
+    backend.start()
+    yield partial(run_backend, backend)
     if request.param == "ray":
         stop_ray()
 
