@@ -116,8 +116,9 @@ def state_result(run: RunData) -> list[str]:
     between = interval_text(its["test_top1_wilson_low"], its["test_top1_wilson_high"])
     within_five = f", and {percent_text(its['test_top5'])} within five guesses" * (its["num_classes"] > 5)
     sentences = [
-        f"The {'chosen' if has_lost(its) else 'best'} {run.model} recognises {percent_text(its['test_top1'])} of {its['num_test']:,} drawings "
-        f"that it had never seen at its first guess among {its['num_classes']} classes{within_five}.",
+        f"The {'chosen' if has_lost(its) else 'best'} {run.model} recognises {percent_text(its['test_top1'])} "
+        f"of {its['num_test']:,} drawings that it had never seen at its first guess among {its['num_classes']} "
+        f"classes{within_five}.",
         state_gain(its),
         f"These are means over {count_text(its['num_seeds'], 'seed')} of "
         f"{PAPERS if run.chosen.is_baseline else f'the configuration of trial {run.chosen.number}'}, "
