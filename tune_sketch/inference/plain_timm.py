@@ -1,5 +1,6 @@
 """Writes a network for plain timm: its names and shapes, nothing of this program needed."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import timm
@@ -108,7 +109,7 @@ def pooled_as_code(model: Classifier) -> str:
 
 
 def write_for_timm(
-    model: Classifier, place: Path, tensors: dict[str, Tensor], name: str, model_args: dict[str, object]
+    model: Classifier, place: Path, tensors: dict[str, Tensor], name: str, model_args: Mapping[str, object]
 ) -> float:
     """Write a folder that timm reads by itself; return the largest difference of a probability to ours."""
     told, side = describe(model), model.image_px
@@ -116,7 +117,7 @@ def write_for_timm(
     config = {
         "architecture": name,
         "num_classes": len(model.class_names),
-        "model_args": model_args,
+        "model_args": dict(model_args),
         "label_names": model.class_names,
         "pretrained_cfg": {
             "input_size": [3, side, side],
