@@ -77,7 +77,7 @@ def test_the_second_stage_begins_with_the_first_ones_network(tmp_path):
     assert facts.data.num_classes == 3
     assert facts.weights.path is None
     facts = read_facts(second)
-    assert facts.settings.weights == str(first.path)
-    assert Path(facts.weights.path).resolve().is_relative_to(first.path.resolve())
-    assert facts.weights.description != read_facts(first).weights.description
+    assert (tmp_path / facts.settings.weights).resolve() == first.path.resolve()
+    assert (tmp_path / facts.weights.path).resolve() == (first.best / "weights.safetensors").resolve()
+    assert "first_stage" in facts.weights.description
     assert second.report_html.is_file()
