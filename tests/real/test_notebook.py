@@ -43,9 +43,7 @@ def test_a_search_in_a_notebook_shows_its_progress_and_its_tables(tmp_path):
     for number in range(3):
         assert f"trial {number}  " in printed
     place = notebook.cells.index(searched)
-    first, *_, last = (
-        at for at, text in client.arrived[place] for _ in re.findall(r"^trial \d+  ", text, re.MULTILINE)
-    )
+    first, *_, last = (at for at, text in client.arrived[place] for _ in re.findall(r"trial \d+  ", text))
     (retraining,) = (at for at, text in client.arrived[place] if "retraining 3 finalists" in text)
     assert first < last, "each line when its trial ends, not all together"
     assert first < retraining < client.ended[place] - 1, "long before the cell's end"
