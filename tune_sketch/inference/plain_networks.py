@@ -97,10 +97,10 @@ def export_torchvision(model: Classifier, folder: Path) -> float:
     check_known(model, "torchvision", HEADS)
     weight, bias = fold_head(model)
     name, has_maximum = model.architecture, uses_maximum(model)
-    with replace_folder(folder) as place:
+    with replace_folder(folder) as new_folder:
         return write_loader(
             model,
-            place,
+            new_folder,
             tensors_of(model, HEADS[name], weight, bias),
             library="torchvision",
             imports=IMPORTS.format(name=name),
@@ -109,12 +109,12 @@ def export_torchvision(model: Classifier, folder: Path) -> float:
         )
 
 
-def write_loader(model: Classifier, place: Path, tensors: dict[str, Tensor], **parts: str) -> float:
+def write_loader(model: Classifier, folder: Path, tensors: dict[str, Tensor], **parts: str) -> float:
     """Write weights, model.json and load.py of these parts; return the largest difference of a probability to ours."""
-    write_tensors(tensors, place / RUN_WEIGHTS)
-    write_json(place / "model.json", describe(model))
-    write_text(place / "load.py", LOADER.format(side=model.image_px, classes=len(model.class_names), **parts))
-    loaded = runpy.run_path(str(place / "load.py"))
+    write_tensors(tensors, folder / RUN_WEIGHTS)
+    write_json(folder / "model.json", describe(model))
+    write_text(folder / "load.py", LOADER.format(side=model.image_px, classes=len(model.class_names), **parts))
+    loaded = runpy.run_path(str(folder / "load.py"))
     network = loaded["load"]()
     return check_same(model, lambda drawings: loaded["probabilities"](network, drawings))
 
@@ -165,7 +165,7 @@ def describe_network(model: Classifier) -> Architecture:
 
 
 def describe(model: Classifier) -> "dict[str, object]":
-    """What else is needed to use the tensors."""
+    """The facts, besides the tensors, that are needed to use them."""
     mean, deviation = input_statistics(describe_network(model), model.pretrained)
     return {
         "architecture": model.architecture,

@@ -56,11 +56,11 @@ def export_timm(model: Classifier, folder: Path) -> float:
     if not is_timms:
         check_known(model, "timm", OURS, also=f"{PREFIX}NAME")
     weight, bias = fold_head(model)
-    with replace_folder(folder) as place:
+    with replace_folder(folder) as new_folder:
         if not is_timms:
             pooling = {"global_pool": "catavgmax" if uses_maximum(model) else "avg"}
             tensors = tensors_of(model, HEADS[model.architecture], weight, bias)
-            return write_for_timm(model, place, tensors, model.architecture, pooling)
+            return write_for_timm(model, new_folder, tensors, model.architecture, pooling)
         own = model.architecture.removeprefix(PREFIX)
         fixed = describe_network(model).fixed_image_px
         size = {"img_size": fixed} if fixed is not None else {}
@@ -68,7 +68,7 @@ def export_timm(model: Classifier, folder: Path) -> float:
         if classifier is not None:
             tensors = tensors_of(model, f"body.{classifier}", weight, bias)
             tensors = {name.removeprefix("body."): tensor for name, tensor in tensors.items()}
-            return write_for_timm(model, place, tensors, own.split(".")[0], size)
+            return write_for_timm(model, new_folder, tensors, own.split(".")[0], size)
         part = NETWORK.format(
             name=own,
             size=f", img_size={fixed}" if size else "",
@@ -78,7 +78,7 @@ def export_timm(model: Classifier, folder: Path) -> float:
         )
         tensors = tensors_of(model, "head", weight, bias)
         return write_loader(
-            model, place, tensors, library="timm", imports=IMPORTS, part=part, lines="network = Network()"
+            model, new_folder, tensors, library="timm", imports=IMPORTS, part=part, lines="network = Network()"
         )
 
 
@@ -109,11 +109,11 @@ def pooled_as_code(model: Classifier) -> str:
 
 
 def write_for_timm(
-    model: Classifier, place: Path, tensors: dict[str, Tensor], name: str, model_args: Mapping[str, object]
+    model: Classifier, folder: Path, tensors: dict[str, Tensor], name: str, model_args: Mapping[str, object]
 ) -> float:
     """Write a folder that timm reads by itself; return the largest difference of a probability to ours."""
     told, side = describe(model), model.image_px
-    write_tensors(tensors, place / TIMM_WEIGHTS)
+    write_tensors(tensors, folder / TIMM_WEIGHTS)
     config = {
         "architecture": name,
         "num_classes": len(model.class_names),
@@ -129,8 +129,8 @@ def write_for_timm(
         },
         "paper_and_ink": told["paper_and_ink"],
     }
-    write_json(place / "config.json", config)
-    network = timm.create_model(f"local-dir:{place}", pretrained=True).eval()
+    write_json(folder / "config.json", config)
+    network = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     mean, deviation = (torch.tensor(told[key]).view(1, 3, 1, 1) for key in ("mean", "standard_deviation"))
 
     def classify(drawings: Tensor) -> Tensor:
