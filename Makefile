@@ -2,7 +2,7 @@
 .PHONY: install check format test real docs site cover
 
 install: # with the pinned versions of CI
-	pip install -c constraints.txt -e '.[test,docs,s3,onnx,heic,svg]'
+	pip install -c constraints.txt -e '.[test,docs,s3,onnx,heic,svg,mlflow,wandb]'
 
 check: # lint, format, spelling, types
 	ruff check .

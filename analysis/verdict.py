@@ -116,8 +116,9 @@ def state_result(run: RunData) -> list[str]:
     between = interval_text(its["test_top1_wilson_low"], its["test_top1_wilson_high"])
     within_five = f", and {percent_text(its['test_top5'])} within five guesses" * (its["num_classes"] > 5)
     sentences = [
-        f"The best {run.model} recognises {percent_text(its['test_top1'])} of {its['num_test']:,} drawings "
-        f"that it had never seen at its first guess among {its['num_classes']} classes{within_five}.",
+        f"The {'chosen' if has_lost(its) else 'best'} {run.model} recognises {percent_text(its['test_top1'])} "
+        f"of {its['num_test']:,} drawings that it had never seen at its first guess among {its['num_classes']} "
+        f"classes{within_five}.",
         state_gain(its),
         f"These are means over {count_text(its['num_seeds'], 'seed')} of "
         f"{PAPERS if run.chosen.is_baseline else f'the configuration of trial {run.chosen.number}'}, "
@@ -154,13 +155,19 @@ def state_result(run: RunData) -> list[str]:
     return sentences
 
 
+def has_lost(its: Row) -> bool:
+    """Whether the paper's configuration did better on the test split: then nothing that was chosen is the best."""
+    return bool(its.get("gain_over_baseline", 0.0) < 0)
+
+
 def state_gain(its: Row) -> str:
     """The second sentence: what the search gained over training as the paper did, and whether that is more than chance.
 
     Chance: half the width of the interval of one network's result.
     """
     own = its["num_trials_of_network" if "num_trials_of_network" in its else "num_trials"]
-    found = f"It is the best of {count_text(own, 'way')} of training it that were tried"
+    chosen = "was chosen, on validation, among" if has_lost(its) else "is the best of"
+    found = f"It {chosen} {count_text(own, 'way')} of training it that were tried"
     if "gain_over_baseline" not in its:
         return found + "."
     gain, papers = its["gain_over_baseline"], percent_text(its["baseline_test_top1"])

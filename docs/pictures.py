@@ -4,13 +4,15 @@
 
 Without --run it searches first: with ../shared/data on twenty classes of Sketchy's drawings and Quick, Draw!'s strokes
 together, from ImageNet weights (benchmarks/real_weights.py), else on doodles. The drawing on the drawing page is one
-that the search was not given, and the same one each time. Needs `.[test]` and chromium with its driver.
+that the search was not given, and the same one each time. The fourth picture, of the exported page at a phone's size,
+writes best/site/ of the run. Needs `.[test,onnx]`, npm, and chromium with its driver.
 """
 
 import argparse
 import contextlib
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -81,27 +83,19 @@ def drawing_for(class_names: list[str]) -> list[np.ndarray]:
 @contextlib.contextmanager
 def open_browser(folder: Path) -> Iterator["Chrome"]:
     """Chromium without a window, in the light, at two device pixels per pixel."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
+    from tests.support.browser import CHROMEDRIVER, CHROMIUM, start_browser
 
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
+    if not (CHROMIUM and CHROMEDRIVER):
         sys.exit("error: the pictures need chromium and chromedriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "hide-scrollbars", "disable-sync"):
-        options.add_argument(f"--{flag}")
-    options.add_argument(f"--user-data-dir={folder}")
-    browser = webdriver.Chrome(options=options, service=Service(driver))
-    browser.set_page_load_timeout(90)
+    browser = start_browser(folder, "hide-scrollbars", "disable-sync")
     try:
         yield browser
     finally:
         browser.quit()
 
 
-def resize(browser: "Chrome", width: int, height: int, scale: float = 2) -> None:
-    metrics = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": False}
+def resize(browser: "Chrome", width: int, height: int, *, mobile: bool = False) -> None:
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": mobile}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
@@ -114,8 +108,8 @@ def serve(*command: str) -> Iterator[str]:
     assert process.stdout is not None
     try:
         for line in process.stdout:
-            if "http://" in line:
-                yield "http://" + line.split("http://")[1].split()[0]
+            if address := re.search(r"http://[\w.]+:\d+/", line):
+                yield address[0]
                 break
         else:
             sys.exit(f"error: {' '.join(command)} has ended")
@@ -158,23 +152,41 @@ def show_tensorboard(browser: "Chrome", run: Path, pictures: Path) -> None:
 
 def show_drawing_page(browser: "Chrome", run: Path, pictures: Path) -> None:
     """Draw with the mouse, and wait until the answer is there."""
-    from selenium.webdriver import ActionChains
-
     resize(browser, 860, 560)
-    class_names = json.loads((run / "best" / "model.json").read_text(encoding="utf-8"))["class_names"]
     with serve("tune_sketch.draw", str(run), "--port", "0") as address:
         browser.get(address)
-        paper = browser.find_element("id", "paper")
-        side = paper.size["width"]
-        for stroke in drawing_for(class_names):
-            points = np.rint((stroke - 0.5) * side).astype(int).tolist()
-            actions = ActionChains(browser, duration=20).move_to_element_with_offset(paper, *points[0]).click_and_hold()
-            for point in points[1:]:
-                actions.move_to_element_with_offset(paper, *point)
-            actions.release().perform()
-        wait_until(lambda: browser.find_elements("css selector", "#classes li"), 60)
+        draw(browser, run)
         time.sleep(3)  # the answer to the last stroke
         save(browser, pictures / "draw.webp", 1100)
+
+
+def show_site(browser: "Chrome", run: Path, pictures: Path) -> None:
+    """Draw on the exported page in a phone's window."""
+    subprocess.run([sys.executable, "-m", "tune_sketch.export", str(run), "--to", "site"], check=True, cwd=ROOT)
+    resize(browser, 390, 844, mobile=True)
+    folder = str(run / "best" / "site")
+    with serve("http.server", "0", "--bind", "127.0.0.1", "--directory", folder) as address:
+        browser.get(address)
+        wait_until(lambda: browser.execute_script("return isReady"), 120)
+        draw(browser, run)
+        wait_until(lambda: browser.execute_script("return current === null && !isAsking"), 60)
+        save(browser, pictures / "phone.webp", 585)
+
+
+def draw(browser: "Chrome", run: Path) -> None:
+    """Draw on the paper of a page with the mouse, until there are answers."""
+    from selenium.webdriver import ActionChains
+
+    class_names = json.loads((run / "best" / "model.json").read_text(encoding="utf-8"))["class_names"]
+    paper = browser.find_element("id", "paper")
+    side = paper.size["width"]
+    for stroke in drawing_for(class_names):
+        points = np.rint((stroke - 0.5) * side).astype(int).tolist()
+        actions = ActionChains(browser, duration=20).move_to_element_with_offset(paper, *points[0]).click_and_hold()
+        for point in points[1:]:
+            actions.move_to_element_with_offset(paper, *point)
+        actions.release().perform()
+    wait_until(lambda: browser.find_elements("css selector", "#classes li"), 60)
 
 
 def wait_until(check, seconds: float) -> None:
@@ -191,6 +203,7 @@ def main() -> None:
     parser.add_argument("--total-time", default="15m", help="of the search")
     parser.add_argument("--pictures", type=Path, default=ROOT / "docs" / "pictures", help="folder to write to")
     arguments = parser.parse_args()
+    sys.path.insert(0, str(ROOT))  # for benchmarks/ and tests/support/
     arguments.pictures.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pictures-") as name:
         folder = Path(name)
@@ -199,7 +212,7 @@ def main() -> None:
             if not needed.exists():
                 sys.exit(f"error: {run} is not finished: it has no {needed.name}")
         with open_browser(folder / "browser") as browser:
-            for show in (show_report, show_tensorboard, show_drawing_page):
+            for show in (show_report, show_tensorboard, show_drawing_page, show_site):
                 show(browser, run, arguments.pictures)
 
 

@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         model = load_classifier(arguments.run)
         run = RunDirectory(arguments.run)
         if arguments.to in ("torchvision", "timm"):
-            export_tensors(run, model, arguments.to)
+            print(export_tensors(run, model, arguments.to))
         else:
             export_network(run, model, runtime, quantised=arguments.quantise, location=arguments.data)
     except (ValueError, OSError) as error:
@@ -66,13 +66,18 @@ def check(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--runtime is only for --to site, got --to {arguments.to}")
 
 
-def export_tensors(run: RunDirectory, model: Classifier, library: str) -> None:
-    """Write best/torchvision/ or best/timm/."""
-    from tune_sketch.inference.plain_networks import export_timm, export_torchvision
-
+def export_tensors(run: RunDirectory, model: Classifier, library: str) -> str:
+    """Write best/torchvision/ or best/timm/, and say where it is. Raises ValueError as they do."""
     folder = run.best / library
-    difference = (export_timm if library == "timm" else export_torchvision)(model, folder)
-    print(f"{folder}  (largest difference of a probability: {difference:.1g})")
+    if library == "timm":
+        from tune_sketch.inference.plain_timm import export_timm  # timm takes three seconds to import
+
+        difference = export_timm(model, folder)
+    else:
+        from tune_sketch.inference.plain_networks import export_torchvision
+
+        difference = export_torchvision(model, folder)
+    return f"{folder}  (largest difference of a probability: {difference:.1g})"
 
 
 def export_network(

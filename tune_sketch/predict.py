@@ -6,10 +6,12 @@ from pathlib import Path
 
 from tune_sketch.data.paths import path_argument
 from tune_sketch.data.screen import prepare_screen, print_error
+from tune_sketch.export import export_tensors
 from tune_sketch.inference.model import Classifier, load_classifier
 from tune_sketch.inference.photos import find_pictures
 from tune_sketch.inference.recognition import Layout, print_predictions
 from tune_sketch.inference.test_time_augmentation import VOTES
+from tune_sketch.storage.run_directory import RunDirectory
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,7 +30,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--cam", type=path_argument, metavar="FOLDER", help="write where the network looked, one PNG per image")
     add("--vote", choices=sorted(VOTES), help="combine several predictions of each drawing (see the report's measure)")
     add("--ensemble", action="store_true", help="the mean of the winner's seeds, each at its own time (see winner.csv)")
-    add("--export", choices=["onnx"], help="write RUN/best/model.onnx (or ensemble.onnx), checked against onnxruntime")
+    forms = "for other programs, below RUN/best/, as `tune_sketch.export --to` does; of an --ensemble only onnx"
+    add("--export", choices=["onnx", "torchvision", "timm"], help=f"write the network {forms}")
     return parser
 
 
@@ -50,10 +53,14 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("give at least one IMAGE or FOLDER, or --export")
     if arguments.ensemble and (arguments.cam or arguments.vote == "cam"):
         parser.error("--ensemble is several networks, and an activation map is of one: leave out --cam and --vote cam")
+    if arguments.ensemble and arguments.export not in (None, "onnx"):
+        parser.error(f"--ensemble is several networks, and --export {arguments.export} writes one: take --export onnx")
     try:
         pictures = find_pictures([path.expanduser() for path in arguments.images])
         model = load_networks(arguments.run, ensemble=arguments.ensemble)
-        if arguments.export:
+        if arguments.export in ("torchvision", "timm"):
+            print(export_tensors(RunDirectory(arguments.run), model, arguments.export), file=sys.stderr)
+        elif arguments.export:
             from tune_sketch.inference.onnx import export_onnx  # imports torch, which errors above need not wait for
 
             path = arguments.run / "best" / f"{'ensemble' if arguments.ensemble else 'model'}.onnx"

@@ -79,6 +79,7 @@ def test_a_finished_run(tmp_path, num_classes):
     chosen = next(row for row in read_csv(run.finalists_csv) if row["is_chosen"] == "True")
     assert f"recognises {100 * float(chosen['test_top1_mean']):.1f} %" in page
     assert "made by a program" in page
+    assert f"<td>{100 * float(chosen['test_top1_mean']):.1f} %</td>" in page, "tables have percent signs"
     finalists = read_csv(run.path / "figures" / "finalists.csv")
     assert [row["trial"] for row in finalists] == ["1", "0"]
     assert finalists[0]["test_top1"] == chosen["test_top1_mean"]

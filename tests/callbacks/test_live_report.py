@@ -1,11 +1,16 @@
 """The report during a search: in a process of its own, seldom, not final, and gone when the search ends."""
 
+import time
+
 import pytest
 
 from tests.support.fake_runs import add_trials, begin_run, make_finished_run
+from tests.support.in_process import InProcessBackend
+from tests.support.whole_run import make_run
 from tune_sketch.analysis.report import write_report
 from tune_sketch.callbacks import live_report
 from tune_sketch.callbacks.live_report import MOST_SHARE, PAUSE_SECONDS, LiveReport
+from tune_sketch.run import run_search
 from tune_sketch.storage.lock import lock
 
 
@@ -100,3 +105,24 @@ def test_a_finished_page_is_final(tmp_path):
     run = make_finished_run(tmp_path / "run", num_trials=4)
     write_report([run.path], run.report_html)
     assert "Not final" not in run.report_html.read_text()
+
+
+def test_a_search_shows_its_report_while_it_is_at_work(tmp_path, monkeypatch):
+    """A whole search in this process, whose second epoch waits until the first one's report is there."""
+    monkeypatch.setattr(live_report, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("tune_sketch.analysis.report.write_report", lambda runs, path, *more: path.touch())
+    run = make_run(tmp_path / "run", num_samples=2, last_step=False)
+    backend, pages = InProcessBackend(), []
+
+    def look(key, report):
+        if backend.num_reports == 2:
+            end = time.monotonic() + 120
+            while not run.report_html.exists() and time.monotonic() < end:
+                time.sleep(0.1)
+            pages.append(run.report_html.read_text() if run.report_html.exists() else "no page")
+
+    backend.before_report = look
+    assert run_search(run, backend)
+    (page,) = pages
+    assert "Not final: the search is still at work" in page
+    assert "0 of 2 trials have ended" in page

@@ -1,12 +1,18 @@
 """The optional trackers: unknown and missing ones are told at once, and a real MLflow and W&B hold every trial."""
 
 import importlib.util
+import re
 
 import pytest
 
+from tests.docs.pages import ROOT
 from tests.support.fake_runs import add_trials, begin_run
-from tune_sketch.callbacks.trackers import MlflowLog, check_installed, make_trackers
+from tests.support.in_process import InProcessBackend
+from tests.support.whole_run import make_run
+from tune_sketch.callbacks.trackers import TRACKERS, MlflowLog, check_installed, make_trackers
 from tune_sketch.config.settings import Settings, resolve_paths
+from tune_sketch.run import run_search
+from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.resume import prepare_resume
 
 
@@ -62,3 +68,34 @@ def test_mlflow_has_every_ended_trial_once(ended):
         assert found.info.status == ("FAILED" if trial.error else "FINISHED")
         history = log.client.get_metric_history(found.info.run_id, "val_top1") if trial.epochs else []
         assert [(m.step, m.value) for m in history] == [(e.number, e.val_top1) for e in trial.epochs]
+
+
+def test_a_search_writes_what_its_flag_asks_for(tmp_path, monkeypatch):
+    """A whole search in this process: each trial with its epochs, and nothing of a tracker that was not asked for."""
+    pytest.importorskip("mlflow", reason="the extra `mlflow` is not installed")
+    monkeypatch.setattr("tune_sketch.analysis.report.write_report", lambda runs, path, *more: path.touch())
+    run = make_run(tmp_path / "run", track=("mlflow",), num_samples=3, last_step=False)
+    assert run_search(run, InProcessBackend())
+    trials = read_history(run).trials
+    log = MlflowLog(run.path, ())
+    found = {one.info.run_name: one for one in log.client.search_runs([log.experiment])}
+    assert set(found) == {f"trial {trial.number}" for trial in trials}
+    assert len(found) == 3
+    for trial in trials:
+        one = found[f"trial {trial.number}"]
+        values = [(m.step, m.value) for m in log.client.get_metric_history(one.info.run_id, "val_top1")]
+        assert values == [(epoch.number, epoch.val_top1) for epoch in trial.epochs]
+        assert values
+    assert not (run.path / "wandb").exists()
+
+
+def test_the_tests_above_are_not_skipped_where_changes_are_checked():
+    """CI and `make install` install every tracker, and both lists of pins name it."""
+    for file in (".ci/run", "Makefile"):
+        asked = re.findall(r"(?:extras=|'\.\[)((?:\w+,)+\w+)", (ROOT / file).read_text())
+        assert asked
+        for extras in asked:
+            assert set(TRACKERS) <= set(extras.split(",")), file
+    for file in ("constraints.txt", "constraints-oldest.txt"):
+        pinned = {line.split("==")[0] for line in (ROOT / file).read_text().splitlines()}
+        assert {"mlflow-skinny", "wandb"} <= pinned, file

@@ -101,6 +101,13 @@ def test_every_strategy_and_network_is_described() -> None:
         assert f"`{name}`" in readme
 
 
+def test_every_result_is_named_as_evidence() -> None:
+    named = set(links_of(ROOT / "docs" / "evidence.md"))
+    results = sorted((ROOT / "benchmarks" / "results").glob("*.md"))
+    assert len(results) > 20
+    assert [file.name for file in results if f"../benchmarks/results/{file.name}" not in named] == []
+
+
 def test_the_citation_is_of_this_version():
     version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()

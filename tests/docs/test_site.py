@@ -34,11 +34,14 @@ def test_every_page_is_in_the_navigation():
         assert f": docs/{page.name}\n" in navigation
 
 
-@pytest.mark.parametrize("picture", ["report", "tensorboard", "draw"])
-def test_readme_shows_small_pictures_with_their_content_in_words(picture):
+@pytest.mark.parametrize(
+    ("page", "picture"),
+    [*(("README.md", name) for name in ("report", "tensorboard", "draw")), ("docs/take-along.md", "phone")],
+)
+def test_small_pictures_are_shown_with_their_content_in_words(page, picture):
     file = ROOT / "docs" / "pictures" / f"{picture}.webp"
     assert file.stat().st_size < 150_000
-    (words,) = re.findall(rf"!\[([^\]]+)\]\(docs/pictures/{picture}\.webp\)", (ROOT / "README.md").read_text())
+    (words,) = re.findall(rf"!\[([^\]]+)\]\((?:docs/)?pictures/{picture}\.webp\)", (ROOT / page).read_text())
     assert len(words) > 40
 
 

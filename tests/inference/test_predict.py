@@ -13,6 +13,7 @@ from tests.support.fake_runs import begin_run, make_finished_run
 from tune_sketch.data import open_data
 from tune_sketch.data.doodles import render_doodle
 from tune_sketch.data.splits import read_splits
+from tune_sketch.export import main as export_main
 from tune_sketch.inference.model import best_classes, load_classifier
 from tune_sketch.inference.photos import read_picture
 from tune_sketch.inference.test_time_augmentation import VOTES, section_slices, vote_by_majority
@@ -168,6 +169,28 @@ def test_export_to_onnx_is_checked(run, ink, tmp_path, capsys):
     (computed,) = session.run(None, {"images": model.prepare(pictures)})
     assert np.abs(computed - model.predict(pictures).probabilities).max() < 1e-4
     assert session.get_modelmeta().custom_metadata_map["class_names"].split("\n") == model.class_names
+
+
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_export_to_a_library_is_what_the_export_command_writes(tmp_path, library, capsys):
+    folder = tmp_path / library
+    there = make_finished_run(folder, model="resnet50", num_trials=2, failed=0, max_epochs=2, classes=3)
+    assert main([str(there.path), "--export", library]) == 0
+    printed = capsys.readouterr()
+    assert str(there.best / library) in printed.err
+    assert printed.out == "", "predictions alone go there"
+    written = {path.name: path.read_bytes() for path in (there.best / library).iterdir()}
+    assert export_main([str(there.path), "--to", library]) == 0
+    assert written == {path.name: path.read_bytes() for path in (there.best / library).iterdir()}
+    assert len(written) >= 2
+
+
+def test_a_network_that_the_library_lacks_is_one_clear_line(run, capsys):
+    assert main([str(run.path), "--export", "torchvision"]) == 2
+    assert "--to torchvision is only for resnet50" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([str(run.path), "--export", "timm", "--ensemble"])
+    assert "--export timm writes one" in capsys.readouterr().err
 
 
 def test_errors_are_one_clear_line(run, ink, tmp_path, capsys):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.report_pages import LOOK, look
 from tests.support.browser import keep, wait_until
 from tests.support.fake_runs import add_trials, begin_run, make_finished_run
 from tests.support.needs_browser import needs_browser
@@ -155,6 +156,17 @@ def test_the_report_on_a_phone_and_in_the_dark(browser, page, width, scheme):
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_nothing_of_the_report_is_cut_off_or_overlaps(browser, run, page):
+    """As benchmarks/report_pages.py looks at larger runs; and it does see what is cut off."""
+    try:
+        assert look(browser, run.report_html, None) == {"desktop": [], "phone": []}
+        style = "document.styleSheets[0].insertRule('table td { max-width: 1rem; overflow: hidden }')"
+        browser.execute_script(style)
+        assert any("a cell is cut off" in fault for fault in browser.execute_script(LOOK))
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_tensorboard_compares_the_trials_of_a_real_search(browser, searched):

@@ -1,4 +1,4 @@
-"""Writes a network for plain torchvision or plain timm: their names and shapes, nothing of this program needed."""
+"""Writes a network for plain torchvision: its names and shapes, nothing of this program needed."""
 
 import runpy
 from pathlib import Path
@@ -13,6 +13,7 @@ from tune_sketch.inference.model import Classifier
 from tune_sketch.inference.onnx import check_images
 from tune_sketch.storage.files import replace_folder, write_json, write_text
 from tune_sketch.trainables.evaluation import input_statistics
+from tune_sketch.trainables.networks.architecture import Architecture
 from tune_sketch.trainables.networks.find_weights import RUN_WEIGHTS
 from tune_sketch.trainables.networks.heads import AverageMaxPool
 from tune_sketch.trainables.networks.registry import known_architecture
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 TOLERANCE = 1e-4  # of a probability
-TIMM_WEIGHTS = "model.safetensors"  # the name under which timm looks
 # Lines that fit torchvision's network to the weights: {head of a pooled network: lines}; `features` long vectors.
 CHANGES = {
     ("resnet50", False): "network = resnet50(num_classes={classes})",
@@ -43,35 +43,25 @@ CHANGES = {
     network.classifier = nn.Sequential(MeanAndMaximum(), nn.Flatten(1), nn.Linear({features}, {classes}))""",
 }
 HEADS = {"resnet50": "fc", "densenet121": "classifier", "squeezenet1_1": "classifier.2"}  # the last linear layer
-LOADER = '''"""Loads this network with torch, torchvision and safetensors alone.
+LOADER = '''"""Loads this network with torch, {library} and safetensors alone.
 
     network = load()                                # float [N, 3, {side}, {side}] to logits [N, {classes}]
     rows = probabilities(network, drawings)         # uint8 [N, {side}, {side}] to float [N, {classes}]
 """
 
 import json
-from collections import OrderedDict
-from pathlib import Path
-
-import torch
-from safetensors.torch import load_file
-from torch import nn
-from torchvision.models import {name}
+{imports}
 
 FOLDER = Path(__file__).parent
 MODEL = json.loads((FOLDER / "model.json").read_text(encoding="utf-8"))
 
 
-class MeanAndMaximum(nn.Module):
-    """Mean and maximum of each map: [N, C, h, w] to [N, 2C, 1, 1]."""
-
-    def forward(self, maps):
-        return torch.cat([maps.mean((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)], dim=1)
+{part}
 
 
 def load():
     """The network, ready for evaluation."""
-    {changes}
+    {lines}
     network.load_state_dict(load_file(FOLDER / "weights.safetensors"))
     return network.eval()
 
@@ -84,6 +74,18 @@ def probabilities(network, drawings):
     with torch.inference_mode():
         return network(inputs).softmax(dim=1)
 '''
+IMPORTS = """from collections import OrderedDict
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torchvision.models import {name}"""
+MEAN_AND_MAXIMUM = '''class MeanAndMaximum(nn.Module):
+    """Mean and maximum of each map: [N, C, h, w] to [N, 2C, 1, 1]."""
+
+    def forward(self, maps):
+        return torch.cat([maps.mean((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)], dim=1)'''
 
 
 def export_torchvision(model: Classifier, folder: Path) -> float:
@@ -95,73 +97,44 @@ def export_torchvision(model: Classifier, folder: Path) -> float:
     check_known(model, "torchvision", HEADS)
     weight, bias = fold_head(model)
     name, has_maximum = model.architecture, uses_maximum(model)
-    numbers = {"classes": len(model.class_names), "features": weight.shape[1], "side": model.image_px}
     with replace_folder(folder) as new_folder:
-        save_tensors(model, HEADS[name], weight, bias, new_folder / RUN_WEIGHTS)
-        write_json(new_folder / "model.json", describe(model))
-        changes = CHANGES[name, has_maximum].format(**numbers)
-        write_text(new_folder / "load.py", LOADER.format(name=name, changes=changes, **numbers))
-        loaded = runpy.run_path(str(new_folder / "load.py"))
-        network = loaded["load"]()
-        return check_same(model, lambda drawings: loaded["probabilities"](network, drawings))
-
-
-def export_timm(model: Classifier, folder: Path) -> float:
-    """Write a folder for `timm.create_model("local-dir:FOLDER", pretrained=True)`; return as `export_torchvision`."""
-    check_known(model, "timm", ("resnet50", "densenet121"))
-    import timm  # three seconds, which --to torchvision need not wait for
-
-    weight, bias = fold_head(model)
-    told = describe(model)
-    with replace_folder(folder) as new_folder:
-        save_tensors(model, HEADS[model.architecture], weight, bias, new_folder / TIMM_WEIGHTS)
-        write_json(
-            new_folder / "config.json",
-            {
-                "architecture": model.architecture,
-                "num_classes": len(model.class_names),
-                "num_features": weight.shape[1],
-                "model_args": {"global_pool": "catavgmax" if uses_maximum(model) else "avg"},
-                "label_names": model.class_names,
-                "pretrained_cfg": {
-                    "input_size": [3, model.image_px, model.image_px],
-                    "fixed_input_size": False,
-                    "mean": told["mean"],
-                    "std": told["standard_deviation"],
-                    "crop_pct": 1.0,
-                    "num_classes": len(model.class_names),
-                },
-                "paper_and_ink": told["paper_and_ink"],
-            },
+        return write_loader(
+            model,
+            new_folder,
+            tensors_of(model, HEADS[name], weight, bias),
+            library="torchvision",
+            imports=IMPORTS.format(name=name),
+            part=MEAN_AND_MAXIMUM,
+            lines=CHANGES[name, has_maximum].format(classes=len(model.class_names), features=weight.shape[1]),
         )
-        network = timm.create_model(f"local-dir:{new_folder}", pretrained=True).eval()
-        mean, deviation = (torch.tensor(told[key]).view(1, 3, 1, 1) for key in ("mean", "standard_deviation"))
-
-        def classify(drawings: Tensor) -> Tensor:
-            with torch.inference_mode():
-                logits: Tensor = network((drawings[:, None].float() / 255 - mean) / deviation)
-            return logits.softmax(dim=1)
-
-        return check_same(model, classify)
 
 
-def check_known(model: Classifier, library: str, known: "Collection[str]") -> None:
-    """Raises ValueError for a network that the library does not have."""
+def write_loader(model: Classifier, folder: Path, tensors: dict[str, Tensor], **parts: str) -> float:
+    """Write weights, model.json and load.py of these parts; return the largest difference of a probability to ours."""
+    write_tensors(tensors, folder / RUN_WEIGHTS)
+    write_json(folder / "model.json", describe(model))
+    write_text(folder / "load.py", LOADER.format(side=model.image_px, classes=len(model.class_names), **parts))
+    loaded = runpy.run_path(str(folder / "load.py"))
+    network = loaded["load"]()
+    return check_same(model, lambda drawings: loaded["probabilities"](network, drawings))
+
+
+def check_known(model: Classifier, library: str, known: "Collection[str]", *, also: str = "") -> None:
+    """Raises ValueError for a network that the library does not have. also: what else it has, for the message."""
     if model.architecture not in known:
-        raise ValueError(
-            f"--to {library} is only for {', '.join(known)}, got a run of {model.architecture}: --to onnx writes any"
-        )
+        names = ", ".join(filter(None, [*known, also]))
+        raise ValueError(f"--to {library} is only for {names}, got a run of {model.architecture}: --to onnx writes any")
 
 
 def uses_maximum(model: Classifier) -> bool:
     """Whether its head takes the maximum of each map beside the mean."""
-    pooling = known_architecture(model.architecture).pooling
+    pooling = describe_network(model).pooling
     return pooling is not None and isinstance(model.network.get_submodule(pooling), AverageMaxPool)
 
 
 def fold_head(model: Classifier) -> tuple[Tensor, Tensor]:
     """The one linear layer that does what normalisation, linear layer and temperature do: weight, bias, float32."""
-    layers = list(model.network.get_submodule(known_architecture(model.architecture).head).children())
+    layers = list(model.network.get_submodule(describe_network(model).head).children())
     (linear,) = (layer for layer in layers if isinstance(layer, nn.Linear))
     weight, bias = linear.weight.detach().cpu().double(), linear.bias.detach().cpu().double()
     for norm in (layer for layer in layers if isinstance(layer, nn.BatchNorm1d)):
@@ -173,17 +146,27 @@ def fold_head(model: Classifier) -> tuple[Tensor, Tensor]:
     return (weight / model.temperature).float(), (bias / model.temperature).float()
 
 
-def save_tensors(model: Classifier, head: str, weight: Tensor, bias: Tensor, file: Path) -> None:
-    """Write the network's tensors with another head."""
-    old = known_architecture(model.architecture).head + "."
+def tensors_of(model: Classifier, head: str, weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
+    """The network's tensors by their names, with another head."""
+    old = describe_network(model).head + "."
     tensors = {name: t.detach().cpu().contiguous() for name, t in model.network.state_dict().items()}
-    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(old)}
-    file.write_bytes(save(tensors | {f"{head}.weight": weight, f"{head}.bias": bias}, metadata={"format": "pt"}))
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(old)}
+    return kept | {f"{head}.weight": weight, f"{head}.bias": bias}
+
+
+def write_tensors(tensors: dict[str, Tensor], file: Path) -> None:
+    """Write them as a library that knows PyTorch's files expects them."""
+    file.write_bytes(save(tensors, metadata={"format": "pt"}))
+
+
+def describe_network(model: Classifier) -> Architecture:
+    """The architecture of the network, at the size of its drawings."""
+    return known_architecture(model.architecture, model.image_px)
 
 
 def describe(model: Classifier) -> "dict[str, object]":
     """The facts, besides the tensors, that are needed to use them."""
-    mean, deviation = input_statistics(known_architecture(model.architecture), model.pretrained)
+    mean, deviation = input_statistics(describe_network(model), model.pretrained)
     return {
         "architecture": model.architecture,
         "class_names": model.class_names,
