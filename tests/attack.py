@@ -13,7 +13,7 @@ import tempfile
 import time
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,15 +139,16 @@ def read_one(boundary: Boundary, content: bytes, place: Path) -> None:
         shutil.rmtree(place)
 
 
-def write_page(rows: list[dict[str, object]]) -> None:
-    """Put the table into the page, between its marks."""
+def table_lines(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """The page's table of the rows of the CSV file."""
     lines = ["| reader | inputs tried | named as bad | read | faults |", "|---|---|---|---|---|"]
     lines += [
-        f"| {r['reader']} | {r['tried']:,} | {r['refused']:,} | {r['accepted']:,} | {r['faults']} |" for r in rows
+        f"| {r['reader']} | {int(str(r['tried'])):,} | {int(str(r['refused'])):,} | {int(str(r['accepted'])):,} "
+        f"| {r['faults']} |"
+        for r in rows
     ]
     total = [sum(int(str(row[name])) for row in rows) for name in ("tried", "refused", "accepted", "faults")]
-    lines.append(f"| all | {total[0]:,} | {total[1]:,} | {total[2]:,} | {total[3]} |")
-    put_between(PAGE, BEGIN, END, lines)
+    return [*lines, f"| all | {total[0]:,} | {total[1]:,} | {total[2]:,} | {total[3]} |"]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -184,7 +185,7 @@ def main(argv: list[str] | None = None) -> int:
             writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-        write_page(rows)
+        put_between(PAGE, BEGIN, END, table_lines(rows))
     return int(any(row["faults"] for row in rows))
 
 

@@ -52,6 +52,7 @@ for port in sys.argv[2:]:
     except OSError:
         pass
 """
+REACH = "reachable      from this machine only\n"
 OBJECT_MANAGER = ("Push", "Pull", "FreeObjects")
 
 
@@ -221,6 +222,7 @@ class TestStranger:
         with other_machine() as (ours, there), socket.create_server(("0.0.0.0", 0)) as open_to_all:
             ports = {port: owner for (_, port), owner in search.listening().items()}
             assert len(ports) >= 5, "gcs_server, raylet twice, driver, trials"
+            assert REACH in (search.folder / "search.txt").read_text()
             wanted = open_to_all.getsockname()[1]
             numbers = [str(port) for port in (*ports, wanted)]
             answer = subprocess.run(
