@@ -66,12 +66,9 @@ def test_what_a_kill_left_of_ended_trials_is_swept(tmp_path):
         journal.end(trial.key, "stopped")
     for trial in trials:
         make_checkpoint(run, trial.key)
-    Cleanup(run, journal, Stop(), keeps_best=True).sweep()
-    assert [trial.number for trial in trials if run.checkpoints(trial.key).exists()] == [1, 3], (
-        "the best, the unfinished"
-    )
-    Cleanup(run, journal, Stop()).sweep()
-    assert [trial.number for trial in trials if run.checkpoints(trial.key).exists()] == [3]
+    for keeps_best, expected in ((True, [1, 3]), (False, [3])):  # the best, and the one that goes on
+        Cleanup(run, journal, Stop(), keeps_best=keeps_best).sweep()
+        assert [trial.number for trial in trials if run.checkpoints(trial.key).exists()] == expected
 
 
 def test_where_time_may_not_suffice_for_another_the_best_ended_trial_keeps_its_network(tmp_path):

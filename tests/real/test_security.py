@@ -217,12 +217,14 @@ class TestStranger:
         record_tries("Ray's own clients without the token", num_doors, num_doors)
         search.wait_for_epochs(2)
 
+    def test_the_screen_says_from_where_it_can_be_reached(self, search):
+        assert REACH in (search.folder / "search.txt").read_text()
+
     def test_no_port_answers_another_machine(self, search, record_tries):
         """Beside one of ours that does: it is not the way there that is closed."""
         with other_machine() as (ours, there), socket.create_server(("0.0.0.0", 0)) as open_to_all:
             ports = {port: owner for (_, port), owner in search.listening().items()}
             assert len(ports) >= 5, "gcs_server, raylet twice, driver, trials"
-            assert REACH in (search.folder / "search.txt").read_text()
             wanted = open_to_all.getsockname()[1]
             numbers = [str(port) for port in (*ports, wanted)]
             answer = subprocess.run(
