@@ -15,7 +15,7 @@ VICTIM = "trial-0001"
 
 
 class Backend(InProcessBackend):
-    """What a search of the command runs on. The victim's process dies at every step after its second epoch."""
+    """The backend of the command. The victim's process dies at every step after its second epoch."""
 
     def __init__(self, address=None, *, is_deadly=False):
         super().__init__()

@@ -12,6 +12,14 @@ from tests.support.tries import PAGE, lines_between
 REAL = Path(__file__).parents[1] / "real"
 
 
+def test_readers_that_are_tried_alone_take_the_place_of_their_rows() -> None:
+    known = [{"reader": b.name, "tried": 12, "faults": 0} for b in BOUNDARIES[:3]] + [{"reader": "gone", "tried": 12}]
+    new = [{"reader": b.name, "tried": n, "faults": 1} for b, n in zip(BOUNDARIES[1:4], (6, 12, 6), strict=True)]
+    joined = attack.join_rows(known, new)
+    assert [row["reader"] for row in joined] == [boundary.name for boundary in BOUNDARIES[:4]]
+    assert [(row["tried"], row["faults"]) for row in joined] == [(12, 0), (12, 0), (12, 1), (6, 1)]
+
+
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))

@@ -237,7 +237,7 @@ def read_weights_of_run(content: bytes, folder: Path) -> None:
 
 
 def read_report(name: str, content: bytes, folder: Path) -> None:
-    """What tables and figures of the report take from files beside the journal."""
+    """Read as tables and figures of the report do from files beside the journal."""
     from tune_sketch.analysis.run_data import read_run
 
     run = read_run(with_file(name, content, folder).path)

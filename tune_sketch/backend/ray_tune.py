@@ -36,7 +36,7 @@ class Errors:
             raise
 
 
-class JobSearcher(Searcher):
+class RayJobs(Searcher):
     """Hands Ray the jobs of a queue."""
 
     def __init__(self, jobs: Iterator[Job | None], may_run: Callable[[int], bool], errors: Errors) -> None:
@@ -97,8 +97,8 @@ class ReportScheduler(FIFOScheduler):
         Ray's choice is the first, whose own process may be starting on another machine and is then killed for nothing.
         Where trials are shorter than the start of a process, as many never start: new machines would stay unused.
         """
-        waiting = (trial for trial in reversed(tune_controller.get_trials()) if trial.status == RayTrial.PENDING)
-        return next(waiting, None)
+        pending = (trial for trial in reversed(tune_controller.get_trials()) if trial.status == RayTrial.PENDING)
+        return next(pending, None)
 
 
 class NoReporter(tune.ProgressReporter):
@@ -117,7 +117,7 @@ def run_jobs(jobs: Iterator[Job | None], on_report: OnReport, workers: Workers, 
     tuner = tune.Tuner(
         tune.with_resources(SketchTrial, workers.resources()),
         tune_config=tune.TuneConfig(
-            search_alg=JobSearcher(jobs, lambda num_running: has_room(workers, num_running), errors),
+            search_alg=RayJobs(jobs, lambda num_running: has_room(workers, num_running), errors),
             scheduler=ReportScheduler(on_report, errors),
             num_samples=-1,  # the queue says when there are no more
             reuse_actors=True,
@@ -158,7 +158,7 @@ def score_jobs(jobs: Iterable[tuple[Job, str]], workers: Workers) -> Iterator[tu
 
 
 def report_of_error(trial: RayTrial) -> DeathReport | HinderedReport:
-    """What a trial's process left behind: an error that it raised, or nothing, because it is gone.
+    """The report in the place of a trial's process: of an error that it raised, or of its death.
 
     What a configuration may be to blame for is reported by the training itself, or ends its process. What is raised
     beside that is of the machine and the files: data that cannot be fetched, a full disk, a program that is missing.

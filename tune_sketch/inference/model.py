@@ -212,7 +212,7 @@ Key = Annotated[str, Field(pattern=r"^[\w-]{1,64}$")]  # of a training, which is
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What of best/model.json is read back."""
+    """The parts of best/model.json that are read back."""
 
     __pydantic_config__ = ConfigDict(strict=True)  # it holds more, for people
 

@@ -1,4 +1,4 @@
-"""What can be made of the winner's networks, and what each is worth: the rows of winner.csv."""
+"""Builds the ensemble of the winner's networks and compares it with each: the rows of winner.csv."""
 
 import math
 from collections.abc import Sequence
@@ -129,7 +129,7 @@ def read_winner(run: RunDirectory) -> list[dict[str, str]]:
 
 
 def winner_lines(run: RunDirectory, history: History) -> list[str]:
-    """What the screen says of the ensemble and the last step; nothing in runs that have neither."""
+    """The screen's lines on the ensemble and the last step; none in runs that have neither."""
     rows = read_winner(run)
     last, shipped = find_last_step(history), shipped_network(history)
     lines = []

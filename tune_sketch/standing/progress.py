@@ -38,7 +38,7 @@ def time_left_text(trials: Sequence[Trial], facts: Facts) -> str:
 
 
 def describe_resume(run: RunDirectory, history: History, settings: Settings) -> str:
-    """What `--resume` would do now."""
+    """Words that complete "--resume would ..."."""
     if not run.journal_log.is_file() and run.study_db.is_file():
         return "be refused: version 0.1 made this run, which can be read only"
     trials, retrainings, sampler = history.trials, history.retrainings.values(), SAMPLERS[settings.strategy]
