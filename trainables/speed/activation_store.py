@@ -45,7 +45,7 @@ class Entry:
                     part.unlink(missing_ok=True)
         try:
             array: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
-            is_whole = (array.shape, array.dtype) == (shape, np.float16)
+            is_whole = array.shape == shape and array.dtype == np.float16
         except Exception:  # NumPy reads an array's heading as Python, which raises almost anything
             is_whole = False
         if not is_whole:
