@@ -155,12 +155,12 @@ def test_a_training_that_gets_on_is_tried_again_however_often_it_is_disturbed(jo
     for epoch in range(1, 6):
         report(recorder, trial, epoch)
         recorder(trial.key, end)
-        assert recorder.queue.waiting.pop() == trial.key, "handed out again"
+        assert recorder.queue.queued.pop() == trial.key, "handed out again"
         journal.resume(trial.key)
     assert (reasons, journal.trials[0].is_unfinished) == ([], True)
     report(recorder, trial, 5)
     recorder(trial.key, end)
-    assert recorder.queue.waiting == []
+    assert recorder.queue.queued == []
     assert len(reasons) == isinstance(end, HinderedReport)
     assert journal.trials[0].status == ("paused" if reasons else "failed")
 
@@ -173,7 +173,7 @@ def test_what_hinders_all_trainings_is_said_once(journal):
     for trial in [add_trial(journal, 9) for _ in range(3)]:
         assert recorder(trial.key, HinderedReport("no route to the bucket")) == "stop"
     assert {trial.status for trial in journal.trials} == {"paused"}
-    assert (len(reasons), said, recorder.queue.waiting) == (1, [], [])
+    assert (len(reasons), said, recorder.queue.queued) == (1, [], [])
 
 
 def test_what_hinders_a_training_is_tried_again_and_then_interrupts_the_search(journal):
