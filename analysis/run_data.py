@@ -1,6 +1,5 @@
 """Reads one run in any state, its journal and the files of its results, into what tables and figures need."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,16 +11,18 @@ import numpy as np
 from tune_sketch.analysis.scales import config_order
 from tune_sketch.config.settings import Settings, resolve_choices
 from tune_sketch.data import SketchData, open_data
+from tune_sketch.data.bounds import parsing
 from tune_sketch.data.sketch_data import is_whole
 from tune_sketch.data.splits import Splits, read_splits
 from tune_sketch.events import Trial
-from tune_sketch.inference.model import Classifier, has_network, load_classifier
+from tune_sketch.inference.model import Classifier, has_network, load_classifier, read_model_file
 from tune_sketch.retraining.finalists import Finalist, find_finalists
 from tune_sketch.schedulers.rungs import rank_trials
 from tune_sketch.storage.facts import Facts, WeightsFacts, read_facts
 from tune_sketch.storage.files import read_csv
 from tune_sketch.storage.history import History
 from tune_sketch.storage.lock import read_owner
+from tune_sketch.storage.probabilities import read_probabilities
 from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.storage.same_content import find_data
@@ -143,7 +144,8 @@ class RunData:
         """int64 [num_test]: index in the data set of each prediction."""
         assert self.data is not None
         index = {name: index for index, name in enumerate(self.data.names)}
-        return np.array([index[prediction.image] for prediction in self.predictions], dtype=np.int64)
+        with parsing(self.run.predictions_csv):
+            return np.array([index[prediction.image] for prediction in self.predictions], dtype=np.int64)
 
     @cached_property
     def test_labels(self) -> np.ndarray:
@@ -166,9 +168,13 @@ class RunData:
         """float32 [num_test, num_classes] of a retrained network, rows as in predictions; None where not kept."""
         for name in (key, key_of_0_1(key)):
             if self.run.test_probabilities(name).is_file():
-                with np.load(self.run.test_probabilities(name)) as file:
-                    probabilities: np.ndarray = file["probabilities"]
-                    return probabilities
+                probabilities = read_probabilities(self.run.test_probabilities(name))
+                if self.predictions and probabilities.shape != (len(self.predictions), len(self.class_names)):
+                    raise ValueError(
+                        f"{self.run.test_probabilities(name)} is of {list(probabilities.shape)} drawings and classes, "
+                        f"{self.run.predictions_csv.name} of {[len(self.predictions), len(self.class_names)]}"
+                    )
+                return probabilities
         return None
 
     @cached_property
@@ -201,18 +207,22 @@ def read_run(path: Path, storage: str | None = None, data: str | None = None) ->
         facts=facts,
         history=history,
         finalists=tuple(sorted(finalists, key=lambda finalist: (not finalist.is_chosen, finalist.number))),
-        predictions=read_predictions(run.predictions_csv) if run.predictions_csv.is_file() else (),
-        best_key=json.loads(model_file.read_text(encoding="utf-8"))["retraining"] if model_file.is_file() else None,
+        predictions=read_predictions(run, facts) if run.predictions_csv.is_file() else (),
+        best_key=read_model_file(model_file).retraining if model_file.is_file() else None,
         cache=cache,
     )
 
 
-def read_predictions(path: Path) -> tuple[Prediction, ...]:
-    """The best guess of each row of predictions.csv."""
-    return tuple(
-        Prediction(row["image"], row["true_class"], row["class_1"], float(row["probability_1"]))
-        for row in read_csv(path)
-    )
+def read_predictions(run: RunDirectory, facts: Facts) -> tuple[Prediction, ...]:
+    """The best guess of each row of predictions.csv. Raises ValueError where it is damaged."""
+    rows, known, found = read_csv(run.predictions_csv), set(facts.data.class_names), []
+    with parsing(run.predictions_csv):
+        for row in rows:
+            prediction = Prediction(row["image"], row["true_class"], row["class_1"], float(row["probability_1"]))
+            if not {prediction.true_class, prediction.predicted_class} <= known or not 0 <= prediction.probability <= 1:
+                raise ValueError(f"no class of the run, or no probability: {row!r:.200}")
+            found.append(prediction)
+    return tuple(found)
 
 
 def runs_with_result(runs: Sequence[RunData]) -> list[RunData]:

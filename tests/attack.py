@@ -13,7 +13,7 @@ import tempfile
 import time
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from tests.support.tries import PAGE, put_between
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "attacks-inputs.csv"
 BEGIN, END = "<!-- inputs: written by python -m tests.attack -->", "<!-- end of inputs -->"
+COLUMNS = ("reader", "tried", "refused", "accepted", "faults")
 MOST_SECONDS = 20  # for one input
 EXTREMES = [
     *(b"-1", b"0", b"1e999", b"-1e999", b"NaN", b"1e-320", b"1" + b"0" * 400, b"9" * 30, b"null", b"{}", b"[]", b'""'),
@@ -139,22 +140,23 @@ def read_one(boundary: Boundary, content: bytes, place: Path) -> None:
         shutil.rmtree(place)
 
 
-def write_page(rows: list[dict[str, object]]) -> None:
-    """Put the table into the page, between its marks."""
+def table_lines(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """The page's table of the rows of the CSV file."""
     lines = ["| reader | inputs tried | named as bad | read | faults |", "|---|---|---|---|---|"]
     lines += [
-        f"| {r['reader']} | {r['tried']:,} | {r['refused']:,} | {r['accepted']:,} | {r['faults']} |" for r in rows
+        f"| {r['reader']} | {int(str(r['tried'])):,} | {int(str(r['refused'])):,} | {int(str(r['accepted'])):,} "
+        f"| {r['faults']} |"
+        for r in rows
     ]
     total = [sum(int(str(row[name])) for row in rows) for name in ("tried", "refused", "accepted", "faults")]
-    lines.append(f"| all | {total[0]:,} | {total[1]:,} | {total[2]:,} | {total[3]} |")
-    put_between(PAGE, BEGIN, END, lines)
+    return [*lines, f"| all | {total[0]:,} | {total[1]:,} | {total[2]:,} | {total[3]} |"]
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command: exit code 1 where there is a fault."""
     parser = argparse.ArgumentParser(prog="python -m tests.attack", description=__doc__)
     parser.add_argument("--inputs", type=int, default=1000, metavar="N", help="inputs of each reader (default: 1000)")
-    parser.add_argument("--only", metavar="TEXT", help="readers whose name holds TEXT; writes no results")
+    parser.add_argument("--only", metavar="TEXT", help="readers whose name holds TEXT; the others' results stay")
     arguments = parser.parse_args(argv)
     rows: list[dict[str, object]] = []
     for boundary in BOUNDARIES:
@@ -179,13 +181,30 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{rows[-1]}  {time.monotonic() - started:.0f} s", flush=True)
         for fault in count.faults[:5]:
             print(f"    {fault}")
-    if arguments.only is None:
-        with RESULTS.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        write_page(rows)
+    known = read_rows() if arguments.only is not None else []
+    kept = join_rows(known, rows)
+    with RESULTS.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept)
+    put_between(PAGE, BEGIN, END, table_lines(kept))
     return int(any(row["faults"] for row in rows))
+
+
+def read_rows() -> list[dict[str, str]]:
+    """The rows on record."""
+    with RESULTS.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def join_rows(known: Sequence[Mapping[str, object]], new: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:
+    """The rows of all readers in their order; a new one replaces a known one that had no more inputs."""
+    rows = {str(row["reader"]): row for row in known}
+    for row in new:
+        before = rows.get(str(row["reader"]))
+        if before is None or int(str(row["tried"])) >= int(str(before["tried"])):
+            rows[str(row["reader"])] = row
+    return [rows[boundary.name] for boundary in BOUNDARIES if boundary.name in rows]
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 from tests.support.in_process import InProcessBackend
 from tests.support.whole_run import Killed, kill_at, make_run, untimed
 from tune_sketch.backend.base import BackendLostError
+from tune_sketch.callbacks.cleanup import Cleanup
 from tune_sketch.data import open_data
 from tune_sketch.data.splits import read_splits
 from tune_sketch.inference.model import load_classifier
@@ -82,6 +83,30 @@ def test_a_search_that_is_killed_and_resumed_is_the_same_search(finished, tmp_pa
     assert run_search(run, InProcessBackend())
     assert untimed(run) == untimed(finished)
     assert len(read_facts(run).sessions) == 2
+
+
+def test_a_kill_between_an_ending_and_what_follows_it_leaves_no_checkpoints(finished, tmp_path, monkeypatch):
+    run, on_end = make_run(tmp_path / "run"), Cleanup.on_end
+
+    def kill_after(key):
+        def end(self, trial):
+            if trial.key == key:
+                raise Killed
+            on_end(self, trial)
+
+        return end
+
+    for key in ("trial-0000", "trial-0001"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Cleanup, "on_end", kill_after(key))
+            with pytest.raises(Killed):
+                run_search(run, InProcessBackend())
+    assert not read_history(run).trials[1].is_unfinished
+    assert run.checkpoints("trial-0001").is_dir()
+    assert not run.checkpoints("trial-0000").is_dir(), "as soon as the search goes on"
+    assert run_search(run, InProcessBackend())
+    assert untimed(run) == untimed(finished)
+    assert list(run.all_checkpoints.rglob("*.pt")) == []
 
 
 def test_a_search_that_is_interrupted_pauses_and_goes_on(finished, tmp_path, capsys):

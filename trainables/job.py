@@ -39,7 +39,7 @@ from tune_sketch.trainables.checkpoints import (
 )
 from tune_sketch.trainables.evaluation import evaluate, predict_logits
 from tune_sketch.trainables.networks.build import build_model
-from tune_sketch.trainables.networks.weights import load_weights
+from tune_sketch.trainables.networks.weights import load_all, load_weights
 from tune_sketch.trainables.speed.data_parallel import Rank, StepReport, Worker, WorkerGroup
 from tune_sketch.trainables.speed.devices import device_of, keep_freed_memory
 from tune_sketch.trainables.speed.feature_cache import CachePolicy
@@ -90,10 +90,10 @@ class LocalWorker:
         except CheckpointNotWrittenError as error:  # no fault of the trial: there may be room in a while
             time.sleep(PAUSE_SECONDS)
             return NotWrittenReport(str(error))
-        except NotStagedError:  # perhaps this machine alone cannot reach the data: to be tried again, on another
+        except NotStagedError:  # to be tried again, perhaps on a machine that can reach the data
             raise
-        except (InputsError, OSError, MemoryError, torch.AcceleratorError):  # no fault of the configuration
-            time.sleep(PAUSE_SECONDS)  # it may pass
+        except (InputsError, OSError, MemoryError, ImportError, torch.AcceleratorError):
+            time.sleep(PAUSE_SECONDS)  # it may pass: it is no fault of the configuration
             return HinderedReport(traceback.format_exc())
         except Exception:  # an error in the code is a failed trial with its traceback
             return EndingReport("failed", traceback.format_exc())
@@ -287,7 +287,7 @@ def score_on_test(job: Job, weights: str) -> Scores:
         head=str(job.config["head"]),
         image_px=data.images.shape[1],
     )
-    model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
+    load_all(model, Path(weights))
     predict = partial(predict_logits, model, device=device_of(job.gpus), pretrained=job.pretrained)
     temperature, validation = job.temperature, None
     if not job.trains_on_validation:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class SketchTrial(tune.Trainable):
     """One training, one epoch per `step`. ASHA stops it by not asking for the next.
 
-    Ray hands over {"job": Job} and is given {"report": ...} of what a step reports. An error is
-    raised only for what a retry can mend: a process that died, or a machine that cannot get at the data
-    (NotStagedError).
+    Ray hands over {"job": Job} and is given {"report": ...} of what a step reports. An error is raised only where
+    another process may do better: one of several processes died, or this machine cannot get at the data
+    (NotStagedError). None is the configuration's: `report_of_error` (backend/ray_tune.py) relies on it.
     """
 
     def setup(self, config: dict[str, Any]) -> None:

@@ -224,6 +224,10 @@ class Job:
 # What a training process reports of each step, and what a backend says when that process is gone.
 
 
+class ProcessDiedError(RuntimeError):
+    """One of a training's several processes is gone, so that the others cannot go on."""
+
+
 @dataclass(frozen=True)
 class EpochReport:
     """An epoch was trained. `checkpoint_epoch` is the newest epoch whose state is on the disk."""

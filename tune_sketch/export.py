@@ -1,7 +1,6 @@
 """Takes the network of a run elsewhere: python -m tune_sketch.export RUN --to onnx|torchvision|timm|site."""
 
 import argparse
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from tune_sketch.data.paths import path_argument
 from tune_sketch.data.screen import prepare_screen, print_error
 from tune_sketch.data.sketch_data import is_whole
 from tune_sketch.data.splits import Splits, read_splits
-from tune_sketch.inference.model import Classifier, load_classifier
+from tune_sketch.inference.model import Classifier, load_classifier, read_model_file
 from tune_sketch.inference.web_runtime import find_runtime
 from tune_sketch.retraining.model_card import sentence_of
 from tune_sketch.storage.facts import read_facts
@@ -138,8 +137,8 @@ def find_drawings(run: RunDirectory, location: str | None) -> tuple[SketchData, 
 
 def recorded_result(run: RunDirectory) -> list[str]:
     """The model card's sentence; none for a run of before there were test results in model.json."""
-    test = json.loads((run.best / "model.json").read_text(encoding="utf-8")).get("test")
-    return [sentence_of(test["top1"], test["num_images"])] if test else []
+    test = read_model_file(run.best / "model.json").test
+    return [sentence_of(test.top1, test.num_images)] if test else []
 
 
 if __name__ == "__main__":

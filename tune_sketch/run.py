@@ -26,7 +26,7 @@ from tune_sketch.retraining.last_step import LastStep
 from tune_sketch.retraining.racing import Race
 from tune_sketch.retraining.results import results_lines
 from tune_sketch.retraining.timetable import SearchEnd, Timetable
-from tune_sketch.retraining.within_time import TimedRace, remove_kept_checkpoints
+from tune_sketch.retraining.within_time import TimedRace
 from tune_sketch.samplers.of_search import make_rule, make_strategy
 from tune_sketch.schedulers.asha import NEVER_STOP, Rule
 from tune_sketch.schedulers.queue import TrialQueue
@@ -34,6 +34,7 @@ from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.schedulers.stop_signal import StopSignal
 from tune_sketch.storage.facts import Facts, GpuSharing, read_facts, write_facts
 from tune_sketch.storage.journal import Journal
+from tune_sketch.storage.kept_checkpoints import sweep_checkpoints
 from tune_sketch.storage.lock import lock
 from tune_sketch.storage.provenance import describe_session
 from tune_sketch.storage.reading import open_storage
@@ -188,11 +189,13 @@ def run_trainings(
     queue = TrialQueue(
         journal, unfinished, propose, lambda trial: job_of(trial, run, work.facts, workers), stop.may_start
     )
+    cleanup = Cleanup(run, journal, stop, keeps_best=work.timetable is not None)
+    cleanup.sweep()
     recorder = Recorder(
         journal,
         queue,
         rule,
-        callbacks=[*callbacks, work.live_report, Cleanup(run, journal, stop, keeps_best=work.timetable is not None)],
+        callbacks=[*callbacks, work.live_report, cleanup],
         max_failures=work.settings.max_failures,
         set_aside=set_aside,
         stop_requested=stop.requested,
@@ -284,5 +287,4 @@ def finish(work: OpenRun) -> None:
     from tune_sketch.retraining.testing import read_test_split  # imports torch, as no driver does before
 
     read_test_split(work.directory, work.facts, work.journal, work.backend, work.allocate(work.facts.num_retrainings))
-    if work.timetable is not None:
-        remove_kept_checkpoints(work.directory, work.journal)
+    sweep_checkpoints(work.directory, work.journal.trials)  # also of what was kept for want of another network

@@ -8,8 +8,7 @@ from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
 from tune_sketch.analysis.tables.base import Table
 from tune_sketch.analysis.text import interval_text, percent_text, seconds_text
-from tune_sketch.retraining.ensemble import ENSEMBLE, LAST_STEP, RETRAINED
-from tune_sketch.storage.files import read_csv
+from tune_sketch.retraining.ensemble import ENSEMBLE, LAST_STEP, RETRAINED, read_winner
 
 NUM_TIMED = 32  # drawings, at once
 NAMES = {
@@ -21,8 +20,7 @@ NAMES = {
 
 def tabulate_winner(run: RunData) -> Rows:
     """The rows of winner.csv, with the milliseconds for a drawing on this machine where the drawings are here."""
-    path = run.run.winner_csv
-    rows: Rows = list(map(dict, read_csv(path))) if path.is_file() else []
+    rows: Rows = list(map(dict, read_winner(run.run)))
     seconds = time_drawing(run) if rows else None
     for row in rows:
         row["milliseconds_per_drawing"] = None if seconds is None else 1000 * int(row["num_networks"]) * seconds

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.boundaries import with_file
 from tests.support.drawings import make_image_folder
 from tests.support.fake_runs import add_trials, begin_run, make_finished_run
 from tune_sketch.analysis.figures.registry import FIGURES
@@ -207,3 +208,22 @@ def test_a_report_takes_no_other_drawings(tmp_path, capsys):
     (root / "cat" / "0.png").unlink()
     assert main([str(run.path), "--data", str(root)]) == 2
     assert "1 are in one of both only, for example cat/0.png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("best/model.json", b"{}"),
+        ("best/model.json", b"[" * 100_000),
+        ("predictions.csv", b"image,class_1\ncat/1.png,cat\n"),
+        ("predictions.csv", b"image,true_class,class_1,probability_1\ncat/1.png,cat\n"),
+        ("winner.csv", b"network,seed_index\nretrained,1\n"),
+        ("retrained/retraining-0001-02-test.npz", b"PK\x03\x04"),
+    ],
+)
+def test_a_damaged_file_of_the_results_is_named(name, content, tmp_path, capsys):
+    run = with_file(name, content, tmp_path)
+    assert main([str(run.path), "--out", str(tmp_path / "out" / "report.html")]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert f"{Path(name).name} is damaged" in error

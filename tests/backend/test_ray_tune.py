@@ -7,14 +7,25 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import ray
+from ray.exceptions import (
+    ActorDiedError,
+    OutOfDiskError,
+    RayActorError,
+    RayTaskError,
+    RuntimeEnvSetupError,
+    WorkerCrashedError,
+)
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from tests.support.trials import make_metrics, make_trial
 from tests.support.untrained import make_job
-from tune_sketch.backend.ray_tune import Errors, RayJobs, ReportScheduler, describe_death
-from tune_sketch.events import DeathReport, EpochReport, Worker
+from tune_sketch.backend.base import Workers
+from tune_sketch.backend.ray_tune import Errors, RayJobs, ReportScheduler, report_of_error, score_jobs
+from tune_sketch.data import NotStagedError
+from tune_sketch.events import DeathReport, EpochReport, HinderedReport, ProcessDiedError, Worker
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,7 +69,7 @@ def test_a_report_is_passed_on_and_the_verdict_carried_out():
         return "continue" if len(heard) == 1 else "stop"
 
     scheduler = ReportScheduler(on_report, Errors())
-    trial = SimpleNamespace(config={"job": make_job(make_trial(7))}, node_ip="10.0.0.7", error_file=None)
+    trial = SimpleNamespace(config={"job": make_job(make_trial(7))}, node_ip="10.0.0.7", pickled_error_file=None)
     report = EpochReport(1, make_metrics(0.5), Worker("here", 1), 1)
     assert scheduler.on_trial_result(None, trial, {"report": report}) == TrialScheduler.CONTINUE
     assert scheduler.on_trial_result(None, trial, {"report": report}) == TrialScheduler.STOP
@@ -70,11 +81,74 @@ def test_a_report_is_passed_on_and_the_verdict_carried_out():
     ]
 
 
-def test_a_death_tells_what_is_known_of_it(tmp_path):
-    assert describe_death(SimpleNamespace(error_file=None)) == "its process died"
-    (tmp_path / "error.txt").write_text("Traceback ...\ntune_sketch.data.NotStagedError: no route to the bucket\n")
-    trial = SimpleNamespace(node_ip="10.0.0.7", error_file=str(tmp_path / "error.txt"))
-    assert describe_death(trial) == "its process died on 10.0.0.7 (no route to the bucket)"
+def ended_by(error, folder):
+    """A trial as Ray leaves it, which keeps the error in a file."""
+    file = folder / "error.pkl"
+    file.write_bytes(pickle.dumps(error))
+    job = make_job(make_trial(7))
+    return SimpleNamespace(config={"job": job}, node_ip="10.0.0.7", pickled_error_file=str(file))
+
+
+def of_task(cause):
+    """An error that a process raised, as Ray hands it over."""
+    return RayTaskError("step", f"Traceback ...\n{type(cause).__name__}: {cause}", cause, ip="10.0.0.8")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (of_task(NotStagedError("no route to the bucket")), "NotStagedError: no route to the bucket on 10.0.0.7"),
+        (of_task(OSError(28, "No space left on device")), "OSError: [Errno 28] No space left on device on 10.0.0.7"),
+        (ActorDiedError(of_task(ImportError("No module named 'torch'"))), "ImportError: No module named 'torch'"),
+        (OutOfDiskError(), "OutOfDiskError: "),
+        (RuntimeEnvSetupError("no network"), "RuntimeEnvSetupError: "),
+        (RayActorError(preempted=True, error_msg="its node was taken away"), "its node was taken away on 10.0.0.7"),
+    ],
+)
+def test_what_machine_or_files_are_to_blame_for_is_no_death(tmp_path, error, reason):
+    """An error that a living process raised, or that kept it from beginning: no configuration raises one."""
+    heard = []
+    scheduler = ReportScheduler(lambda key, report: heard.append((key, report)) or "stop", Errors())
+    scheduler.on_trial_error(None, ended_by(error, tmp_path))
+    ((key, report),) = heard
+    assert key == "trial-0007"
+    assert isinstance(report, HinderedReport)
+    assert report.error.splitlines()[-1].startswith(reason)
+    assert "\x1b" not in report.error
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ActorDiedError(), "its process died on 10.0.0.7"),
+        (WorkerCrashedError(), "its process died on 10.0.0.7"),
+        (None, "its process died on 10.0.0.7"),
+        (of_task(ProcessDiedError("process 1 of 2 ended")), "its process died on 10.0.0.7 (process 1 of 2 ended)"),
+    ],
+)
+def test_a_process_that_is_gone_is_a_death(tmp_path, error, text):
+    assert report_of_error(ended_by(error, tmp_path)) == DeathReport(text)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"cours\nError\n."])
+def test_an_error_that_cannot_be_read_back_is_a_death(tmp_path, content):
+    if content is not None:
+        (tmp_path / "error.pkl").write_bytes(content)
+    trial = SimpleNamespace(pickled_error_file=str(tmp_path / "error.pkl"))
+    assert report_of_error(trial) == DeathReport("its process died")
+
+
+@pytest.mark.parametrize("cause", [NotStagedError("no route to the bucket"), ValueError("splits.csv is damaged")])
+def test_what_hinders_a_test_is_said_in_its_own_words(monkeypatch, cause):
+    def get(future):
+        raise of_task(cause).as_instanceof_cause()
+
+    monkeypatch.setattr(ray, "remote", lambda **resources: lambda work: SimpleNamespace(remote=lambda *args: "future"))
+    monkeypatch.setattr(ray, "wait", lambda futures, num_returns: (futures, []))
+    monkeypatch.setattr(ray, "get", get)
+    with pytest.raises(type(cause)) as caught:
+        list(score_jobs([(make_job(make_trial(7)), "weights.pt")], Workers(1, 1, 1.0, 0.0, 1)))
+    assert str(caught.value) == str(cause)
 
 
 def test_a_free_process_goes_to_the_newest_trial_that_waits():

@@ -1,11 +1,16 @@
 """Ray on this machine: the cores of a container's quota, and where its sockets open."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from tune_sketch.backend.cluster import OwnRay, describe_reach
+from tune_sketch.backend.watch import OwnProcesses
 
 ROOT = Path(__file__).parents[2]
 MEASURE = """
@@ -59,6 +64,39 @@ def version_1(quota: str) -> dict[str, str]:
 def test_cores_of_a_quota(tmp_path, version, quota, cores):
     of_machine = len(os.sched_getaffinity(0))
     assert run_in_container(tmp_path, version(quota)) == [str(min(of_machine, cores or of_machine))]
+
+
+ADDRESSES = [
+    (set(), "from this machine only"),
+    ({"127.0.0.1", "::1", "::ffff:127.0.0.1"}, "from this machine only"),
+    (
+        {"127.0.0.1", "192.0.2.7"},
+        "from other machines too, at 192.0.2.7: only Ray's token stands before its ports",
+    ),
+    ({"0.0.0.0"}, "from other machines too, at 0.0.0.0: only Ray's token stands before its ports"),
+    ({"::", "::ffff:192.0.2.7"}, "from other machines too, at ::, ::ffff:192.0.2.7: only Ray's token stands before"),
+]
+
+
+@pytest.mark.parametrize(("addresses", "text"), ADDRESSES)
+def test_from_where_a_search_can_be_reached_is_said_as_it_was_found(monkeypatch, addresses, text):
+    own = SimpleNamespace(processes=SimpleNamespace(listening=lambda: addresses))
+    monkeypatch.setattr(OwnRay, "started", own)
+    assert describe_reach().startswith(text)
+
+
+def test_the_sockets_of_ray_are_looked_at(monkeypatch):
+    """Those that this process itself opens count: one to all addresses is told from one to loopback."""
+    monkeypatch.setattr(OwnRay, "started", SimpleNamespace(processes=OwnProcesses("/nowhere/")))
+    with socket.create_server(("127.0.0.1", 0)):
+        assert describe_reach() == "from this machine only"
+        with socket.create_server(("0.0.0.0", 0)):
+            assert describe_reach().startswith("from other machines too, at 0.0.0.0: ")
+
+
+def test_of_a_ray_that_is_not_ours_nothing_is_said(monkeypatch):
+    monkeypatch.setattr(OwnRay, "started", None)
+    assert describe_reach() == ""
 
 
 @pytest.mark.real

@@ -1,17 +1,20 @@
 """The winner's seeds together: the mean of their probabilities, by `predict --ensemble` as in winner.csv."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.support.fake_runs import TEMPERATURE, make_finished_run
 from tune_sketch.data import open_data
+from tune_sketch.export import recorded_result
 from tune_sketch.inference.ensemble import load_ensemble
 from tune_sketch.predict import main
 from tune_sketch.retraining.ensemble import mean_probabilities
 from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.files import read_csv
+from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.trainables.job import score_on_test
 from tune_sketch.trainables.networks.build import build_model
 
@@ -87,6 +90,41 @@ def test_a_run_with_one_network_says_what_is_missing(run, tmp_path, capsys):
     file.write_text(json.dumps({name: value for name, value in info.items() if name != "ensemble"}))
     with pytest.raises(ValueError, match="--retraining-seeds of at least 2"):
         load_ensemble(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("ensemble", {"retraining-0001-01": 1.0, "retraining-0001-02": 0}, r"model\.json is damaged: ensemble"),
+        ("ensemble", {"../best/weights": 1.0, "retraining-0001-02": 1.0}, r"model\.json is damaged: ensemble"),
+        ("ensemble", ["retraining-0001-01", "retraining-0001-02"], r"model\.json is damaged: ensemble"),
+        ("test", {"top1": "high", "num_images": 3}, r"model\.json is damaged: test\.top1"),
+        ("test", [], r"model\.json is damaged: test"),
+    ],
+)
+def test_what_model_json_says_of_the_ensemble_and_the_test_is_checked(run, tmp_path, name, value, message):
+    import shutil
+
+    other = RunDirectory(Path(shutil.copytree(run.path, tmp_path / "run")))
+    file = other.best / "model.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {name: value}))
+    with pytest.raises(ValueError, match=message):
+        load_ensemble(other.path)
+    with pytest.raises(ValueError, match=message):
+        recorded_result(other)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04", b"\x80\x02}q\x00."])
+def test_a_damaged_member_is_named(run, tmp_path, content):
+    import shutil
+
+    other = RunDirectory(Path(shutil.copytree(run.path, tmp_path / "run")))
+    file = other.retrained / "retraining-0001-02.pt"
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"retraining-0001-02\.pt does not hold a network of the winner"):
+        load_ensemble(other.path)
 
 
 def test_scores_have_the_validation_drawings_unless_they_were_trained_on(tmp_path):

@@ -132,6 +132,23 @@ def test_an_error_in_every_trial_ends_the_search_early(search, tmp_path):
         assert saved.endswith("KeyError: 'my mistake'\n")
 
 
+def test_data_that_cannot_be_fetched_fail_no_trial(search, tmp_path):
+    """The machine's copy is gone, and what lies in the bucket is something else."""
+    node, bucket = tmp_path / "node", tmp_path / "bucket"
+    search.environment |= {"TUNE_SKETCH_CACHE": bucket.as_uri(), "TUNE_SKETCH_NODE_CACHE": str(node)}
+    process = search.start(*FEW, "--max-concurrent", 1, "--max-failures", 1)
+    search.wait_for_epochs(process, 1)
+    shutil.rmtree(node)
+    (meta,) = bucket.rglob("meta.json")
+    meta.write_text(meta.read_text().replace('"fingerprint": "', '"fingerprint": "x'))
+    text = search.finish(process, expected_code=130)
+    assert text.count("it is tried again (retry 1 of 1)") == 1
+    assert text.count("cannot be trained, through no fault of its configuration: NotStagedError: ") == 1
+    assert "holds another data set, of fingerprint x" in text
+    trials = snapshot(search.run)
+    assert [(trials[key].status, trials[key].error) for key in trials] == [("completed", ""), ("paused", "")]
+
+
 def fill_disk(path: Path) -> None:
     """Write a file until nothing more can be written."""
     with open(path, "wb", buffering=0) as filler:

@@ -52,6 +52,7 @@ for port in sys.argv[2:]:
     except OSError:
         pass
 """
+REACH = "reachable      from this machine only\n"
 OBJECT_MANAGER = ("Push", "Pull", "FreeObjects")
 
 
@@ -215,6 +216,9 @@ class TestStranger:
         num_doors = 2 * (1 + 2 * len(ports))  # without and with a wrong token: as a driver; as a client, as a job
         record_tries("Ray's own clients without the token", num_doors, num_doors)
         search.wait_for_epochs(2)
+
+    def test_the_screen_says_from_where_it_can_be_reached(self, search):
+        assert REACH in (search.folder / "search.txt").read_text()
 
     def test_no_port_answers_another_machine(self, search, record_tries):
         """Beside one of ours that does: it is not the way there that is closed."""

@@ -146,6 +146,36 @@ def test_a_process_that_dies_too_often_is_a_failed_trial(journal):
     assert (len(journal.trials[0].epochs), recorder.queue.queued) == (1, [])
 
 
+@pytest.mark.parametrize("end", [DeathReport("its process died"), HinderedReport("no route to the bucket")])
+def test_a_training_that_gets_on_is_tried_again_however_often_it_is_disturbed(journal, end):
+    """A process that dies once a day is no fault of what it trains; an epoch done again is no progress."""
+    reasons = []
+    recorder = make_recorder(journal, NEVER_STOP, max_failures=1, say=lambda line: None, interrupt=reasons.append)
+    trial = add_trial(journal, 9)
+    for epoch in range(1, 6):
+        report(recorder, trial, epoch)
+        recorder(trial.key, end)
+        assert recorder.queue.queued.pop() == trial.key, "handed out again"
+        journal.resume(trial.key)
+    assert (reasons, journal.trials[0].is_unfinished) == ([], True)
+    report(recorder, trial, 5)
+    recorder(trial.key, end)
+    assert recorder.queue.queued == []
+    assert len(reasons) == isinstance(end, HinderedReport)
+    assert journal.trials[0].status == ("paused" if reasons else "failed")
+
+
+def test_what_hinders_all_trainings_is_said_once(journal):
+    said, reasons = [], []
+    recorder = make_recorder(
+        journal, say=said.append, interrupt=reasons.append, stop_requested=lambda: bool(reasons), max_failures=0
+    )
+    for trial in [add_trial(journal, 9) for _ in range(3)]:
+        assert recorder(trial.key, HinderedReport("no route to the bucket")) == "stop"
+    assert {trial.status for trial in journal.trials} == {"paused"}
+    assert (len(reasons), said, recorder.queue.queued) == (1, [], [])
+
+
 def test_what_hinders_a_training_is_tried_again_and_then_interrupts_the_search(journal):
     said, reasons = [], []
     recorder = make_recorder(journal, max_failures=2, say=said.append, interrupt=reasons.append)

@@ -161,6 +161,16 @@ def test_decoded_drawings_that_were_damaged_are_decoded_again(run):
         assert (cache / name).read_bytes() == before, name
 
 
+@pytest.mark.parametrize("content", [b"{}", b"[", b"[" * 100_000, b'{"files": {"/dev/zero": {"sha256": "0"}}}'])
+def test_a_damaged_description_of_decoded_drawings_has_them_decoded_again(run, content):
+    meta = Path(read_facts(run).data.cache) / "meta.json"
+    before = json.loads(meta.read_text())
+    values = before | json.loads(content) if content.endswith(b"}") and len(content) > 2 else None
+    meta.write_bytes(content if values is None else json.dumps(values).encode())
+    prepare_resume(run, {})
+    assert json.loads(meta.read_text())["files"] == before["files"]
+
+
 def test_a_failed_trial_is_tried_again_and_keeps_what_it_had(run):
     journal = Journal(open_log(run.journal_log), run.name)
     failed = add_trial(journal, 3)

@@ -21,6 +21,7 @@ from tune_sketch.data.formats.registry import DRAWING_FORMATS, decode_drawing
 from tune_sketch.data.pixels import BadDrawingError
 from tune_sketch.data.sources.lists import read_list
 from tune_sketch.data.sources.tables import read_table
+from tune_sketch.retraining.ensemble import read_winner
 from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.history import JournalError
 from tune_sketch.storage.lock import lock, read_owner
@@ -29,6 +30,7 @@ from tune_sketch.storage.run_directory import RunDirectory
 
 SETTINGS = DecodeSettings(24, True, None, 0)
 Make = Callable[[Path], list[Path]]
+RETRAINED = "retrained/retraining-0001-02.pt"  # of the network in best/
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,39 @@ def read_best(name: str, content: bytes, folder: Path) -> None:
     load_classifier(with_file(name, content, folder).path)
 
 
+def read_weights_of_run(content: bytes, folder: Path) -> None:
+    from tune_sketch.trainables.networks.find_weights import resolve_weights
+
+    resolve_weights("baseline", str(with_file("best/model.json", content, folder).path))
+
+
+def read_report(name: str, content: bytes, folder: Path) -> None:
+    """Read as tables and figures of the report do from files beside the journal."""
+    from tune_sketch.analysis.run_data import read_run
+
+    run = read_run(with_file(name, content, folder).path)
+    assert len(run.test_indices) == len(run.test_labels) == len(run.predicted_labels)
+    if run.best_key is not None:
+        run.read_test_probabilities(run.best_key)
+
+
+def read_winner_table(content: bytes, folder: Path) -> None:
+    from tune_sketch.analysis.run_data import read_run
+    from tune_sketch.analysis.tables.winner import WINNER
+    from tune_sketch.retraining.ensemble import winner_lines
+
+    run = with_file("winner.csv", content, folder)
+    found = read_run(run.path)
+    winner_lines(run, found.history)
+    WINNER.show([row | {"milliseconds_per_drawing": None} for row in read_winner(run)])
+
+
+def read_retrained(name: str, content: bytes, folder: Path) -> None:
+    from tune_sketch.inference.ensemble import load_ensemble
+
+    load_ensemble(with_file(name, content, folder).path)
+
+
 def make_owner(folder: Path) -> list[Path]:
     path = folder / "owner.json"
     path.write_text(json.dumps({"host": "here", "process": 12, "since": 1.5}))
@@ -260,6 +295,17 @@ def read_cache(name: str, content: bytes, folder: Path) -> None:
     open_data(folder)
 
 
+def read_cache_of_resume(content: bytes, folder: Path) -> None:
+    from tune_sketch.storage.same_content import is_unharmed
+
+    for path in decoded_folder().iterdir():
+        if path.name != "meta.json":
+            os.symlink(path, folder / path.name)
+    (folder / "meta.json").write_bytes(content)
+    if not is_unharmed(folder):
+        raise ValueError("decoded again")
+
+
 def make_weights(folder: Path) -> list[Path]:
     import torch
 
@@ -271,10 +317,19 @@ def make_weights(folder: Path) -> list[Path]:
     return [folder / "zip.pt", folder / "old.pt"]
 
 
-def read_weights_file(content: bytes, folder: Path) -> None:
+def make_safetensors(folder: Path) -> list[Path]:
+    from safetensors.torch import save_file
+
+    from tune_sketch.trainables.networks.build import build_model
+
+    save_file(build_model("baseline", 2).state_dict(), folder / "good.safetensors")
+    return [folder / "good.safetensors"]
+
+
+def read_weights_file(name: str, content: bytes, folder: Path) -> None:
     from tune_sketch.trainables.networks.find_weights import resolve_weights
 
-    path = folder / "weights.pt"
+    path = folder / name
     path.write_bytes(content)
     resolve_weights("baseline", str(path))
 
@@ -369,7 +424,10 @@ BOUNDARIES = [
     Boundary("list of drawings (.txt)", make_lists, read_name_list),
     Boundary("decoded drawings: meta.json", partial(make_cache_file, "meta.json"), partial(read_cache, "meta.json")),
     Boundary("decoded drawings: labels.npy", partial(make_cache_file, "labels.npy"), partial(read_cache, "labels.npy")),
-    Boundary("weights (.pt)", make_weights, read_weights_file),
+    Boundary("decoded drawings, at a resume", partial(make_cache_file, "meta.json"), read_cache_of_resume),
+    Boundary("weights (.pt)", make_weights, partial(read_weights_file, "weights.pt")),
+    Boundary("weights (.safetensors)", make_safetensors, partial(read_weights_file, "weights.safetensors")),
+    Boundary("weights of a run: model.json", partial(make_run_file, "best/model.json"), read_weights_of_run),
     Boundary("checkpoint (.pt)", partial(make_checkpoint, "pt"), partial(read_checkpoint_file, "pt")),
     Boundary("checkpoint's manifest", partial(make_checkpoint, "json"), partial(read_checkpoint_file, "json")),
     Boundary("search.json", partial(make_run_file, "search.json"), read_search_json),
@@ -382,6 +440,16 @@ BOUNDARIES = [
         partial(make_run_file, "best/weights.safetensors"),
         partial(read_best, "best/weights.safetensors"),
     ),
+    Boundary("retrained/*.pt", partial(make_run_file, RETRAINED), partial(read_retrained, RETRAINED)),
+    *(
+        Boundary(f"report: {shown}", partial(make_run_file, name), partial(read_report, name))
+        for shown, name in (
+            ("best/model.json", "best/model.json"),
+            ("predictions.csv", "predictions.csv"),
+            ("retrained/*-test.npz", RETRAINED.replace(".pt", "-test.npz")),
+        )
+    ),
+    Boundary("report: winner.csv", partial(make_run_file, "winner.csv"), read_winner_table),
     Boundary("--storage URL", make_url, read_url, (ValueError, JournalError), may_refuse_good=True),
     Boundary("drawing page: a request", make_post, read_post),
 ]

@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 from tune_sketch.events import Epoch, Trial
 from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.files import read_csv
+from tune_sketch.storage.kept_checkpoints import RETRIED
 from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.run_directory import RunDirectory
 
@@ -100,4 +101,7 @@ def check_complete(run: RunDirectory) -> None:
     assert retrained == sorted((trial.number, trial.seed_index) for trial in retrainings)
     for path in (run.trials_csv, run.epochs_csv, run.finalists_csv, run.predictions_csv, run.report_html):
         assert path.stat().st_size > 0
+    left = {path.parent.name for path in run.all_checkpoints.rglob("*") if path.is_file()}
+    ended = {key for key, trial in recorded.items() if not trial.is_unfinished and trial.status not in RETRIED}
+    assert not left & ended, "the disk space of what has ended is given back"
     assert json.loads((run.best / "model.json").read_text())["architecture"] == settings.model

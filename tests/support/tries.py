@@ -20,15 +20,24 @@ def put_between(page: Path, begin: str, end: str, lines: Sequence[str]) -> None:
     page.write_text(before + begin + "\n" + "\n".join(lines) + "\n" + end + rest.partition(end)[2])
 
 
+def lines_between(page: Path, begin: str, end: str) -> list[str]:
+    """The lines that stand there."""
+    return page.read_text().partition(begin + "\n")[2].partition("\n" + end)[0].splitlines()
+
+
 def write_tries(counts: Mapping[str, tuple[int, int]]) -> None:
-    """Write the CSV file, and into the page its table, with the kills that are on record. counts: (tried, held)."""
+    """Write the CSV file, and into the page its table. counts: (tried, held)."""
     with RESULTS.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerows([("what", "tried", "held"), *((what, *both) for what, both in counts.items())])
+    put_between(PAGE, BEGIN, END, table_lines(counts))
+
+
+def table_lines(counts: Mapping[str, tuple[int, int]]) -> list[str]:
+    """The page's table, with the kills that are on record."""
     kills = read_rows(KILLS)[0]
     num_harmless = sum(not (kill.lost_epochs or kill.changed_epochs or kill.redone_epochs) for kill in kills)
     killed = "processes of a search killed ([table](../benchmarks/results/kills-cpu.md))"
     all_counts = {**counts, killed: (len(kills), num_harmless)}
     lines = ["| what | tried | refused or survived |", "|---|---|---|"]
-    lines += [f"| {what} | {tried:,} | {held:,} |" for what, (tried, held) in all_counts.items()]
-    put_between(PAGE, BEGIN, END, lines)
+    return [*lines, *(f"| {what} | {tried:,} | {held:,} |" for what, (tried, held) in all_counts.items())]

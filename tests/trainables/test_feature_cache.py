@@ -288,6 +288,17 @@ open_entry(Path({str(tmp_path)!r}), "a", 24).open_array("x", (3, 4), compute)
     assert not (tmp_path / "a" / "x.part").exists()
 
 
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00v\x00{", b"[" * 1000])
+def test_damaged_activations_are_an_error_of_the_disk_and_are_computed_again(tmp_path: Path, content: bytes) -> None:
+    """No trial fails of them: a training goes on without the store."""
+    entry = open_entry(tmp_path, "a", 24)
+    assert entry is not None
+    (tmp_path / "a" / "x.npy").write_bytes(content)
+    with pytest.raises(OSError, match=r"x\.npy was damaged"):
+        entry.open_array("x", (3, 4), lambda: ones(3))
+    assert entry.open_array("x", (3, 4), lambda: ones(3)).sum() == 12
+
+
 def test_a_removed_entry_can_be_read_on_by_who_has_it_mapped(tmp_path: Path) -> None:
     entry = open_entry(tmp_path, "a", 24)
     assert entry is not None

@@ -166,7 +166,13 @@ def test_what_the_files_are_to_blame_for_is_no_failure_of_the_configuration(
 
 
 @pytest.mark.parametrize(
-    "error", [OSError(5, "Input/output error"), MemoryError(), torch.AcceleratorError("CUDA error")]
+    "error",
+    [
+        OSError(5, "Input/output error"),
+        MemoryError(),
+        ModuleNotFoundError("No module named 'timm'"),
+        torch.AcceleratorError("CUDA error"),
+    ],
 )
 def test_what_the_machine_is_to_blame_for_is_no_failure_of_the_configuration(
     decoded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception

@@ -204,9 +204,6 @@ def test_a_run_that_cannot_be_used(tmp_path: Path) -> None:
     write_run(tmp_path / "run", "baseline", ["a", "b"], pretrained=False)
     with pytest.raises(ValueError, match="is a run of baseline, and squeezenet1_1 was asked for"):
         resolve_weights("squeezenet1_1", str(tmp_path / "run"))
-    (tmp_path / "run" / "best" / "model.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"model\.json, beside weights\.pt, is damaged"):
-        resolve_weights("baseline", str(tmp_path / "run"))
     (tmp_path / "run" / "best" / "weights.pt").unlink()
     with pytest.raises(ValueError, match="has no network yet: its search or its retraining has not ended"):
         resolve_weights("baseline", str(tmp_path / "run"))
@@ -276,3 +273,26 @@ def test_a_hub_that_cannot_be_reached_costs_seconds(hub: Path, monkeypatch: pyte
         resolved = resolve_weights(VIT, "auto", PX)
     assert time.perf_counter() - start < 8
     assert "the Hugging Face Hub at 127.0.0.1 could not be reached" in resolved.description
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"architecture": "baseline", "class_names": 3, "pretrained": false, "invert": true}',
+        b'{"architecture": "baseline", "class_names": ["a"], "pretrained": "no", "invert": true}',
+    ],
+    ids=lambda content: content[:60].decode("latin-1"),
+)
+def test_a_damaged_description_of_a_run_is_named(content: bytes, tmp_path: Path) -> None:
+    model = write_run(tmp_path / "run", "baseline", ["a", "b"], pretrained=False)
+    (tmp_path / "run" / "best" / "model.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"model\.json, beside weights\.pt, is damaged"):
+        resolve_weights("baseline", str(tmp_path / "run"))
+    with pytest.raises(ValueError, match=r"model\.json, beside weights\.pt, is damaged"):
+        load_weights(model, str(tmp_path / "run" / "best" / "weights.pt"))

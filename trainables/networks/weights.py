@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tune_sketch.data.bounds import open_regular, reason_text
+from tune_sketch.data.bounds import open_regular, parsing, read_regular, reason_text
 from tune_sketch.trainables.networks.architecture import Architecture, architecture_of
 
 NAMED = 4  # names in an error message
 TRIED = 5  # parameters by which a prefix of all names is recognised
+RUN_FACTS = {"architecture": str, "class_names": list, "pretrained": bool, "invert": bool}  # of a run's model.json
 
 
 def check_weights_file(architecture: Architecture, file: Path) -> str:
@@ -45,16 +46,28 @@ def load_weights(model: nn.Module, path: str, class_names: Sequence[str] | None 
     return "all weights loaded" if names <= fitting.keys() else "all weights but the head loaded"
 
 
+def load_all(model: nn.Module, file: Path) -> None:
+    """Copy a file that was written for just this model into it. ValueError where it holds anything else."""
+    weights = read_weights(file)
+    for name, tensor in weights.items():
+        check_values(name, tensor)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+
+
 def read_run(file: Path) -> dict[str, Any] | None:
     """The description beside a run's weights, best/model.json; None for a file that is of no run."""
     description = file.with_name("model.json")
     if not description.is_file():
         return None
-    try:
-        found = json.loads(description.read_text(encoding="utf-8"))
-        return {name: found[name] for name in ("architecture", "class_names", "pretrained", "invert")}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"weights: {description}, beside {file.name}, is damaged: {error}") from error
+    with parsing(f"weights: {description}, beside {file.name},"):
+        found = json.loads(read_regular(description))
+        for name, kind in RUN_FACTS.items():
+            if not isinstance(found[name], kind):
+                raise ValueError(f"{name} is {found[name]!r:.80}, must be of type {kind.__name__}")
+        return {name: found[name] for name in RUN_FACTS}
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:

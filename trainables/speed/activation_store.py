@@ -32,7 +32,7 @@ class Entry:
     def open_array(self, name: str, shape: tuple[int, ...], compute: Callable[[], Iterable[np.ndarray]]) -> np.ndarray:
         """float16 `shape`, memory-mapped and read-only; `compute` gives its rows in order, if nobody has yet.
 
-        Raises OSError where the disk is full after all; what was written is taken back.
+        Raises OSError where the disk is full after all, or the file damaged; it is taken back.
         """
         file = self.folder / f"{name}.npy"
         with hold(self.folder / f"{name}.lock"):
@@ -43,7 +43,14 @@ class Entry:
                     os.replace(part, file)
                 finally:
                     part.unlink(missing_ok=True)
-        array: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+        try:
+            array: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+            is_whole = array.shape == shape and array.dtype == np.float16
+        except Exception:  # NumPy reads an array's heading as Python, which raises almost anything
+            is_whole = False
+        if not is_whole:
+            file.unlink(missing_ok=True)
+            raise OSError(f"{file} was damaged")
         return array
 
     def discard(self) -> None:

@@ -20,15 +20,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from tune_sketch.events import EndingReport, EpochReport, HinderedReport, Job, NotWrittenReport
+from tune_sketch.events import EndingReport, EpochReport, HinderedReport, Job, NotWrittenReport, ProcessDiedError
 
 JOINING_SECONDS = 600  # the longest that one process waits for another's numbers
 PATIENCE_SECONDS = 5.0  # for the other processes' reports, once one of them has reported an ending
 DEATH_SECONDS = 1.0  # for a death to show, once another process has reported an error that may come of it
-
-
-class ProcessDiedError(RuntimeError):
-    """A process of a training is gone: what a retry can mend."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from tune_sketch.backend.gpu_sharing import measure_gpu_sharing
 from tune_sketch.backend.private_folder import choose_parent
 from tune_sketch.backend.watch import Gate, watched
 from tune_sketch.config.settings import Settings
-from tune_sketch.events import DeathReport, Job, Report, Scores, Verdict
+from tune_sketch.events import DeathReport, HinderedReport, Job, Report, Scores, Verdict
 from tune_sketch.storage.facts import Facts, GpuSharing
 from tune_sketch.storage.run_directory import RunDirectory
 
@@ -62,8 +62,9 @@ class RayBackend:
                 yield job  # type: ignore[misc]
 
         def report(key: str, report: Report) -> Verdict:
-            # Processes that die with Ray are not the fault of what they train.
-            return gate.through(lambda: on_report(key, report), look=isinstance(report, DeathReport))
+            # Processes that die with Ray, or do not get what they need, are not the fault of what they train.
+            look = isinstance(report, DeathReport | HinderedReport)
+            return gate.through(lambda: on_report(key, report), look=look)
 
         try:
             self.watch(lambda: run_jobs(next_jobs(), report, workers, run))

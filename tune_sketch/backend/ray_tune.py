@@ -1,13 +1,15 @@
 """Runs trainings on Ray Tune: one Tuner, fed by a queue of jobs, that does what the recorder says."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray import tune
+from ray import cloudpickle, tune
+from ray.exceptions import OutOfDiskError, RayActorError, RayTaskError, RuntimeEnvSetupError
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -15,7 +17,7 @@ from ray.widgets.util import in_notebook
 
 from tune_sketch.backend.allocation import has_room
 from tune_sketch.backend.base import OnReport, Workers
-from tune_sketch.events import DeathReport, Job, Report, Scores
+from tune_sketch.events import DeathReport, HinderedReport, Job, ProcessDiedError, Report, Scores
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.trainables.trial import SketchTrial, score_on_test
 
@@ -86,8 +88,8 @@ class ReportScheduler(FIFOScheduler):
         return self.report(trial, result["report"])
 
     def on_trial_error(self, tune_controller: Any, trial: RayTrial) -> None:
-        """A process died."""
-        self.report(trial, DeathReport(describe_death(trial)))
+        """A process died, or could not begin or go on."""
+        self.report(trial, report_of_error(trial))
 
     def choose_trial_to_run(self, tune_controller: Any) -> RayTrial | None:
         """Of the trials that wait, the last: the process of a trial that has just ended is free for it.
@@ -146,12 +148,49 @@ def score_jobs(jobs: Iterable[tuple[Job, str]], workers: Workers) -> Iterator[tu
     futures = {score.remote(job, weights): job.key for job, weights in jobs}
     while futures:
         (future,), _ = ray.wait(list(futures), num_returns=1)
-        yield futures.pop(future), ray.get(future)
+        try:
+            scores = ray.get(future)
+        except RayTaskError as error:
+            if isinstance(error.cause, (ValueError, OSError)):  # of the files: its words are enough
+                raise error.cause from error
+            raise
+        yield futures.pop(future), scores
 
 
-def describe_death(trial: RayTrial) -> str:
-    """The death of a trial's process, in words: on which machine, where that is known, and its last output."""
-    address = getattr(trial, "node_ip", None)
-    said = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).exists() else ""
-    reason = said.strip().rpartition("NotStagedError: ")[2] if "NotStagedError: " in said else ""
-    return "its process died" + (f" on {address}" if address else "") + (f" ({reason})" if reason else "")
+def report_of_error(trial: RayTrial) -> DeathReport | HinderedReport:
+    """The report in the place of a trial's process: of an error that it raised, or of its death.
+
+    What a configuration may be to blame for is reported by the training itself, or ends its process. What is raised
+    beside that is of the machine and the files: data that cannot be fetched, a full disk, a program that is missing.
+    """
+    error = error_of(trial)
+    cause = getattr(error, "cause", None) if isinstance(error, RayTaskError) else error
+    address = getattr(trial, "node_ip", None) or getattr(error, "ip", None)
+    where = f" on {address}" if address else ""
+    if isinstance(cause, ProcessDiedError):
+        return DeathReport(f"its process died{where} ({cause})")
+    if not is_raised(error):
+        return DeathReport(f"its process died{where}")
+    if isinstance(cause, RayActorError):  # a text alone, whose last line is what was raised
+        reason = str(cause).strip().splitlines()[-1]
+    else:
+        reason = " ".join(f"{type(cause).__name__}: {cause}".split())
+    text = re.sub(r"\x1b\[\d*m", "", str(error))  # Ray colours it
+    return HinderedReport(f"{text}\n{reason}{where}")
+
+
+def is_raised(error: Exception | None) -> bool:
+    """Whether an error says what a process raised, or what its machine lacked, or that the machine was taken away."""
+    if isinstance(error, RayActorError):
+        return error.actor_init_failed or error.preempted
+    return isinstance(error, (RayTaskError, OutOfDiskError, RuntimeEnvSetupError))
+
+
+def error_of(trial: RayTrial) -> Exception | None:
+    """The error with which a trial ended, where Ray could keep it."""
+    try:
+        # Not `get_pickled_error`: that looks where Ray copies the file to, which it has not done yet.
+        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    except Exception:  # there is none, or of a kind that cannot be read back here
+        return None
+    return error if isinstance(error, Exception) else None

@@ -5,6 +5,7 @@ import time
 from tune_sketch.events import Trial
 from tune_sketch.schedulers.stop_signal import StopSignal
 from tune_sketch.storage.history import History
+from tune_sketch.storage.kept_checkpoints import sweep_checkpoints
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.storage.tables import write_tables
 
@@ -27,11 +28,9 @@ class Cleanup:
     def on_end(self, trial: Trial) -> None:
         if trial.is_retraining:
             return  # its checkpoint holds the weights that will be tested
-        ended = [trial]
-        if self.keeps_best:
-            ended = [t for t in self.history.trials if not t.is_unfinished and self.run.checkpoints(t.key).exists()]
-            ended.sort(key=lambda t: t.epochs[-1].val_top1 if t.epochs else -1.0)
-            ended = ended[: -1 if ended and ended[-1].epochs else None]
-        for trial in ended:
-            self.run.remove_checkpoints(trial.key)
+        self.sweep()
         self.stop.check_failures(self.history.trials)
+
+    def sweep(self) -> None:
+        """Give back the space of trials that have ended: also of those after whose ending a kill came."""
+        sweep_checkpoints(self.run, self.history.trials, keeps_best=self.keeps_best)

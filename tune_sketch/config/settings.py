@@ -138,7 +138,7 @@ class Settings:
     )
     checkpoint_epochs: int = setting("epochs between checkpoints (default: 1)", 1, least=1)
     track: tuple[str, ...] = setting(f"log trials to {' and '.join(TRACKERS)} too", (), metavar="T", known=TRACKERS)
-    max_failures: int = setting("retries of a trial whose process died (default: 3)", 3, least=0)
+    max_failures: int = setting("retries of a trial whose process dies before its next epoch (default: 3)", 3, least=0)
 
     def __post_init__(self) -> None:
         check_model(self.model)

@@ -211,7 +211,7 @@ def _read_key(line: bytes, name: str) -> str | None:
     """The key of a drawing of this class; None when the line is something else."""
     try:
         values = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(values, dict) or values.get("word") != name or not isinstance(values.get("drawing"), list):
         return None

@@ -68,7 +68,7 @@ def prepare_data(request: DataRequest, *, cache_dir: Path | None = None, progres
     quick_key = _quick_key(source, request)
     remembered = cache / "seen" / f"{quick_key}.txt"
     if remembered.exists():
-        folder = decoded / remembered.read_text().strip()
+        folder = decoded / remembered.read_text(errors="replace").strip()
         if is_whole(folder):
             return _check_skipped(folder, request)
     _check_svg(source)

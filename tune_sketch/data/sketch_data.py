@@ -105,6 +105,9 @@ def _open(folder: Path) -> SketchData:
     meta = json.loads((folder / "meta.json").read_text())
     if meta["format_version"] != FORMAT_VERSION:
         raise ValueError(f"its format is {meta['format_version']}, this version reads {FORMAT_VERSION}")
+    for name, kind in (("fingerprint", str), ("class_names", list), ("names", list)):
+        if not isinstance(meta[name], kind):
+            raise ValueError(f"its {name} are of type {type(meta[name]).__name__}")
     images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
     labels = np.load(folder / "labels.npy", allow_pickle=False)
     groups = np.load(folder / "groups.npy", allow_pickle=False)

@@ -1,16 +1,15 @@
 """Loads the winner's retrained networks together, as one that answers with the mean of their probabilities."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tune_sketch.inference.model import Classifier, load_classifier
+from tune_sketch.inference.model import Classifier, load_classifier, read_model_file
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.trainables.networks.build import build_model
+from tune_sketch.trainables.networks.weights import load_all
 
 
 class Ensemble(nn.Module):
@@ -38,22 +37,21 @@ def load_ensemble(run_path: str | Path) -> Classifier:
     Raises ValueError as `load_classifier` does, and where the run has fewer than two such networks.
     """
     classifier, run = load_classifier(run_path), RunDirectory(Path(run_path))
-    info: dict[str, Any] = json.loads((run.best / "model.json").read_text(encoding="utf-8"))
-    temperatures: dict[str, float] = info.get("ensemble", {})
-    if len(temperatures) < 2:
+    info = read_model_file(run.best / "model.json")
+    if len(info.ensemble) < 2:
         raise ValueError(
             f"{run_path} has no two networks of its winner: --ensemble needs a search of this version with "
             "--retraining-seeds of at least 2"
         )
     networks = []
-    for key in temperatures:
+    for key in info.ensemble:
         network = build_model(
-            info["architecture"], len(info["class_names"]), dropout=info["dropout"], head=info["head"]
+            info.architecture, len(info.class_names), dropout=info.dropout, head=info.head, image_px=info.image_px
         )
         file = run.retrained / f"{key}.pt"
         try:
-            network.load_state_dict(torch.load(file, weights_only=True, map_location="cpu"))
-        except (RuntimeError, EOFError, OSError) as error:
-            raise ValueError(f"{file} does not hold a network of the winner: {str(error).splitlines()[0]}") from error
+            load_all(network, file)
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{file} does not hold a network of the winner: {error}") from error
         networks.append(network.eval())
-    return replace(classifier, network=Ensemble(networks, list(temperatures.values())), temperature=1.0)
+    return replace(classifier, network=Ensemble(networks, list(info.ensemble.values())), temperature=1.0)

@@ -166,7 +166,7 @@ def load_best(folder: Path) -> Classifier:
     info = read_model_file(model_file)
     # torch takes two seconds to import, which the errors above need not wait for.
     from tune_sketch.trainables.networks.build import build_model
-    from tune_sketch.trainables.networks.weights import check_values, read_weights
+    from tune_sketch.trainables.networks.weights import load_all
     from tune_sketch.trainables.speed.devices import default_device
 
     with parsing(model_file):
@@ -178,13 +178,9 @@ def load_best(folder: Path) -> Classifier:
             image_px=info.image_px,
         )
     try:
-        weights = read_weights(weights_file)
-        for name, tensor in weights.items():
-            check_values(name, tensor)
-        network.load_state_dict(weights)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{weights_file} does not hold the weights that {model_file} describes: {reason}") from error
+        load_all(network, weights_file)
+    except ValueError as error:
+        raise ValueError(f"{weights_file} does not hold the weights that {model_file} describes: {error}") from error
     network.eval()
     return Classifier(
         network=network,
@@ -203,8 +199,20 @@ def load_best(folder: Path) -> Classifier:
 
 
 @dataclass(frozen=True)
+class StoredTest:
+    """The network's result on the test split."""
+
+    top1: Annotated[float, Field(ge=0, le=1)]
+    num_images: Annotated[int, Field(ge=1)]
+
+
+Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Key = Annotated[str, Field(pattern=r"^[\w-]{1,64}$")]  # of a training, which is in names of files
+
+
+@dataclass(frozen=True)
 class ModelFile:
-    """The parts of best/model.json that are needed to use the network."""
+    """The parts of best/model.json that are read back."""
 
     __pydantic_config__ = ConfigDict(strict=True)  # it holds more, for people
 
@@ -219,7 +227,10 @@ class ModelFile:
     extent_fraction: Annotated[float, Field(ge=0, le=1)] = 0.8
     extent_range: list[Annotated[float, Field(ge=0, le=1)]] = field(default_factory=list)  # nor in early runs of 0.2
     ink_strength: Annotated[float, Field(ge=0, le=1)] = 1.0
-    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    temperature: Temperature = 1.0
+    ensemble: dict[Key, Temperature] = field(default_factory=dict)  # of the winner's retrainings
+    retraining: Key | None = None  # or last step that this network is of
+    test: StoredTest | None = None
 
 
 def read_model_file(path: Path) -> ModelFile:

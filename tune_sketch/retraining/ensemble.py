@@ -1,5 +1,6 @@
 """Builds the ensemble of the winner's networks and compares it with each: the rows of winner.csv."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from tune_sketch.commands import command_text
 from tune_sketch.data import open_data
+from tune_sketch.data.bounds import parsing
 from tune_sketch.data.splits import read_splits
 from tune_sketch.events import Trial
 from tune_sketch.formatting import percent
@@ -16,6 +18,7 @@ from tune_sketch.statistics import wilson_interval
 from tune_sketch.storage.facts import Facts
 from tune_sketch.storage.files import Row, read_csv
 from tune_sketch.storage.history import History
+from tune_sketch.storage.probabilities import read_probabilities
 from tune_sketch.storage.run_directory import RunDirectory
 
 WINNER_COLUMNS = (
@@ -32,6 +35,8 @@ WINNER_COLUMNS = (
     "train_seconds",
     "is_in_best",
 )
+NUMBERS = tuple(name for name in WINNER_COLUMNS if name not in ("network", "is_in_best"))
+MAY_LACK = ("seed_index", "val_top1")
 RETRAINED, ENSEMBLE, LAST_STEP = "retrained", "ensemble", "last step"
 
 
@@ -106,17 +111,26 @@ def ensemble_row(run: RunDirectory, facts: Facts, members: Sequence[Trial]) -> R
 
 def mean_probabilities(files: Sequence[Path]) -> np.ndarray:
     """Float64 [N, classes]: the mean of the probabilities that files hold."""
-    members = []
-    for file in files:
-        with np.load(file) as content:
-            members.append(content["probabilities"].astype(np.float64))
-    mean: np.ndarray = np.mean(members, axis=0)
+    mean: np.ndarray = np.mean([read_probabilities(file).astype(np.float64) for file in files], axis=0)
     return mean
+
+
+def read_winner(run: RunDirectory) -> list[dict[str, str]]:
+    """The rows of winner.csv, none where there is none. Raises ValueError where it is damaged."""
+    rows = read_csv(run.winner_csv) if run.winner_csv.is_file() else []
+    with parsing(run.winner_csv):
+        for row in rows:
+            if row["network"] not in (RETRAINED, ENSEMBLE, LAST_STEP) or set(row) != set(WINNER_COLUMNS):
+                raise ValueError(f"no network of a winner: {row!r:.200}")
+            numbers = [float(row[name] or (0 if name in MAY_LACK else "")) for name in NUMBERS]
+            if not all(map(math.isfinite, numbers)) or int(row["num_networks"]) < 1 or int(row["num_train"]) < 1:
+                raise ValueError(f"numbers that none has: {row!r:.200}")
+    return rows
 
 
 def winner_lines(run: RunDirectory, history: History) -> list[str]:
     """The screen's lines on the ensemble and the last step; none in runs that have neither."""
-    rows = list(read_csv(run.winner_csv)) if run.winner_csv.is_file() else []
+    rows = read_winner(run)
     last, shipped = find_last_step(history), shipped_network(history)
     lines = []
     if last is not None and last != shipped:

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from tune_sketch.data.names import written_lines, written_name
 from tune_sketch.events import Trial
 from tune_sketch.formatting import percent, short_text
@@ -12,6 +10,7 @@ from tune_sketch.retraining.finalists import Finalist, find_finalists
 from tune_sketch.statistics import wilson_interval
 from tune_sketch.storage.facts import Facts
 from tune_sketch.storage.history import History
+from tune_sketch.storage.probabilities import read_probabilities
 from tune_sketch.storage.run_directory import RunDirectory
 
 CARD = "README.md"
@@ -125,8 +124,7 @@ def training_lines(facts: Facts, history: History, best: Trial, models: Sequence
 def probability_lines(run: RunDirectory, best: Trial) -> list[str]:
     """How far stated probabilities may be believed."""
     assert best.test is not None
-    with np.load(run.test_probabilities(best.key)) as file:
-        stated = float(file["probabilities"].max(axis=1).mean())
+    stated = float(read_probabilities(run.test_probabilities(best.key)).max(axis=1).mean())
     fitted = "the mean of its seeds', each fitted on validation" if best.is_last_step else "fitted on validation"
     return [
         "",

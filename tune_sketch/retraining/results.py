@@ -18,6 +18,7 @@ from tune_sketch.statistics import wilson_interval
 from tune_sketch.storage.facts import Facts, read_facts
 from tune_sketch.storage.files import Row, write_csv, write_json, write_text
 from tune_sketch.storage.history import History
+from tune_sketch.storage.probabilities import read_probabilities
 from tune_sketch.storage.run_directory import RunDirectory
 
 VALIDATION_METRICS = ("val_top1", "val_top5", "val_loss", "val_balanced_accuracy", "val_f1")
@@ -112,8 +113,7 @@ def write_predictions(run: RunDirectory, facts: Facts, best: Trial) -> None:
     """Write predictions.csv: each test drawing with its five best classes."""
     data = open_data(Path(facts.data.cache))
     test = read_splits(run.splits_csv, data).test
-    with np.load(run.test_probabilities(best.key)) as file:
-        probabilities = file["probabilities"]
+    probabilities = read_probabilities(run.test_probabilities(best.key))
     ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, :NUM_PREDICTIONS]
     columns = ["image", "true_class"]
     for rank in range(1, ranked.shape[1] + 1):

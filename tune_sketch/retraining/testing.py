@@ -19,6 +19,7 @@ from tune_sketch.retraining.last_step import find_last_step
 from tune_sketch.retraining.results import write_results
 from tune_sketch.storage.facts import Facts
 from tune_sketch.storage.journal import Journal
+from tune_sketch.storage.kept_checkpoints import sweep_checkpoints
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.trainables.calibration import mean_temperature
 from tune_sketch.trainables.job import keep_weights
@@ -65,6 +66,7 @@ def read_test_split(run: RunDirectory, facts: Facts, journal: Journal, backend: 
     write_results(run, facts, journal, journal.later_trainings[shipped.key])
     for trial in networks:
         run.remove_checkpoints(trial.key)
+    sweep_checkpoints(run, [trial for trial in journal.later_trainings.values() if trial.status != "completed"])
 
 
 def temperature_of(journal: Journal, trial: Trial) -> float:

@@ -116,10 +116,3 @@ def adopt_best(run: RunDirectory, journal: Journal) -> Trial | None:
         journal.record_epoch(adopted.key, replace(epoch, decision=None))
     adopted = journal.find(adopted.key)
     return journal.end(adopted.key, "completed") if adopted.is_unfinished else adopted
-
-
-def remove_kept_checkpoints(run: RunDirectory, journal: Journal) -> None:
-    """Give back the space of the networks that were kept for want of another."""
-    for trial in journal.trials:
-        if not trial.is_unfinished:
-            run.remove_checkpoints(trial.key)

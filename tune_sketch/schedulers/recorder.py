@@ -42,9 +42,10 @@ class Recorder:
         """set_aside: whether a trial that may go on at a rung waits there, to be handed out again later."""
         self.journal, self.queue, self.asha, self.callbacks = journal, queue, asha, callbacks
         self.set_aside = set_aside
-        self.max_failures, self.num_deaths = max_failures, dict[str, int]()
+        self.max_failures = max_failures
         self.stop_requested, self.interrupt, self.save_error, self.say = stop_requested, interrupt, save_error, say
-        self.num_hindrances = dict[str, int]()  # of each training since its last new epoch
+        # Of each training since its last new epoch: one that gets on is tried again, however long it takes.
+        self.num_deaths, self.num_hindrances = dict[str, int](), dict[str, int]()
         self.full_since: float | None = None  # when a checkpoint first could not be written, time.monotonic()
 
     def __call__(self, key: str, report: Report) -> Verdict:
@@ -79,6 +80,7 @@ class Recorder:
             epoch = Epoch(report.number, report.metrics, report.worker)
             decision = self.asha.decide(trial.with_epoch(epoch), self.journal.trials)
             trial = self.journal.record_epoch(trial.key, replace(epoch, decision=decision))
+            self.num_deaths.pop(trial.key, None)
             self.num_hindrances.pop(trial.key, None)
             for callback in self.callbacks:
                 callback.on_epoch(trial)
@@ -126,6 +128,8 @@ class Recorder:
         number = self.num_hindrances[trial.key] = self.num_hindrances.get(trial.key, 0) + 1
         self.save_error(trial.key, error)
         self.journal.pause(trial.key)
+        if self.stop_requested():  # as by another training, with the same reason
+            return False
         reason = error.strip().splitlines()[-1]
         if number > self.max_failures:
             self.journal.note("hindrance", {"training": trial.key, "reason": reason, "at": self.journal.clock()})

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import io
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from tune_sketch.data.bounds import MAX_TABLE_BYTES, parsing, read_regular
 from tune_sketch.data.names import from_cell, to_cell
 
 Row = dict[str, Any]  # of a CSV file: values by column
@@ -71,6 +73,7 @@ def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, An
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file as text."""
-    with open(path, encoding="utf-8", newline="") as file:
-        return [{name: from_cell(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+    """The rows of a CSV file as text. Raises ValueError where it is damaged, as by a row without all cells."""
+    with parsing(path):
+        rows = csv.DictReader(io.StringIO(read_regular(path, MAX_TABLE_BYTES).decode(), newline=""))
+        return [{name: from_cell(cell) for name, cell in row.items()} for row in rows]

@@ -11,17 +11,16 @@ from tune_sketch.data import open_data, publish_data
 from tune_sketch.data.names import written_lines
 from tune_sketch.data.sketch_data import SketchData
 from tune_sketch.data.splits import hash_splits, read_splits, split_data, write_splits
-from tune_sketch.events import Ending, Trial
+from tune_sketch.events import Trial
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.storage.facts import Facts, read_facts, write_facts
 from tune_sketch.storage.journal import Journal
+from tune_sketch.storage.kept_checkpoints import RETRIED
 from tune_sketch.storage.lock import lock
 from tune_sketch.storage.reading import open_storage, read_history
 from tune_sketch.storage.recorded_choices import check_choices
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.storage.same_content import find_data, find_weights
-
-RETRIED: tuple[Ending, ...] = ("failed", "out_of_memory")  # the machine may have been to blame
 
 
 def prepare_resume(run: RunDirectory, choices: dict[str, Any], storage: str | None = None) -> None:
@@ -91,7 +90,10 @@ def find_splits(run: RunDirectory, facts: Facts, settings: Settings, data: Sketc
 
 
 def retry_failed(run: RunDirectory, storage: str | None = None) -> list[Trial]:
-    """Let trainings that failed or ran out of memory go on after their last epoch. Returns them."""
+    """Let trainings that failed or ran out of memory go on after their last epoch. Returns them.
+
+    The last of them have their checkpoints (see `sweep_checkpoints`); earlier ones do again what is recorded.
+    """
     with lock(run):
         facts = read_facts(run)
         journal = Journal(open_storage(run, facts, storage), facts.study_name)

@@ -94,9 +94,13 @@ class RunDirectory:
     def ray(self) -> Path:
         return self.path / "ray"
 
+    @property
+    def all_checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
     def checkpoints(self, key: str) -> Path:
         """The checkpoints of one training."""
-        return self.path / "checkpoints" / key
+        return self.all_checkpoints / key
 
     def test_probabilities(self, key: str) -> Path:
         """The file of a retrained network's probabilities for the test split."""

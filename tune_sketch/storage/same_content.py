@@ -8,8 +8,9 @@ from pathlib import Path
 
 from tune_sketch.config.settings import WEIGHTS, Settings
 from tune_sketch.data import DATASETS, SketchData, open_data, prepare_data
+from tune_sketch.data.bounds import parsing, read_regular
 from tune_sketch.data.sketch_data import is_whole
-from tune_sketch.data.staging import hash_file
+from tune_sketch.data.staging import describe_files, hash_file
 from tune_sketch.storage.facts import Facts, WeightsFacts
 from tune_sketch.storage.files import read_csv
 from tune_sketch.storage.run_directory import RunDirectory
@@ -48,8 +49,12 @@ def is_unharmed(cache: Path) -> bool:
     """Whether the decoded drawings are there and as they were written."""
     if not is_whole(cache):
         return False
-    files = json.loads((cache / "meta.json").read_text())["files"]
-    return all(hash_file(cache / name) == file["sha256"] for name, file in files.items())
+    try:
+        with parsing(cache / "meta.json"):
+            files = json.loads(read_regular(cache / "meta.json"))["files"]
+        return bool(describe_files(cache) == files)
+    except (ValueError, OSError):
+        return False
 
 
 def check_locations(run: RunDirectory, settings: Settings, cache: Path) -> None:
@@ -69,7 +74,8 @@ def describe_difference(run: RunDirectory, facts: Facts, data: SketchData) -> st
     for what, names in (("lack the class", before - now), ("have another class,", now - before)):
         if names:
             return f"they {what} {min(names)}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-    differing = {row["image"] for row in read_csv(run.splits_csv)}.symmetric_difference(data.names)
+    with parsing(run.splits_csv):
+        differing = {row["image"] for row in read_csv(run.splits_csv)}.symmetric_difference(data.names)
     if differing:
         return f"{len(differing)} are in one of both only, for example {min(differing)}"
     return "they have the same names, but other content or another version's preparation"
