@@ -6,6 +6,7 @@ import sys
 import threading
 import urllib.request
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,32 +180,34 @@ def fill(start, item, end):
     return start + ",".join([item] * num_items) + end
 
 
+CORNERS = [[-1, -1], [2, 2], [2, -1], [-1, 2]]
+# (status, body) of what costs most, and of what is refused.
+LONGEST = (200, json.dumps({"strokes": [[CORNERS[number % 4] for number in range(MAX_POINTS)]]}))
+EMPTIEST = (200, fill('{"strokes":[', "[]", "]}"))
+REFUSED = (
+    (400, fill('{"strokes":[', "[0,0]", "]}")),
+    (400, fill('{"strokes":[[', "[0,0]", "]]}")),
+    (400, fill('{"strokes":[', "{}", "]}")),
+    (400, fill('{"strokes":[[', '"0"', "]]}")),
+    (400, "[" * MAX_BYTES),
+    (413, " " * (MAX_BYTES + 1)),
+)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="measures as Linux does")
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [
-        pytest.param(200, "longest", id="as many points as are accepted, from corner to corner"),
-        pytest.param(200, fill('{"strokes":[', "[]", "]}"), id="strokes without points"),
-        pytest.param(400, fill('{"strokes":[', "[0,0]", "]}"), id="too many strokes of a point"),
-        pytest.param(400, fill('{"strokes":[[', "[0,0]", "]]}"), id="a stroke of too many points"),
-        pytest.param(400, fill('{"strokes":[', "{}", "]}"), id="no strokes"),
-        pytest.param(400, fill('{"strokes":[[', '"0"', "]]}"), id="words for numbers"),
-        pytest.param(400, "[" * MAX_BYTES, id="brackets"),
-        pytest.param(413, " " * (MAX_BYTES + 1), id="too long"),
-    ],
-)
-def test_one_request_costs_little_memory(run, tmp_path, status, body):
-    if body == "longest":
-        corners = [[-1, -1], [2, 2], [2, -1], [-1, 2]]
-        body = json.dumps({"strokes": [[corners[number % 4] for number in range(MAX_POINTS)]]})
-    (tmp_path / "body").write_text(body)
-    command = [sys.executable, "-c", POST, str(run.path), str(tmp_path / "body")]
+@pytest.mark.parametrize("requests", [[LONGEST], [EMPTIEST], REFUSED], ids=["longest", "emptiest", "refused"])
+def test_one_request_costs_little_memory(run, tmp_path, requests):
+    """As many points as are accepted, from corner to corner; as many strokes without points; what is refused."""
+    paths = [str(tmp_path / str(number)) for number in range(len(requests))]
+    for path, (_, body) in zip(paths, requests, strict=True):
+        Path(path).write_text(body)
+    command = [sys.executable, "-c", POST, str(run.path), *paths]
     answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert answer.returncode == 0, answer.stderr
-    found, num_bytes = map(int, answer.stdout.split())
-    assert found == status
-    assert num_bytes < MOST_BYTES_OF_REQUEST
+    found = [tuple(map(int, line.split())) for line in answer.stdout.splitlines()]
+    assert [status for status, _ in found] == [status for status, _ in requests]
+    assert max(num_bytes for _, num_bytes in found) < MOST_BYTES_OF_REQUEST, found
 
 
 def test_errors_are_one_clear_line(tmp_path, capsys):
