@@ -78,9 +78,9 @@ def write_report(runs: Sequence[Path], path: Path, storage: str | None = None, d
     chapters = []
     if len(read) > 1:
         chapters.append(compare_runs(read, folder, path.parent))
-    for place, run in enumerate(read, start=1):
-        own_folder = folder / f"{place:02d}-{run.name}" if len(read) > 1 else folder
-        chapters.append(describe_run(run, own_folder, path.parent, f"run{place}"))
+    for number, run in enumerate(read, start=1):
+        own_folder = folder / f"{number:02d}-{run.name}" if len(read) > 1 else folder
+        chapters.append(describe_run(run, own_folder, path.parent, f"run{number}"))
     names = ", ".join(run.name for run in read)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string((PAGE / "report.html").read_text(encoding="utf-8")).render(
@@ -119,7 +119,7 @@ def is_of_one(item: Table[RunData] | Figure[RunData]) -> bool:
 
 
 def describe_unfinished(runs: Sequence[RunData]) -> str:
-    """That the page is not final, where a search is at work or was interrupted; or nothing."""
+    """The note that the page is not final, where a search is at work or was interrupted; or nothing."""
     at_work = [run.name for run in runs if run.is_running]
     if at_work:
         return (
@@ -131,7 +131,7 @@ def describe_unfinished(runs: Sequence[RunData]) -> str:
 
 
 def describe_lost(run: RunData) -> list[str]:
-    """What the report cannot show because the decoded drawings are gone, and the command that mends it; or nothing."""
+    """The parts that are missing because the decoded drawings are gone, and the command that mends it; or nothing."""
     if run.data is not None:
         return []
     items: list[Table[RunData] | Figure[RunData]] = [*TABLES, *FIGURES]

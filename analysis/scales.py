@@ -32,15 +32,15 @@ def is_logarithmic(values: Sequence[Any]) -> bool:
 
 
 def axis_scale(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, str]]]:
-    """(positions in [0, 1] of the values, ticks) on an axis: logarithmic, linear, or one place per word.
+    """(positions in [0, 1] of the values, ticks) on an axis: logarithmic, linear, or one position per word.
 
     A missing value, and 0 on a logarithmic axis, lie at the bottom, apart from the others.
     """
     present = [v for v in values if v is not None]
     if not is_numeric(present):
         words = sorted(set(present), key=lambda v: (isinstance(v, str), v))
-        place = {str(word): i / max(1, len(words) - 1) for i, word in enumerate(words)}
-        return [place.get(str(v), -0.12) for v in values], [(place[str(w)], str(w)) for w in words]
+        position_of = {str(word): i / max(1, len(words) - 1) for i, word in enumerate(words)}
+        return [position_of.get(str(v), -0.12) for v in values], [(position_of[str(w)], str(w)) for w in words]
     logarithmic = is_logarithmic(present)
     usable = [v for v in present if v > 0] if logarithmic else present
     scale = np.log10 if logarithmic else np.asarray

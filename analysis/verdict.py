@@ -208,7 +208,7 @@ def state_split(run: RunData) -> str:
 
 
 def state_progress(run: RunData) -> list[str]:
-    """What can be said before there is a result on the test split."""
+    """The progress of a run without a result on the test split yet."""
     its = numbers_of(run)
     state = "The search is running" if run.is_running else "The search is unfinished"
     sentences = [f"{state}: {its['num_ended']} of {its['num_samples']} trials have ended, no test result yet."]

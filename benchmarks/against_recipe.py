@@ -93,7 +93,7 @@ def compare(model: str, folder: Path, rounds: range, *, quick: bool) -> Iterator
 
 
 def prepare(model: str, folder: Path, per_class: int, num_epochs: int) -> dict[str, Any]:
-    """What all ways need: PNG files of two sizes, our decoded cache and its split, the recipe's indices of it."""
+    """Inputs of all ways: PNG files of two sizes, our decoded cache and its split, the recipe's indices of it."""
     from PIL import Image
     from torchvision.datasets import ImageFolder
 
@@ -116,15 +116,15 @@ def prepare(model: str, folder: Path, per_class: int, num_epochs: int) -> dict[s
     data = open_data(cache)
     splits = make_splits(data.labels, data.groups, protocol="small", split_by="file", seed=0)
     write_splits(folder / "splits.csv", data, splits)
-    place = {str(Path(path).relative_to(png)): index for index, (path, _) in enumerate(ImageFolder(png).samples)}
+    index_of = {str(Path(path).relative_to(png)): index for index, (path, _) in enumerate(ImageFolder(png).samples)}
     return {
         "model": model,
         "folders": {"recipe": str(png), "recipe on small files": str(small)},
         "cache": str(cache),
         "decode_seconds": decode_seconds,
         "splits": str(folder / "splits.csv"),
-        "train": [place[data.names[i]] for i in splits.train],
-        "validation": [place[data.names[i]] for i in splits.validation],
+        "train": [index_of[data.names[i]] for i in splits.train],
+        "validation": [index_of[data.names[i]] for i in splits.validation],
         "num_classes": NUM_CLASSES,
         "image_px": IMAGE_PX,
         # Without what torchvision or a plain loop has not: pen width and a schedule.

@@ -80,7 +80,7 @@ def measure(image_px: int, num_rounds: int) -> dict[str, list[float]]:
 
 
 def build_ways() -> dict[str, Callable[[Tensor], Any]]:
-    """What is compared: functions of float [B, 1, H, W]. Pen width is left out, which only ours has."""
+    """The ways compared: functions of float [B, 1, H, W]. Pen width is left out, which only ours has."""
     import kornia.augmentation as kornia
     from torchvision.transforms import v2
 

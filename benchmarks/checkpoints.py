@@ -1,4 +1,4 @@
-"""What a checkpoint costs: milliseconds, megabytes, and its share of an epoch.
+"""Measures the cost of a checkpoint: milliseconds, megabytes, and its share of an epoch.
 
 python -m benchmarks.checkpoints [--quick]     baseline and resnet50 at 64 px on the CPU
 """
@@ -27,7 +27,7 @@ MODELS = ("baseline", "resnet50")
 IMAGE_PX, NUM_CLASSES = 64, 125
 NUM_IMAGES = {"baseline": 2000, "resnet50": 512}  # trained per measured epoch; its time is scaled to EPOCH_IMAGES
 EPOCH_IMAGES = 2500  # 125 classes of 20 drawings
-MOST_SHARE = 0.05  # of an epoch of so many drawings
+MOST_SHARE = 0.05  # of an epoch of that many drawings
 
 
 def measure(model: str, optimizer: str, num_checkpoints: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What bfloat16 gains and costs on a CPU with AMX: whole trainings of the recipe on Sketchy, in turns with float32.
+"""Measures bfloat16 on a CPU with AMX: whole trainings of the recipe on Sketchy, in turns with float32.
 
 python -m benchmarks.cpu_formats [--seeds N]     resumes: what is in the CSV is not trained again
 """

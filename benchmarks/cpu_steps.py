@@ -1,4 +1,4 @@
-"""What three choices gain in training steps on a CPU: products over small maps, kept memory, the number format.
+"""Measures three choices in training steps on a CPU: products over small maps, kept memory, the number format.
 
 python -m benchmarks.cpu_steps [--quick]     each choice on and off in turn, a process of one thread for each
 """

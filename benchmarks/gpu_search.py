@@ -138,7 +138,7 @@ def describe(
 
 
 def describe_sharing(sharing: Any) -> str:
-    """What search.json says about it."""
+    """GPU sharing in words, from search.json."""
     if not sharing or not sharing["images_per_second"]:
         return "as the command says" if not sharing or sharing["reason"] == "no choice" else f"1: {sharing['reason']}"
     rates = ", ".join(f"{rate:,.0f}" for rate in sharing["images_per_second"])
@@ -146,7 +146,7 @@ def describe_sharing(sharing: Any) -> str:
 
 
 def values_of(quantity: str, samples: list[Sample]) -> list[float]:
-    """What was told of a quantity."""
+    """Recorded values of a quantity."""
     return [value for sample in samples if (value := sample[quantity]) is not None]
 
 

@@ -53,14 +53,14 @@ class History:
         of more than `most_values` the oldest that are not good are forgotten: they weigh little, and no suggestion
         takes longer than another.
         """
-        rows = [place for place, point in enumerate(self.points) if space.keys() <= point.keys()]
+        rows = [index for index, point in enumerate(self.points) if space.keys() <= point.keys()]
         num_good = min(math.ceil(GOOD_FRACTION * len(rows)), MOST_GOOD)
-        ranked = sorted(rows, key=lambda place: -self.values[place])
+        ranked = sorted(rows, key=lambda index: -self.values[index])
         good = sorted(ranked[:num_good])
         others = sorted(ranked[num_good:])[-(self.most_values - num_good) :]
-        points = [self.points[place] for place in others]
+        points = [self.points[index] for index in others]
         points += [represent(params, space) for params in running if space.keys() <= params.keys()]
-        density_of_good = Density(as_array([self.points[place] for place in good], space), space)
+        density_of_good = Density(as_array([self.points[index] for index in good], space), space)
         density_of_others = Density(as_array(points, space), space)
         candidates = density_of_good.sample(NUM_CANDIDATES, random)  # [candidates, parameters]
         gain = density_of_good.log_density(candidates) - density_of_others.log_density(candidates)
@@ -69,7 +69,7 @@ class History:
 
 
 def represent(params: Mapping[str, Any], distributions: Distributions) -> dict[str, float]:
-    """Parameters as Optuna represents them inside: a choice is its place."""
+    """Parameters as Optuna represents them inside: a choice is its index."""
     return {name: distributions[name].to_internal_repr(params[name]) for name in distributions if name in params}
 
 

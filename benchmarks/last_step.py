@@ -1,4 +1,4 @@
-"""What can still be gained once the winner is known: annealing, soup, ensemble, validation drawings to train on.
+"""Measures gains once the winner is known: annealing, soup, ensemble, validation drawings to train on.
 
     python -m benchmarks.last_step FOLDER [--quick | --now]     what FOLDER holds of trainings is not done again
 

@@ -130,7 +130,7 @@ def fixed_batch_step(
 
 
 def run_steps(step: Callable[[], Any], num_steps: int, device: torch.device) -> float:
-    """Seconds of so many steps."""
+    """Seconds of a number of steps."""
     wait_for(device)
     start = clock(device)()
     for _ in range(num_steps):

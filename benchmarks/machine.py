@@ -36,7 +36,7 @@ def result_path(name: str, suffix: str) -> Path:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """What earlier runs have put into a result's CSV, as text; nothing where there is none."""
+    """Rows that earlier runs have put into a result's CSV, as text; none where there is no file."""
     return list(read_csv(path)) if path.exists() else []
 
 

@@ -70,7 +70,7 @@ class Watch:
     """Notes the best of a search at the times asked for; a callback of the search."""
 
     def __init__(self, tasks: Mapping[str, Task], times: Sequence[float]) -> None:
-        self.tasks, self.waiting, self.found = tasks, list(times), Found()
+        self.tasks, self.remaining, self.found = tasks, list(times), Found()
         self.best, self.finals = (-np.inf, np.nan), dict[str, float]()
 
     def curve_of(self, job: Job) -> Curve:
@@ -86,15 +86,15 @@ class Watch:
         """Nothing: a trial that ended stays what it was."""
 
     def on_time(self, now: float) -> None:
-        while self.waiting and now > self.waiting[0]:
+        while self.remaining and now > self.remaining[0]:
             self.found.append(self.best)
-            self.waiting.pop(0)
+            self.remaining.pop(0)
 
 
 def search(
     tasks: Mapping[str, OfNetwork], turns: TakeTurns, num_workers: int, times: Sequence[float], seed: int
 ) -> Found:
-    """What one search over these networks had found at each time, in seconds."""
+    """The best value of one search over these networks at each time, in seconds."""
     watch = Watch(tasks, times)
     backend = SimulatedBackend(watch.curve_of, num_workers, end_at=times[-1])
     journal = Journal(clock=backend.clock)

@@ -76,5 +76,5 @@ METHODS = {
 
 
 def factors_of(method: str, task: Task) -> dict[str, Any]:
-    """What the paper's way needs to know of a task: its factors, in order."""
+    """The factors of a task for the paper's way, in order."""
     return {"factors": task.factors} if method.startswith("one-factor") else {}

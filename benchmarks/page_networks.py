@@ -85,8 +85,8 @@ def main() -> None:
     data = open_data(prepare_data(DataRequest(str(SKETCHY), IMAGE_PX)))
     splits = split_data(data, protocol="standard", split_by="photo", seed=0)
     alone = SplitArrays(np.asarray(data.images[splits.train]), data.labels[splits.train])
-    with tempfile.TemporaryDirectory() as place:
-        weights = str(write_squeezenet(Path(place) / "squeezenet1_1.pth"))
+    with tempfile.TemporaryDirectory() as folder:
+        weights = str(write_squeezenet(Path(folder) / "squeezenet1_1.pth"))
         for name, drawings in (("Sketchy", alone), ("Sketchy and Quick, Draw!", with_strokes(data, splits))):
             train(arguments.folder / name, data, splits, drawings, arguments.seed, weights)
 

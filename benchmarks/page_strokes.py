@@ -101,9 +101,9 @@ def cut_corners(points: np.ndarray, times: int = 2) -> np.ndarray:
 def dense(points: np.ndarray, step: float = 1 / 200) -> np.ndarray:
     """A stroke with as many points as a hand's movement has on the page, all of them on the same line."""
     lengths = np.hypot(*np.diff(points, axis=0).T)
-    places = np.concatenate([[0.0], np.cumsum(lengths)])
-    wanted = np.linspace(0, places[-1], 1 + max(1, round(places[-1] / step)))
-    return np.stack([np.interp(wanted, places, column) for column in points.T], axis=1)
+    distances = np.concatenate([[0.0], np.cumsum(lengths)])
+    wanted = np.linspace(0, distances[-1], 1 + max(1, round(distances[-1] / step)))
+    return np.stack([np.interp(wanted, distances, column) for column in points.T], axis=1)
 
 
 def smoothed_dense(model: Classifier, drawings: list[Strokes]) -> np.ndarray:
@@ -178,7 +178,7 @@ def measure(name: str, model: Classifier, drawings: Drawings) -> list[Row]:
 
 
 def tables(rows: list[Row]) -> list[str]:
-    """What was measured, the half that counts, and the half for choosing."""
+    """Tables of all measurements, of the half that counts, and of the half for choosing."""
     lines = [ABOUT]
     for half, title in zip(reversed(HALVES), ("that chose nothing", "for choosing between ways to draw"), strict=True):
         counts = {(row["num_drawings"], row["num_classes"]) for row in rows if row["half"] == half}
@@ -223,8 +223,8 @@ def main() -> int:
     arguments = parser.parse_args()
     rows: list[Row] = []
     for path in arguments.networks:
-        model, place = open_network(path), path.resolve()
-        name = place.parent.name if place.name == "best" else place.name
+        model, resolved = open_network(path), path.resolve()
+        name = resolved.parent.name if resolved.name == "best" else resolved.name
         rows += measure(name, model, read_drawings(model.class_names, arguments.quick))
     lines = tables(rows)
     print("\n".join(lines))

@@ -37,10 +37,10 @@ def run_race(values: np.ndarray, retraining_seeds: int) -> tuple[int, float, int
     All values are there from the start: a round of the race looks only at the seeds before it.
     """
     finalists, retrainings = range(len(values)), {}
-    for (number, place), value in np.ndenumerate(values):
+    for (number, seed_index), value in np.ndenumerate(values):
         epochs = (Epoch(1, {"val_top1": float(value)}),)
-        key = retraining_key(number, place + 1)
-        retrainings[key] = Trial(key, number, {}, 0, seed_index=place + 1, status="completed", epochs=epochs)
+        key = retraining_key(number, seed_index + 1)
+        retrainings[key] = Trial(key, number, {}, 0, seed_index=seed_index + 1, status="completed", epochs=epochs)
     plan = plan_race(finalists, retrainings, retraining_seeds)
     seen: dict[int, list[float]] = {}
     for number, index in plan:

@@ -1,4 +1,4 @@
-"""What each part of today's recipe is worth: validation top-1 on real drawings with it and without it, over seeds.
+"""Measures each part of today's recipe: validation top-1 on real drawings with it and without it, over seeds.
 
     python -m benchmarks.recipe_parts [--quick]     resumes: trainings that are in the CSV are not done again
 
@@ -61,14 +61,14 @@ COLUMNS = ("model", "what", "seed", "epoch", "val_top1", "raw_val_top1", "train_
 
 
 class Training(NamedTuple):
-    """What the lines of one table have in common."""
+    """The values that all lines of one table share."""
 
     network: str
     image_px: int
     num_epochs: int
     shown: tuple[int, ...]  # the epochs of the table's columns
     num_seeds: int = 3
-    num_classes: int | None = None  # the first so many; None: all
+    num_classes: int | None = None  # the first ones; None: all
     num_last: int = 1  # epochs at the end whose mean is compared: more where few drawings validate
 
 

@@ -94,12 +94,12 @@ return [...document.querySelectorAll("header, article > section")].flatMap((part
 
 
 def make_folder(root: Path, num_classes: int) -> Path:
-    """An image folder of so many classes with names as Quick, Draw! has them; the drawings are synthetic."""
+    """An image folder of synthetic drawings, with a number of classes named as in Quick, Draw!."""
     kinds = list(CATEGORIES)
-    for place, name in enumerate(QUICKDRAW_CLASSES[:num_classes]):
+    for index, name in enumerate(QUICKDRAW_CLASSES[:num_classes]):
         (root / name).mkdir(parents=True)
         for number in range(PER_CLASS):
-            ink = render_doodle(kinds[place % len(kinds)], number, seed=place, image_px=32, pen_width_px=1.5)
+            ink = render_doodle(kinds[index % len(kinds)], number, seed=index, image_px=32, pen_width_px=1.5)
             Image.fromarray(255 - ink).save(root / name / f"{number}.png")
     return root
 
@@ -136,19 +136,19 @@ def search(run: RunDirectory, journal: Journal) -> None:
     recorder = Recorder(
         journal, TrialQueue(journal, [], propose, make_job), ASHA(settings.rungs, settings.reduction_factor)
     )
-    places: dict[str, int] = {}  # training -> the place that it trains at
+    slots: dict[str, int] = {}  # training -> the slot that it trains at
 
     def on_report(key: str, report: Report) -> Verdict:
         assert isinstance(report, EpochReport)
         trial = journal.find(key)
         metrics = make_metrics(report.number, 0.5, trial) | report.metrics
         metrics |= {"val_top5": min(1.0, report.metrics["val_top1"] + 0.15), "raw_val_top1": report.metrics["val_top1"]}
-        if key not in places:
-            places[key] = min(set(range(NUM_WORKERS)) - set(places.values()))
-        place = places[key]
-        answer = recorder(key, EpochReport(report.number, metrics, Worker("127.0.0.1", 100 + place), report.number))
+        if key not in slots:
+            slots[key] = min(set(range(NUM_WORKERS)) - set(slots.values()))
+        slot = slots[key]
+        answer = recorder(key, EpochReport(report.number, metrics, Worker("127.0.0.1", 100 + slot), report.number))
         if answer == "stop":
-            del places[key]
+            del slots[key]
         return answer
 
     backend.simulate(recorder.queue, on_report)
@@ -199,10 +199,10 @@ def look(browser: Any, page: Path, kept: Path | None) -> dict[str, list[str]]:
             time.sleep(0.1)
         found[title] = browser.execute_script(LOOK)
         if kept is not None:
-            for place, part in enumerate(browser.execute_script(PARTS)):
+            for index, part in enumerate(browser.execute_script(PARTS)):
                 clip = {**part, "scale": 1}
                 taken = browser.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True})
-                (kept / f"{page.parent.name}-{title}-{place}.png").write_bytes(base64.b64decode(taken["data"]))
+                (kept / f"{page.parent.name}-{title}-{index}.png").write_bytes(base64.b64decode(taken["data"]))
     return found
 
 

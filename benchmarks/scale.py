@@ -69,7 +69,7 @@ COLUMNS = ["part", "workers", "epoch_seconds", "trials_before", "trials", "epoch
 
 
 class SleepingTrial(tune.Trainable):
-    """What `SketchTrial` reports, with a sleep in place of an epoch."""
+    """Reports like `SketchTrial`, with a sleep instead of an epoch."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self.job, self.epoch = config["job"], 0
@@ -214,7 +214,7 @@ def simulate(folder: Path, num_workers: int, num_windows: int, seconds: float) -
 def run_on_ray(
     folder: Path, num_workers: int, paces: Sequence[float], num_windows: int, seconds: float
 ) -> list[dict[str, Any]]:
-    """A search over W real actors, whose epochs last so many seconds, one pace after the other."""
+    """A search over W real actors with epochs of a given length in seconds, one pace after the other."""
     ray_tune.SketchTrial = SleepingTrial  # type: ignore[attr-defined, assignment]
     start_ray(None)
     bench = Bench(folder / f"ray-{num_workers}", RAY_EPOCHS)
@@ -240,7 +240,7 @@ def run_on_ray(
 
     thread = threading.Thread(target=measure)
     thread.start()
-    # As in a real search there is room for so many actors and no more: else Tune starts others when a trial ends.
+    # As in a real search there is room for W actors and no more: else Tune starts others when a trial ends.
     cpus = 10_000 * (os.cpu_count() or 1) // num_workers / 10_000  # Ray counts in ten-thousandths
     ray_tune.run_jobs(bench.queue, bench.recorder, Workers(num_workers, num_workers, cpus, 0.0, 1), bench.run)
     thread.join()
@@ -248,7 +248,7 @@ def run_on_ray(
 
 
 def rates(trials: int, epochs: int, num_writes: int, seconds: float, cpu_seconds: float) -> dict[str, Any]:
-    """Columns of a row: what happened in so many seconds."""
+    """Columns of a row: what happened in that many seconds."""
     return {
         "trials": trials,
         "epochs": epochs,

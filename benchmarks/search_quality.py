@@ -93,7 +93,7 @@ def find_best(task: Task, seed: int) -> tuple[Config, ...]:
 
 
 def search_earlier(task: Task, others: Sequence[Task], seed: int) -> list[tuple[Config, Source]]:
-    """What a warm start takes from earlier searches on up to two other tasks of the group, drawn by the seed."""
+    """Trials for a warm start, from earlier searches on up to two other tasks of the group, drawn by the seed."""
     same = [other for other in others if other.group == task.group and other is not task]
     chosen = random.Random(f"{task.name}/{seed}").sample(same, min(2, len(same)))
     ranked = [

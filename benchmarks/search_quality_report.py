@@ -48,8 +48,8 @@ def interval(pairs: list[np.ndarray]) -> tuple[float, float, float]:
     """(mean over tasks of their mean over seeds, and its 95 % interval by bootstrap over tasks and, in each, seeds)."""
     random = np.random.default_rng(0)
     means = np.empty((NUM_RESAMPLES, len(pairs)))
-    for place, values in enumerate(pairs):
-        means[:, place] = values[random.integers(len(values), size=(NUM_RESAMPLES, len(values)))].mean(axis=1)
+    for index, values in enumerate(pairs):
+        means[:, index] = values[random.integers(len(values), size=(NUM_RESAMPLES, len(values)))].mean(axis=1)
     chosen = random.integers(len(pairs), size=(NUM_RESAMPLES, len(pairs)))
     resampled = np.take_along_axis(means, chosen, axis=1).mean(axis=1)
     low, high = np.percentile(resampled, [2.5, 97.5])
@@ -118,7 +118,7 @@ def advantage_table(regrets: Regrets) -> tuple[list[str], list[str]]:
 
 
 def warm_table(regrets: Regrets) -> tuple[list[str], list[str]]:
-    """What a warm start gains over a cold one, and where it is worse beyond the interval."""
+    """The gain of a warm start over a cold one, and where it is worse beyond the interval."""
     lines = ["| W | t | gain of a warm start [95 %] | tasks won | n pairs |", "|---|---|---|---|---|"]
     missed = []
     for _, workers, t in sorted(key for key in regrets if key[0] == WARM):

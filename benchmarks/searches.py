@@ -56,7 +56,7 @@ def measure(run: RunDirectory) -> list[dict[str, Any]]:
 
 
 def describe_search(facts: Facts, history: History, run: RunDirectory) -> dict[str, Any]:
-    """What a search was and took."""
+    """The settings of a search and the time that it took."""
     spent = measure_spent(facts.sessions, history)
     return {
         "run": run.name,

@@ -21,7 +21,7 @@ MOST_TRIALS = 2000  # of one search: some methods find trainings that cost next 
 
 @dataclass
 class Outcome:
-    """What a simulated search had found by each time asked for, and what it cost.
+    """The best values of a simulated search at each time asked for, and its cost.
 
     by_best, by_rung: the true final value of the configuration that would be taken: the first of `rank_trials`, with
     the highest value seen at any epoch, or the best at the deepest rung; None before anything was seen.
@@ -40,7 +40,7 @@ class Watch:
 
     def __init__(self, task: Task, journal: Journal, times: Sequence[float], rungs: Sequence[int]) -> None:
         self.task, self.journal, self.rungs = task, journal, rungs
-        self.waiting = list(times)
+        self.remaining = list(times)
         self.outcome = Outcome()
         self.finals: dict[int, float] = {}  # trial number -> true final value
         self.best_seen: tuple[float, int] | None = None  # (value, trial number)
@@ -61,11 +61,11 @@ class Watch:
 
     def on_time(self, now: float) -> None:
         """Look, for each of the times that are over."""
-        while self.waiting and now > self.waiting[0]:
+        while self.remaining and now > self.remaining[0]:
             best = find_best_at_deepest_rung(self.journal.trials, self.rungs)
             self.outcome.by_rung.append(self.finals[best.number] if best else None)
             self.outcome.by_best.append(self.finals[self.best_seen[1]] if self.best_seen else None)
-            self.waiting.pop(0)
+            self.remaining.pop(0)
 
 
 def find_best_at_deepest_rung(trials: Sequence[Trial], rungs: Sequence[int]) -> Trial | None:

@@ -92,7 +92,7 @@ def measure(folder: Path, image_px: int, repeat: int, num_later: int) -> Row:
 
 
 def table(rows: list[Row]) -> list[str]:
-    """What was measured, beside the targets."""
+    """The measurements, beside the targets."""
     lines = [
         f"{PACKAGE} {VERSION}, one thread. Targets: the first within {MOST_FIRST_SECONDS:g} s, each later one within "
         f"{MOST_LATER_MS:g} ms. Load: mean number of programs that wanted a core in the minute before and after.",
@@ -114,10 +114,10 @@ def main() -> int:
     quick = parser.parse_args().quick
     rows: list[Row] = []
     for image_px in SIDES_PX:
-        with tempfile.TemporaryDirectory() as place:
-            make_site(image_px, Path(place) / "site")
+        with tempfile.TemporaryDirectory() as folder:
+            make_site(image_px, Path(folder) / "site")
             for repeat in range(1, 2 if quick else 4):
-                rows.append(measure(Path(place) / "site", image_px, repeat, 10 if quick else NUM_LATER))
+                rows.append(measure(Path(folder) / "site", image_px, repeat, 10 if quick else NUM_LATER))
                 print(rows[-1], flush=True)
     lines = table(rows)
     print("\n".join(lines))

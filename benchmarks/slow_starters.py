@@ -177,16 +177,14 @@ def write_page(rows: Sequence[dict[str, Any]]) -> str:
         for rule in RULES:
             found = [row for row in of_task if row["rule"] == rule]
             stopped = [row["stopped_at"] for row in found if row["stopped_at"]]
-            places = ", ".join(f"{rung}: {100 * stopped.count(rung) / len(found):.0f}" for rung in sorted(set(stopped)))
+            stops = ", ".join(f"{rung}: {100 * stopped.count(rung) / len(found):.0f}" for rung in sorted(set(stopped)))
             mean = statistics.mean(row["points_lost"] for row in found)
             interval = t_interval([row["points_lost"] for row in found])
             assert interval is not None
             low, high = interval
             time = statistics.mean(row["hours"] for row in found) / usual
             share = 100 * len(stopped) / len(found)
-            lines.append(
-                f"| {rule} | {share:.0f} | {places or '-'} | {mean:.2f} [{low:.2f}, {high:.2f}] | {time:.2f} |"
-            )
+            lines.append(f"| {rule} | {share:.0f} | {stops or '-'} | {mean:.2f} [{low:.2f}, {high:.2f}] | {time:.2f} |")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""What recording a trial costs: over the log file, over SQLite by Optuna's public calls, and in memory alone.
+"""Measures the cost of recording a trial: over the log file, over SQLite by Optuna's public calls, in memory alone.
 
     python -m benchmarks.storage_writes [--quick]
 
@@ -38,7 +38,7 @@ def open_journals(folder: Path) -> dict[str, Journal]:
 
 
 def make_writer() -> Callable[[Journal], None]:
-    """What records one trial."""
+    """A function that records one trial."""
     limits = SpaceLimits(max_epochs=50, pretrained=False)
     task = SearchTask(known_space(MODEL).space, limits, rungs=(50,), num_samples=10**6)
     proposal = propose_fixed(task, paper_configuration(MODEL, limits), Source("paper"))

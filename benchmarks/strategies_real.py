@@ -53,7 +53,7 @@ LEAST_RATIO = 1.0  # of the mean test top-1: the direction; --quick, of one repe
 
 
 class EpochLimit(StopSignal):
-    """Ends a search after so many epochs of all trials together."""
+    """Ends a search after a number of epochs of all trials together."""
 
     def __init__(self, run: RunDirectory, journal: Journal, num_epochs: int) -> None:
         super().__init__(run, lambda text: None)
@@ -66,7 +66,7 @@ class EpochLimit(StopSignal):
 
 
 def cut(trials: list[Trial], num_epochs: int) -> list[Trial]:
-    """The trials as they were when so many epochs had been recorded."""
+    """The trials as they were when a given number of epochs had been recorded."""
     times = sorted(epoch.recorded_at for trial in trials for epoch in trial.epochs)
     last = times[min(num_epochs, len(times)) - 1]
     earlier = []

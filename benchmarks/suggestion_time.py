@@ -1,4 +1,4 @@
-"""Milliseconds of the sampler for one proposal, after so many trials: under 20 at 1,000, beside Optuna's own TPE.
+"""Milliseconds of the sampler per proposal, by number of earlier trials: under 20 at 1,000, beside Optuna's own TPE.
 
     python -m benchmarks.suggestion_time [--quick]
 
@@ -30,7 +30,7 @@ TARGET_MS, TARGET_TRIALS = 20.0, 1000
 
 
 def make_sampler(strategy: str, num_trials: int, *, are_stopped: bool) -> tuple[Sampler, Journal]:
-    """A sampler, and a journal of so many trials, drawn at random, that ended."""
+    """A sampler, and a journal with a number of ended trials, drawn at random."""
     journal = Journal(clock=itertools.count().__next__)
     first = [(paper_configuration("baseline", LIMITS), Source("paper"))]
     task = SearchTask(known_space("baseline").space, LIMITS, RUNGS, num_samples=10**6, first=first)

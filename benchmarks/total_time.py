@@ -1,4 +1,4 @@
-"""Which share of --total-time is best kept for retraining: python -m benchmarks.total_time [--quick].
+"""Finds the share of --total-time that is best kept for retraining: python -m benchmarks.total_time [--quick].
 
 Searches are simulated on known learning curves, with the real sampler and ASHA, on two workers. What a search knows
 after each share of T is given to the program's own plan of retrainings, whose curves are known too. Regret of the
@@ -64,7 +64,7 @@ def simulate(task: Task, seconds: float, seed: int) -> list[Trial]:
 def network(task: Task, trials: list[Trial], now: float, seconds: float, seed: int) -> tuple[float, bool]:
     """(validation value without noise of the network that comes out, whether it was retrained).
 
-    The search is over at `now`, and there are so many seconds for retraining, which are the search's where nothing
+    The search is over at `now`, and the remaining seconds are for retraining, which are the search's where nothing
     fits into them.
     """
     known = known_at(trials, now)
@@ -103,7 +103,7 @@ def known_at(trials: list[Trial], now: float) -> list[Trial]:
 
 
 def smooth(task: Task, config: dict[str, object], num_epochs: int) -> float:
-    """The value after so many epochs without the noise of a seed: the mean of many seeds."""
+    """The value after a number of epochs without the noise of a seed: the mean of many seeds."""
     num_seeds = 20 if isinstance(task, SketchTable) else 1
     return statistics.fmean(float(task.curve(config, seed).values[num_epochs - 1]) for seed in range(num_seeds))
 

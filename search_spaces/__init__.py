@@ -1,4 +1,4 @@
-"""What may vary: one search space per model, importing nothing but Optuna, and that only where it is used."""
+"""Holds one search space per model, importing nothing but Optuna, and that only where it is used."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -74,7 +74,7 @@ def fit_into(model: str, wanted: Configuration, limits: SpaceLimits) -> Configur
 
 
 def largest_configuration(model: str, limits: SpaceLimits) -> Configuration:
-    """What takes most memory in the space: the largest batch, nothing frozen, the optimizer with most state."""
+    """The configuration of the space that takes most memory: largest batch, nothing frozen, most optimizer state."""
     parameters = paper_configuration(model, limits)
     trial = fix(parameters)
     configuration: Configuration = known_space(model).space(trial, limits)

@@ -1,4 +1,4 @@
-"""What may vary in a trial of baseline, what the paper did, and today's recipe."""
+"""The search space of baseline, the paper's configuration in it, and today's recipe."""
 
 from __future__ import annotations
 

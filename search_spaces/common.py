@@ -20,7 +20,7 @@ Configuration = dict[str, Value]
 
 
 class SpaceLimits(NamedTuple):
-    """What the search's settings say about its spaces."""
+    """Limits that a search's settings put on its spaces."""
 
     max_epochs: int  # no trial is longer
     pretrained: bool  # weights are loaded: freezing layers makes sense
@@ -85,7 +85,7 @@ def suggest_sampling(trial: BaseTrial, limits: SpaceLimits) -> Configuration:
 
 
 def suggest_recipe(trial: BaseTrial, limits: SpaceLimits) -> Configuration:
-    """What training has learned since the paper, each part of which can be off, as in `PAPER_RECIPE`.
+    """The training methods found since the paper, each of which can be off, as in `PAPER_RECIPE`.
 
     head: "normalised" has batch norm, over the mean and the maximum of each map. layer_rate_factor: of the first
     layers' learning rate, over the head's (log). New weights have one rate, for they are new at every depth.

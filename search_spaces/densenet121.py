@@ -1,4 +1,4 @@
-"""What may vary in a trial of densenet121, what the paper did, and today's recipe."""
+"""The search space of densenet121, the paper's configuration in it, and today's recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may vary in a trial of sketch_a_net, what the paper did, and today's recipe."""
+"""The search space of sketch_a_net, the paper's configuration in it, and today's recipe."""
 
 from __future__ import annotations
 

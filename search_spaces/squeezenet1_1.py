@@ -1,4 +1,4 @@
-"""What may vary in a trial of squeezenet1_1, what the paper did, and today's recipe."""
+"""The search space of squeezenet1_1, the paper's configuration in it, and today's recipe."""
 
 from __future__ import annotations
 

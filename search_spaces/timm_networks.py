@@ -1,4 +1,4 @@
-"""What may vary in a trial of a network of timm, what the paper would have done, and today's recipe."""
+"""The search space of a network of timm, a configuration like the paper's in it, and today's recipe."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ EXTREMES = [
 
 @dataclass
 class Count:
-    """What became of the inputs of one boundary."""
+    """Counts of what became of the inputs of one boundary."""
 
     tried: int = 0
     refused: int = 0  # named as bad
@@ -48,7 +48,7 @@ class TooSlowError(BaseException):
 
 @contextmanager
 def limited(seconds: int) -> Iterator[None]:
-    """Raises TooSlowError in this thread after so many seconds."""
+    """Raises TooSlowError in this thread after a number of seconds."""
 
     def ring(number: int, frame: object) -> None:
         raise TooSlowError(f"more than {seconds} s")
@@ -101,7 +101,7 @@ def replace_word(good: bytes, extreme: bytes, rng: np.random.Generator) -> bytes
 
 
 def attack(boundary: Boundary, num_inputs: int, folder: Path) -> Count:
-    """Try a boundary with so many inputs."""
+    """Try a boundary with a number of inputs."""
     rng = np.random.default_rng([zlib.crc32(boundary.name.encode()), 7])
     count = Count()
     goods = [path.read_bytes() for path in boundary.make(folder)]

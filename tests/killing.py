@@ -75,7 +75,7 @@ class Killer:
         self.num_written = self.num_resumes_written = 0  # of kills and of resume_seconds, into a file
 
     def kill_until(self, num_kills: int, seconds: float = math.inf) -> None:
-        """Kill and resume until so many kills were made, or the time is over; then let the search finish."""
+        """Kill and resume until the number of kills is reached or the time is over; then let the search finish."""
         complete, end = False, time.monotonic() + seconds
         while not complete:
             before = snapshot(self.run)
@@ -124,7 +124,7 @@ class Killer:
             )
 
     def run_session(self, process: subprocess.Popen, num_kills: int) -> bool:
-        """From a start to the driver's death, with at most so many kills. True if the search is complete first."""
+        """From a start to the driver's death, with a limited number of kills. True if the search is complete first."""
         known = len(recorded_epochs(self.run))
         if num_kills == 0:
             self.pass_time(process, 300.0)
@@ -300,7 +300,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20, help="how many (default: 20)")
     parser.add_argument("--long", action="store_true", help="100 kills")
-    parser.add_argument("--seconds", type=float, default=math.inf, help="no more kills after so many")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="no more kills after this time")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--rows", type=Path, help="a CSV file to which each kill is added; beside it a table of all")
     arguments = parser.parse_args()

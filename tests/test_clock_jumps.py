@@ -1,4 +1,4 @@
-"""A machine's clock is set forward or back under a search, or between two sittings: no time is spent by it."""
+"""A machine's clock is set forward or back under a search, or between two sessions: no time is spent by it."""
 
 import itertools
 import os
@@ -17,6 +17,7 @@ from tune_sketch.analysis.run_data import read_run
 from tune_sketch.analysis.tables.costs import tabulate_costs
 from tune_sketch.events import Epoch, EpochReport, Proposal, Source
 from tune_sketch.run import run_search
+from tune_sketch.standing.watching import frame
 from tune_sketch.status import status_lines
 from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.journal import Journal
@@ -24,7 +25,6 @@ from tune_sketch.storage.lock import Owner, lock, read_owner
 from tune_sketch.storage.reading import open_storage, read_history
 from tune_sketch.storage.spent import measure_spent
 from tune_sketch.storage.steady_clock import SteadyClock
-from tune_sketch.watching import frame
 
 DAY = 86400.0
 NEGATIVE = re.compile(r"(?<![\w.%])[-−]\d[\d.,]* (?:s|min|h|days)\b")
@@ -109,7 +109,7 @@ def test_a_search_goes_on_when_the_clock_is_set(tmp_path, clock, finished, capsy
 
 @pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize("ahead_seconds", [DAY, -DAY])
-def test_the_next_sitting_is_later_whatever_its_clock_says(tmp_path, clock, finished, ahead_seconds):
+def test_the_next_session_is_later_whatever_its_clock_says(tmp_path, clock, finished, ahead_seconds):
     run = make_run(tmp_path / "run", time_budget_seconds=LONG_SECONDS)
     reported = []
 

@@ -42,7 +42,7 @@ CHOICES = {
 
 
 class TimedBackend(InProcessBackend):
-    """Whose epochs take as long as SECONDS says, so that whose turn it is does not hang on this machine."""
+    """Epochs take as long as SECONDS says, so that the order of turns does not depend on this machine."""
 
     def run(self, jobs, on_report, workers, run):
         self.models = {}
@@ -149,7 +149,7 @@ def test_one_time_for_everything_is_shared_by_the_networks(tmp_path):
 
 @pytest.mark.usefixtures("no_report")
 def test_the_record_may_be_in_a_database(straight, tmp_path):
-    """Which refuses two ranges of one parameter."""
+    """A database refuses two ranges of one parameter."""
     url = f"sqlite:///{tmp_path / 'records.db'}"
     run = make_run(tmp_path / "run", url)
     assert run_search(run, TimedBackend(), url)

@@ -12,7 +12,7 @@ from tests.support.drawings import make_image_folder
 from tests.support.mounts import read_only
 from tune_sketch.config.plan import prepare_inputs
 from tune_sketch.config.settings import Settings
-from tune_sketch.new_run import check_place, create_run, default_name, make_run
+from tune_sketch.new_run import check_destination, create_run, default_name, make_run
 from tune_sketch.search import main
 from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.reading import read_history
@@ -123,7 +123,7 @@ def test_names_are_tried_before_the_first_trial(tmp_path, monkeypatch):
     inputs = prepare_inputs(settings)
     assert read_facts(create_run(tmp_path / "good", settings, inputs, None)).data.class_names == ("$a$b", "=x", "猫")
     # As it would be if a name could still not be drawn, or not be written.
-    monkeypatch.setattr("tune_sketch.analysis.figures.rehearsal.class_text", lambda name: name)
+    monkeypatch.setattr("tune_sketch.data.figure_text.class_text", lambda name: name)
     with pytest.raises(ValueError, match=r"the report cannot draw the names of these classes: '\$a\$b'"):
         create_run(tmp_path / "bad", settings, inputs, None)
     monkeypatch.setattr("tune_sketch.new_run.read_csv", lambda path: [])
@@ -133,5 +133,5 @@ def test_names_are_tried_before_the_first_trial(tmp_path, monkeypatch):
 
 
 def test_a_free_place_is_not_touched(tmp_path):
-    check_place(tmp_path / "a" / "b", ["c"], None)
+    check_destination(tmp_path / "a" / "b", ["c"], None)
     assert os.listdir(tmp_path) == []

@@ -23,10 +23,10 @@ from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
 from tune_sketch.schedulers.rungs import rung_epochs
 from tune_sketch.search_spaces import SpaceLimits, known_space, paper_configuration, recipe_configuration
+from tune_sketch.standing.turns import explain_turn
 from tune_sketch.storage.database import open_log
 from tune_sketch.storage.facts import Network, WeightsFacts
 from tune_sketch.storage.journal import Journal
-from tune_sketch.turns import explain_turn
 
 EPOCHS = {"resnet50": 9, "densenet121": 9, "baseline": 18}  # most of a trial: rungs differ
 RUNGS = {name: rung_epochs(max(1, most // 9), most, 3) for name, most in EPOCHS.items()}
@@ -61,7 +61,7 @@ class Search:
         return Curve(values, [1 - value for value in values], [SECONDS[name]] * len(values))
 
     def run(self, *, gpu_seconds=math.inf, num_samples=4000, kill_after=math.inf):
-        """To the end of a budget in worker seconds, or until it is killed after so many epochs."""
+        """To the end of a budget in worker seconds, or until it is killed after a number of epochs."""
         samplers = {}
         for name in self.heights:
             limits = SpaceLimits(EPOCHS[name], pretrained=True)
@@ -125,7 +125,7 @@ UNIT = 4 * STEP
 
 
 def decisions(search):
-    """What was proposed and decided, without times."""
+    """Proposals and decisions, without times."""
     return [
         (t.config, t.seed, t.source, t.params, t.status, [(e.number, e.val_top1, e.decision) for e in t.epochs])
         for t in search.journal.trials

@@ -20,7 +20,7 @@ from tune_sketch.statistics import (
 
 
 def test_intervals_against_published_values():
-    # The study's ResNet50: 82.2 % of 1,000, by Wilson's formula on paper 79.71 to 84.45.
+    # The paper's ResNet50: 82.2 % of 1,000, by Wilson's formula by hand 79.71 to 84.45.
     low, high = wilson_interval(0.822, 1000)
     assert (round(low, 4), round(high, 4)) == (0.7971, 0.8445)
     assert wilson_interval(0.0, 10)[0] == pytest.approx(0.0, abs=1e-12)

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -11,6 +12,7 @@ import pytest
 from tests.support.packages import FILES, LINKED, ROOT
 
 STDLIB = set(sys.stdlib_module_names)
+PRONOUN = re.compile(r"(?:What|Who|Whom|Whose|That|Which)\b")
 
 
 def module_of(path):
@@ -77,9 +79,7 @@ def test_imports_go_one_way(path):
     assert not roots & set(LINKED), "import them as tune_sketch.NAME: a user's own file may have the plain name"
     if package != "tune_sketch.backend" and own != "tune_sketch.trainables.trial":
         assert "ray" not in roots
-    report_writers = ("tune_sketch.run", "tune_sketch.new_run", "tune_sketch.report")
-    report_writers = ("tune_sketch.run", "tune_sketch.new_run", "tune_sketch.report")
-    if package != "tune_sketch.analysis" and own not in report_writers:
+    if package != "tune_sketch.analysis" and own not in ("tune_sketch.run", "tune_sketch.report"):
         assert "tune_sketch.analysis" not in packages
     allowed = {
         "tune_sketch.search_spaces": {"tune_sketch.search_spaces"},
@@ -174,8 +174,34 @@ def test_every_folder_says_what_it_holds():
     assert all(len(paths) == 1 for paths in sentences.values())
 
 
+def documented(tree):
+    """Every docstring of a file, with the name of what it belongs to."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node)
+            if text:
+                yield getattr(node, "name", "the module"), text
+
+
+@pytest.mark.parametrize(("text", "is_right"), [("What it costs.", False), ("Whatever it costs.", True)])
+def test_a_docstring_that_begins_with_a_pronoun_is_seen(text, is_right):
+    assert (PRONOUN.match(text) is None) is is_right
+
+
+def test_a_docstring_begins_with_a_noun_or_a_verb():
+    """In the product, the benchmarks and the tests."""
+    own = [path for folder in ("benchmarks", "tests", "examples", "docs") for path in (ROOT / folder).rglob("*.py")]
+    found = [
+        f"{path.relative_to(ROOT)}, {name}: {text.splitlines()[0]}"
+        for path in [*FILES, *own]
+        for name, text in documented(ast.parse(path.read_text()))
+        if PRONOUN.match(text)
+    ]
+    assert found == []
+
+
 def test_no_test_module_imports_another():
-    """What two of them need stands in tests/support or in a conftest."""
+    """Code shared by two of them stands in tests/support or in a conftest."""
     test_modules = [path for path in (ROOT / "tests").rglob("test_*.py")]
     assert len(test_modules) > 100
     wrong = [

@@ -49,7 +49,7 @@ PAUSE_SECONDS = 1.0  # before a step that failed through no fault of its trainin
 
 
 class InputsError(Exception):
-    """What a training needs cannot be read: drawings, their division, initial weights."""
+    """An input of a training cannot be read: drawings, their division, initial weights."""
 
 
 def make_worker(num_processes: int, process: events.Worker) -> Worker:

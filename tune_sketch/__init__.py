@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from tune_sketch.config.several import settings_of_networks
     from tune_sketch.extensions import extend
 
-if sys.platform == "win32":
-    raise ImportError("tune_sketch runs on Linux and macOS, not on Windows: use the Windows Subsystem for Linux")
-
 __version__ = "0.2.0"
 __all__ = ["Run", "Settings", "__version__", "extend", "open_run", "search", "settings_of_networks"]
 
@@ -39,6 +36,13 @@ def _is_command() -> bool:
     """Whether Python was started as `python -m tune_sketch...`."""
     return any(flag == "-m" and name.split(".")[0] == __name__ for flag, name in itertools.pairwise(sys.orig_argv))
 
+
+if sys.platform == "win32":
+    _REFUSAL = "tune_sketch runs on Linux and macOS, not on Windows: use the Windows Subsystem for Linux"
+    if _is_command() or os.path.basename(sys.argv[0]).startswith("tune-sketch"):
+        print(f"error: {_REFUSAL}", file=sys.stderr)
+        sys.exit(2)
+    raise ImportError(_REFUSAL)
 
 if _is_command() and not os.path.isdir(os.path.join(os.getcwd(), "tune_sketch")):
     # `python -m` looks for modules in the working folder first: a user's own random.py or utils.py there is not for us.

@@ -19,7 +19,7 @@ from tune_sketch.config.several import check_networks
 from tune_sketch.data.paths import read_path
 from tune_sketch.data.screen import print_error
 from tune_sketch.inference.model import Classifier, load_classifier
-from tune_sketch.new_run import check_place, make_run
+from tune_sketch.new_run import check_destination, make_run
 from tune_sketch.retraining.finalists import find_finalists
 from tune_sketch.retraining.results import FINALIST_COLUMNS, finalist_row
 from tune_sketch.run import run_search
@@ -104,7 +104,7 @@ def search(
     begun_at = time.monotonic()
     first, *others = [resolve_paths(settings)] if isinstance(settings, Settings) else check_networks(settings)
     folder, backend = read_path(runs_dir), RayBackend(address)
-    check_place(folder, [check_run_name(name)] if name is not None else [], storage)
+    check_destination(folder, [check_run_name(name)] if name is not None else [], storage)
     backend.check()
     run = make_run(folder, name, first, prepare_inputs(first, others), storage)
     was_started = is_started()

@@ -3,10 +3,10 @@
 import sys
 
 from tune_sketch.backend.ray_backend import RayBackend
+from tune_sketch.backend.restart import run_or_restart
 from tune_sketch.config.flags import Parser, add_settings, given_choices
 from tune_sketch.data.paths import path_argument
 from tune_sketch.data.screen import hear_sigterm, prepare_screen, print_error
-from tune_sketch.restart import run_or_restart
 from tune_sketch.run import confirm_run
 from tune_sketch.storage.history import JournalError
 from tune_sketch.storage.resume import prepare_resume

@@ -115,7 +115,7 @@ class TestResult:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a trained network says of the drawings that it was not trained on: probabilities float32 [N, classes]."""
+    """A trained network's answers for drawings it was not trained on: probabilities float32 [N, classes]."""
 
     result: TestResult
     test: "np.ndarray"

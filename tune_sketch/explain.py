@@ -9,11 +9,11 @@ from tune_sketch.data.paths import path_argument
 from tune_sketch.events import Epoch, Trial, Value
 from tune_sketch.formatting import PHRASES, duration_text, percent, print_lines, short_text
 from tune_sketch.samplers import SAMPLERS
+from tune_sketch.standing.turns import explain_turn
 from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.history import History
 from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.run_directory import RunDirectory
-from tune_sketch.turns import explain_turn
 
 Known = list[tuple[float, Trial]]  # values at a rung that were known when a trial was proposed, best first
 
@@ -216,7 +216,7 @@ def rung_lines(trial: Trial, rungs: Sequence[int], reduction_factor: int, stops_
 
 
 def finalist_lines(trial: Trial, history: History) -> list[str]:
-    """What fresh seeds gave, where it was a finalist."""
+    """The results of fresh seeds, where it was a finalist."""
     own = [t for _, t in sorted(history.retrainings.items()) if t.number == trial.number and t.status == "completed"]
     if not own:
         return []

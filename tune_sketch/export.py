@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.to in ("torchvision", "timm"):
             export_tensors(run, model, arguments.to)
         else:
-            export_network(run, model, runtime, quantised=arguments.quantise, place=arguments.data)
+            export_network(run, model, runtime, quantised=arguments.quantise, location=arguments.data)
     except (ValueError, OSError) as error:
         return print_error(error)
     return 0
@@ -76,12 +76,12 @@ def export_tensors(run: RunDirectory, model: Classifier, library: str) -> None:
 
 
 def export_network(
-    run: RunDirectory, model: Classifier, runtime: Path | None, *, quantised: bool, place: str | None
+    run: RunDirectory, model: Classifier, runtime: Path | None, *, quantised: bool, location: str | None
 ) -> None:
     """Write best/model.onnx, with integers best/model-int8.onnx, and with a runtime best/site/."""
     from tune_sketch.inference.onnx import export_onnx  # imports torch, which errors before need not wait for
 
-    drawings = find_drawings(run, place) if quantised or runtime is not None else None
+    drawings = find_drawings(run, location) if quantised or runtime is not None else None
     if quantised and drawings is None:
         raise ValueError(
             f"{run.path}: its drawings are no longer decoded in this machine's cache, and --quantise needs them. "
@@ -119,14 +119,14 @@ ABOUT_RESULT = (
 )
 
 
-def find_drawings(run: RunDirectory, place: str | None) -> tuple[SketchData, Splits] | None:
-    """The run's decoded drawings and their splits; None where they are gone and no place is given."""
+def find_drawings(run: RunDirectory, location: str | None) -> tuple[SketchData, Splits] | None:
+    """The run's decoded drawings and their splits; None where they are gone and no other location is given."""
     facts = read_facts(run)
     cache = Path(facts.data.cache)
     if not is_whole(cache):
-        if place is None:
+        if location is None:
             return None
-        cache = find_data(run, facts, replace(facts.settings, **resolve_choices({"data": place})))
+        cache = find_data(run, facts, replace(facts.settings, **resolve_choices({"data": location})))
     data = open_data(cache)
     return data, read_splits(run.splits_csv, data)
 

@@ -13,6 +13,7 @@ from tune_sketch.commands import quoted
 from tune_sketch.config.plan import Inputs, describe_data
 from tune_sketch.config.settings import Settings
 from tune_sketch.data import SketchData
+from tune_sketch.data.figure_text import check_drawable
 from tune_sketch.data.names import written_name
 from tune_sketch.data.splits import read_splits, write_splits
 from tune_sketch.samplers.warm_start import read_earlier
@@ -29,7 +30,7 @@ class NameTakenError(ValueError):
     """There is a run directory, or something else, of that name."""
 
 
-def check_place(folder: Path, names: Iterable[str], storage: str | None) -> None:
+def check_destination(folder: Path, names: Iterable[str], storage: str | None) -> None:
     """Raises ValueError where no run directory could be made, before anything expensive is done for it."""
     for name in names:
         check_free(folder / name)
@@ -125,6 +126,4 @@ def rehearse(run: RunDirectory, facts: Facts, data: SketchData) -> None:
         raise ValueError("the names of the classes cannot be written as CSV: they are read back otherwise")
     tried.unlink()
     if not all(name.isascii() and name.replace("_", "").replace("-", "").isalnum() for name in data.class_names):
-        from tune_sketch.analysis.figures.rehearsal import draw_names  # a second, which plain names need not cost
-
-        draw_names(data.class_names)
+        check_drawable(data.class_names)  # a second for matplotlib, which plain names need not cost

@@ -44,16 +44,16 @@ def begin(arguments: argparse.Namespace, begun_at: float) -> int:
         print("\n".join(list_models(arguments.model)))
         return 0
     settings, *others = make_settings_of_each(read_models(arguments.model), given_choices(arguments))
+    from tune_sketch.backend.estimate import estimate_lines
     from tune_sketch.backend.ray_backend import RayBackend
+    from tune_sketch.backend.restart import run_begun, run_or_restart
     from tune_sketch.config.plan import plan_lines, prepare_inputs
-    from tune_sketch.estimate import estimate_lines
-    from tune_sketch.new_run import DEFAULT_FOLDER, check_place, make_run
-    from tune_sketch.restart import run_begun, run_or_restart
+    from tune_sketch.new_run import DEFAULT_FOLDER, check_destination, make_run
     from tune_sketch.run import run_search
 
     backend, folder = RayBackend(arguments.address), arguments.runs_dir or DEFAULT_FOLDER
     run = run_begun()
-    check_place(folder, filter(None, [arguments.name if run is None else None]), arguments.storage)
+    check_destination(folder, filter(None, [arguments.name if run is None else None]), arguments.storage)
     backend.check()
     if run is None:
         inputs = prepare_inputs(settings, others)
@@ -69,7 +69,7 @@ def begin(arguments: argparse.Namespace, begun_at: float) -> int:
 def resume(arguments: argparse.Namespace, begun_at: float) -> int:
     """Go on with a run directory, extended by the changed settings."""
     from tune_sketch.backend.ray_backend import RayBackend
-    from tune_sketch.restart import run_or_restart
+    from tune_sketch.backend.restart import run_or_restart
     from tune_sketch.run import run_search
     from tune_sketch.storage.resume import prepare_resume, retry_failed
     from tune_sketch.storage.run_directory import RunDirectory

@@ -79,7 +79,7 @@ def draw_true_means(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(true means of the finalists [draws, finalists], weights of the draws [draws]) given what was seen.
 
-    means, counts: of each finalist's values; squares: their squared distances from the means, with so many degrees of
+    means, counts: of each finalist's values; squares: their squared distances from the means, with that many degrees of
     freedom.
     """
     if squares == 0:

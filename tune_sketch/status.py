@@ -13,15 +13,15 @@ from tune_sketch.formatting import count_text, duration_text, name_of, percent, 
 from tune_sketch.retraining.finalists import find_finalists
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.schedulers.rungs import rank_trials
-from tune_sketch.standing import count_states, describe_resume, present, time_left_text
+from tune_sketch.standing.progress import count_states, describe_resume, present, time_left_text
+from tune_sketch.standing.turns import network_texts
+from tune_sketch.standing.watching import watch
 from tune_sketch.storage.facts import Facts, read_facts
 from tune_sketch.storage.history import History
 from tune_sketch.storage.lock import read_owner
 from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.run_directory import RunDirectory
 from tune_sketch.storage.spent import measure_spent
-from tune_sketch.turns import network_texts
-from tune_sketch.watching import watch
 
 
 def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
@@ -49,7 +49,7 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
     if facts.division is not None:
         spent = measure_spent(facts.sessions, history, present(facts, owner) if owner is not None else None)
         total = duration_text(facts.division.total_seconds)
-        lines.append(f"total time     {duration_text(spent.total)} of {total} used, all sittings together")
+        lines.append(f"total time     {duration_text(spent.total)} of {total} used, all sessions together")
     if retrainings:
         lines.append(f"retrainings    {len(retrainings)}: {count_states(retrainings, owner is not None)}")
     if last_steps:
@@ -79,7 +79,7 @@ def rung_lines(facts: Facts, trials: Sequence[Trial]) -> list[str]:
 
 
 def hindrance_lines(history: History) -> list[str]:
-    """What interrupted the search, if nothing has been trained since: files or the machine, no configuration."""
+    """The cause of the interruption, if nothing has been trained since: files or the machine, no configuration."""
     known = history.notes.get("hindrance")
     trainings = [*history.trials, *history.retrainings.values()]
     if known is None or any(trial.epochs and trial.epochs[-1].recorded_at > known["at"] for trial in trainings):
@@ -114,7 +114,7 @@ def describe_test(history: History) -> str:
 
 
 def cost_lines(trials: Sequence[Trial], retrainings: Sequence[Trial]) -> list[str]:
-    """What was spent on training, in worker hours."""
+    """Time spent on training, in worker hours."""
     lines = []
     for what, some in (("search cost", trials), ("retrain cost", retrainings)):
         seconds, num_epochs = sum(trial.train_seconds for trial in some), sum(len(trial.epochs) for trial in some)
@@ -124,7 +124,7 @@ def cost_lines(trials: Sequence[Trial], retrainings: Sequence[Trial]) -> list[st
 
 
 def budget_lines(trials: Sequence[Trial], facts: Facts) -> list[str]:
-    """What the search may spend, and what more of it can be expected to bring."""
+    """The budgets of the search, and the gain that more of it can be expected to bring."""
     settings, rungs = facts.settings, {model: own.settings.rungs for model, own in facts.of_each().items()}
     lines = [f"budget         ends after {text}" for text in budget_texts(settings)]
     expected = forecast_search(trials, rungs) if SAMPLERS[settings.strategy].stops_trials else None

@@ -4,9 +4,10 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from tune_sketch.analysis.figures.base import Figure
-from tune_sketch.analysis.figures.pictures import as_drawn, class_text, picture_grid
+from tune_sketch.analysis.figures.pictures import as_drawn, picture_grid
 from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
+from tune_sketch.data.figure_text import class_text
 
 NUM_LOOKED_AT = 6
 
@@ -19,17 +20,17 @@ def tabulate_activation_maps(run: RunData) -> Rows:
     right = run.predicted_labels == run.test_labels
     order = np.random.default_rng(1).permutation(len(indices))
     rows = []
-    for kind, places in (("right", order[right[order]]), ("wrong", order[~right[order]])):
-        for place in places[:NUM_LOOKED_AT]:
+    for kind, positions in (("right", order[right[order]]), ("wrong", order[~right[order]])):
+        for position in positions[:NUM_LOOKED_AT]:
             rows.append(
                 {
                     "kind": kind,
-                    "image": run.predictions[place].image,
-                    "true_class": run.predictions[place].true_class,
-                    "predicted_class": run.predictions[place].predicted_class,
-                    "probability": run.predictions[place].probability,
+                    "image": run.predictions[position].image,
+                    "true_class": run.predictions[position].true_class,
+                    "predicted_class": run.predictions[position].predicted_class,
+                    "probability": run.predictions[position].probability,
                     "layer": run.best_model.cam_layer,
-                    "index": int(indices[place]),
+                    "index": int(indices[position]),
                 }
             )
     return rows

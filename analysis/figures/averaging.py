@@ -14,12 +14,12 @@ def tabulate_averaging(run: RunData) -> Rows:
     """Per epoch of a finalist that averages weights: mean, lowest and highest of both top-1 over its seeds."""
     rows = []
     for finalist in run.finalists:
-        for place in range(max(len(trial.epochs) for trial in finalist.retrainings)):
-            there = [trial.epochs[place].metrics for trial in finalist.retrainings if len(trial.epochs) > place]
+        for index in range(max(len(trial.epochs) for trial in finalist.retrainings)):
+            there = [trial.epochs[index].metrics for trial in finalist.retrainings if len(trial.epochs) > index]
             there = [metrics for metrics in there if all(name in metrics for name in CURVES)]
             if not there:
                 continue
-            row: Row = {"trial": finalist.number, "epoch": place + 1, "num_seeds": len(there)}
+            row: Row = {"trial": finalist.number, "epoch": index + 1, "num_seeds": len(there)}
             for name in CURVES:
                 values = [metrics[name] for metrics in there]
                 row |= {name: sum(values) / len(values), f"{name}_low": min(values), f"{name}_high": max(values)}
@@ -30,9 +30,9 @@ def tabulate_averaging(run: RunData) -> Rows:
 def plot_averaging(rows: Rows, run: RunData) -> Drawing:
     """Raw dashed, averaged solid, the range over seeds as a band."""
     figure, (axis,) = new_figure(3.1, width_inches=5.2)
-    for place, number in enumerate(dict.fromkeys(row["trial"] for row in rows)):
+    for index, number in enumerate(dict.fromkeys(row["trial"] for row in rows)):
         own = [row for row in rows if row["trial"] == number]
-        epochs, color = [row["epoch"] for row in own], COLORS[place % len(COLORS)]
+        epochs, color = [row["epoch"] for row in own], COLORS[index % len(COLORS)]
         for name, dashes in zip(CURVES, ("--", "-"), strict=True):
             label = run.label(number) if dashes == "-" else None
             marker = "." if len(own) == 1 else None

@@ -1,4 +1,4 @@
-"""What a figure is, and its way into PNG and CSV files and onto the page."""
+"""Describes a figure, and writes it as PNG and CSV files and onto the page."""
 
 import base64
 from collections.abc import Callable, Sequence

@@ -21,13 +21,13 @@ def tabulate_best_so_far(run: RunData) -> Rows:
     arrived = sorted(there, key=lambda r: (r.epochs[rung - 1].recorded_at, r.number))
     drawn = sorted(r.epochs[rung - 1].val_top1 for r in arrived if r.source.kind == "random")
     rows, best, seconds = [], 0.0, 0.0
-    for place, trial in enumerate(arrived, start=1):
+    for num_trials, trial in enumerate(arrived, start=1):
         best = max(best, trial.epochs[rung - 1].val_top1)
         seconds += sum(epoch.seconds for epoch in trial.epochs[:rung])
-        row: Row = {"num_trials": place, "first_rung_seconds": seconds, "best_val_top1": best}
+        row: Row = {"num_trials": num_trials, "first_rung_seconds": seconds, "best_val_top1": best}
         if len(drawn) >= 3:
-            row |= {"random_expected": expected_best(drawn, place), "num_random": len(drawn)}
-            row |= {f"random_{name}": best_quantile(drawn, place, q) for name, q in (("low", 0.1), ("high", 0.9))}
+            row |= {"random_expected": expected_best(drawn, num_trials), "num_random": len(drawn)}
+            row |= {f"random_{name}": best_quantile(drawn, num_trials, q) for name, q in (("low", 0.1), ("high", 0.9))}
         rows.append(row)
     return rows
 

@@ -63,11 +63,11 @@ def tabulate_bins(state: str, stated: np.ndarray, right: np.ndarray) -> Rows:
     """One row for each bin that has drawings."""
     bins, error = bins_of(stated), expected_calibration_error(stated, right)
     rows: Rows = []
-    for place in np.unique(bins):
-        own = bins == place
+    for bin_index in np.unique(bins):
+        own = bins == bin_index
         low, high = wilson_interval(float(right[own].mean()), int(own.sum()))
-        row: Row = {"probabilities": state, "probability_from": place / NUM_BINS}
-        row |= {"probability_to": (place + 1) / NUM_BINS, "num_drawings": int(own.sum())}
+        row: Row = {"probabilities": state, "probability_from": bin_index / NUM_BINS}
+        row |= {"probability_to": (bin_index + 1) / NUM_BINS, "num_drawings": int(own.sum())}
         row |= {"mean_probability": float(stated[own].mean()), "share_right": float(right[own].mean())}
         rows.append(row | {"right_low": low, "right_high": high, "expected_calibration_error": error})
     return rows

@@ -5,9 +5,10 @@ from matplotlib.figure import Figure as Drawing
 
 from tune_sketch.analysis.figures.base import Figure
 from tune_sketch.analysis.figures.confusion import count_confusion
-from tune_sketch.analysis.figures.pictures import class_text, drawn, picture_grid
+from tune_sketch.analysis.figures.pictures import drawn, picture_grid
 from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
+from tune_sketch.data.figure_text import class_text
 
 NUM_PAIRS, NUM_PER_PAIR = 6, 4
 

@@ -7,10 +7,10 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from tune_sketch.analysis.figures.base import Figure
-from tune_sketch.analysis.figures.pictures import class_text
 from tune_sketch.analysis.figures.style import new_figure
 from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
+from tune_sketch.data.figure_text import class_text
 
 MAX_LABELLED_CLASSES = 130  # of more, the most confused ones are drawn
 
@@ -77,14 +77,14 @@ def plot_confusion(rows: Rows, run: RunData) -> Drawing:
         kept = set(sorted(names, key=lambda name: -wrong[name])[:MAX_LABELLED_CLASSES])
         left_out = f" (the {len(kept)} most confused of {len(names)} classes)"
         names = [name for name in names if name in kept]
-    place = {name: index for index, name in enumerate(names)}
+    index_of = {name: index for index, name in enumerate(names)}
     counts = np.zeros((len(names), len(names)))
     totals = dict.fromkeys(names, 0)
     for row in rows:
-        if row["true_class"] in place:
+        if row["true_class"] in index_of:
             totals[row["true_class"]] += row["num_drawings"]
-            if row["predicted_class"] in place:
-                counts[place[row["true_class"]], place[row["predicted_class"]]] = row["num_drawings"]
+            if row["predicted_class"] in index_of:
+                counts[index_of[row["true_class"]], index_of[row["predicted_class"]]] = row["num_drawings"]
     shares = counts / np.maximum(1, np.array(list(totals.values())))[:, None]
     picture = colormaps["Oranges"](0.9 * np.sqrt(shares))[..., :3]
     picture[shares == 0] = 1
@@ -105,10 +105,10 @@ def plot_confusion(rows: Rows, run: RunData) -> Drawing:
     axis.grid(which="minor", color="#e8e8e8", linewidth=0.4)
     axis.tick_params(which="minor", length=0)
     if len(names) <= 25:
-        for row_place, column_place in np.argwhere(counts > 0):
-            dark = shares[row_place, column_place] > 0.55
-            text = str(int(counts[row_place, column_place]))
-            axis.text(column_place, row_place, text, ha="center", va="center", fontsize=7, color="w" if dark else "k")
+        for row_index, column_index in np.argwhere(counts > 0):
+            dark = shares[row_index, column_index] > 0.55
+            text = str(int(counts[row_index, column_index]))
+            axis.text(column_index, row_index, text, ha="center", va="center", fontsize=7, color="w" if dark else "k")
     axis.set(xlabel="predicted class" + left_out, ylabel="true class")
     return figure
 

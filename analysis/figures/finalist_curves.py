@@ -16,9 +16,9 @@ def tabulate_finalist_curves(run: RunData) -> Rows:
     rows = []
     for number in dict.fromkeys(trial.number for trial in trials):
         own = [trial for trial in trials if trial.number == number]
-        for place in range(max(len(trial.epochs) for trial in own)):
-            row: Row = {"trial": number, "epoch": place + 1}
-            there = [trial.epochs[place] for trial in own if len(trial.epochs) > place]
+        for index in range(max(len(trial.epochs) for trial in own)):
+            row: Row = {"trial": number, "epoch": index + 1}
+            there = [trial.epochs[index] for trial in own if len(trial.epochs) > index]
             for metric in ("train_loss", "val_loss", "train_top1", "val_top1"):
                 values = [epoch.metrics.get(metric, math.nan) for epoch in there]
                 row |= {metric: math.fsum(values) / len(values)}
@@ -30,10 +30,10 @@ def tabulate_finalist_curves(run: RunData) -> Rows:
 def plot_finalist_curves(rows: Rows, run: RunData) -> Drawing:
     """Loss and top-1 on training (dashed) and validation, the range over seeds as a band."""
     figure, axes = new_figure(3.1, 1, 2)
-    for place, number in enumerate(dict.fromkeys(row["trial"] for row in rows)):
+    for index, number in enumerate(dict.fromkeys(row["trial"] for row in rows)):
         own = [row for row in rows if row["trial"] == number]
         epochs = [row["epoch"] for row in own]
-        color = COLORS[place % len(COLORS)]
+        color = COLORS[index % len(COLORS)]
         name = run.label(number)
         for axis, metric, scale in ((axes[0], "loss", 1), (axes[1], "top1", 100)):
             for part, dashes in (("train", "--"), ("val", "-")):

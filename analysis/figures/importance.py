@@ -1,4 +1,4 @@
-"""Which hyperparameters mattered: shares of variance, computed only from values at equal epochs."""
+"""Shows the hyperparameters that mattered: shares of variance, computed only from values at equal epochs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -69,8 +69,8 @@ def measure_importance(
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
-    for place, value in enumerate(values):
-        params = {name: column[place] for name, column in columns.items()}
+    for index, value in enumerate(values):
+        params = {name: column[index] for name, column in columns.items()}
         study.add_trial(create_trial(params=params, distributions=distributions, value=float(value)))
     evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=32, max_depth=32, seed=0)
     return optuna.importance.get_param_importances(study, evaluator=evaluator)
@@ -97,12 +97,12 @@ def plot_importance(rows: Rows, run: RunData) -> Drawing:
     names = sorted(first, key=first.__getitem__)
     figure, (axis,) = new_figure(0.8 + 0.24 * len(names))
     height = 0.8 / len(rungs)
-    for place, rung in enumerate(rungs):
+    for index, rung in enumerate(rungs):
         own = {row["name"]: row for row in rows if row["rung"] == rung}
         shares = [100 * own[name]["importance"] if name in own else 0.0 for name in names]
         label = f"at epoch {rung} ({next(iter(own.values()))['num_trials']} trials)"
-        at = np.arange(len(names)) + (len(rungs) - 1 - place) * height - 0.4 + height / 2
-        axis.barh(at, shares, height=height, color=COLORS[place], label=label)
+        at = np.arange(len(names)) + (len(rungs) - 1 - index) * height - 0.4 + height / 2
+        axis.barh(at, shares, height=height, color=COLORS[index], label=label)
         chances = [100 * own[name]["chance"] if name in own else 0.0 for name in names]
         axis.vlines(chances, at - height / 2, at + height / 2, color="black", linewidth=1.2, zorder=4)
     axis.plot([], [], color="black", marker="|", linestyle="", markersize=7, label="reached by chance, once in ten")

@@ -4,10 +4,10 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from tune_sketch.analysis.figures.base import Figure
-from tune_sketch.analysis.figures.pictures import class_text
 from tune_sketch.analysis.figures.style import COLORS, new_figure
 from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
+from tune_sketch.data.figure_text import class_text
 from tune_sketch.data.splits import SPLIT_NAMES
 
 

@@ -59,12 +59,12 @@ def tabulate_by(run: RunData, group_of: dict[int, str], most_epochs: int | None 
     rows: Rows = []
     for group in sorted(set(group_of.values())):
         own = [trial for trial in run.trials if group_of.get(trial.number) == group and trial.epochs]
-        for place in range(max((len(trial.epochs[:most_epochs]) for trial in own), default=0)):
-            losses = [trial.epochs[place].val_loss for trial in own if len(trial.epochs) > place]
+        for index in range(max((len(trial.epochs[:most_epochs]) for trial in own), default=0)):
+            losses = [trial.epochs[index].val_loss for trial in own if len(trial.epochs) > index]
             rows.append(
                 {
                     "group": group,
-                    "epoch": place + 1,
+                    "epoch": index + 1,
                     "val_loss_median": float(np.median(losses)),
                     "val_loss_low": min(losses),
                     "val_loss_high": max(losses),
@@ -82,11 +82,11 @@ def plot_losses_by_group(rows: Rows, run: RunData) -> Drawing:
     figure, (axis,) = new_figure(3.4)
     groups = list(dict.fromkeys(row["group"] for row in rows))
     has_order = groups[0][0].isdigit()  # learning rates: from yellow to violet
-    for place, group in enumerate(groups):
+    for index, group in enumerate(groups):
         own = [row for row in rows if row["group"] == group]
-        color: Any = COLORS[place % len(COLORS)]
+        color: Any = COLORS[index % len(COLORS)]
         if has_order:
-            color = colormaps["viridis_r"](0.08 + 0.92 * place / max(1, len(groups) - 1))
+            color = colormaps["viridis_r"](0.08 + 0.92 * index / max(1, len(groups) - 1))
         full = [row for row in own if row["num_trials"] == own[0]["num_trials"]]
         later = own[len(full) - 1 :]
         label: str | None = f"{group} ({count_text(own[0]['num_trials'], 'trial')})"
@@ -127,14 +127,14 @@ def tabulate_rate_points(run: RunData) -> Rows:
 def plot_rate_points(rows: Rows, run: RunData) -> Drawing:
     """Validation loss at the first rung against the learning rate, by optimizer."""
     figure, (axis,) = new_figure(3.3)
-    for place, optimizer in enumerate(sorted({row["optimizer"] for row in rows})):
+    for index, optimizer in enumerate(sorted({row["optimizer"] for row in rows})):
         own = [row for row in rows if row["optimizer"] == optimizer]
         axis.scatter(
             [row["learning_rate"] for row in own],
             [row["val_loss"] for row in own],
             s=26,
-            color=COLORS[place % len(COLORS)],
-            marker="osD^v"[place % 5],
+            color=COLORS[index % len(COLORS)],
+            marker="osD^v"[index % 5],
             label=f"{optimizer} ({len(own)})",
         )
     axis.set_xscale("log")

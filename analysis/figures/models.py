@@ -34,15 +34,15 @@ def tabulate_models(runs: Sequence[RunData]) -> Rows:
 def plot_models(rows: Rows, runs: Sequence[RunData]) -> Drawing:
     """A point with its interval per model, the paper's below ours."""
     figure, (axis,) = new_figure(1.1 + 0.5 * len(rows))
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         for name, shift, color, marker in (("", -0.13, COLORS[0], "o"), ("paper_", 0.17, COLORS[6], "D")):
             if row.get(f"{name}top1") is None:
                 continue
             value, low, high = (100 * row[f"{name}{end}"] for end in ("top1", "low", "high"))
-            axis.plot([max(0, low), min(100, high)], [place + shift] * 2, color=color, linewidth=2)
-            axis.scatter(value, place + shift, color=color, marker=marker, s=34, zorder=3)
+            axis.plot([max(0, low), min(100, high)], [index + shift] * 2, color=color, linewidth=2)
+            axis.scatter(value, index + shift, color=color, marker=marker, s=34, zorder=3)
             axis.annotate(
-                f"{value:.1f}", (min(100, high), place + shift), (5, -3), textcoords="offset points", fontsize=8
+                f"{value:.1f}", (min(100, high), index + shift), (5, -3), textcoords="offset points", fontsize=8
             )
     axis.scatter([], [], color=COLORS[0], marker="o", s=34, label="this project")
     if any(row.get("paper_top1") is not None for row in rows):
@@ -62,9 +62,9 @@ def tabulate_model_curves(runs: Sequence[RunData]) -> Rows:
     for run in runs_with_result(runs):
         assert run.chosen is not None
         own = [trial for trial in run.retrainings if trial.number == run.chosen.number]
-        for place in range(max((len(trial.epochs) for trial in own), default=0)):
-            there = [trial.epochs[place] for trial in own if len(trial.epochs) > place]
-            row: Row = {"model": names[run.run.path], "epoch": place + 1, "num_seeds": len(there)}
+        for index in range(max((len(trial.epochs) for trial in own), default=0)):
+            there = [trial.epochs[index] for trial in own if len(trial.epochs) > index]
+            row: Row = {"model": names[run.run.path], "epoch": index + 1, "num_seeds": len(there)}
             for metric in ("val_loss", "val_top1"):
                 row[metric] = math.fsum(epoch.metrics[metric] for epoch in there) / len(there)
             rows.append(row)
@@ -74,12 +74,12 @@ def tabulate_model_curves(runs: Sequence[RunData]) -> Rows:
 def plot_model_curves(rows: Rows, runs: Sequence[RunData]) -> Drawing:
     """Validation loss and top-1 of each run's chosen configuration."""
     figure, axes = new_figure(2.9, 1, 2)
-    for place, model in enumerate(dict.fromkeys(row["model"] for row in rows)):
+    for index, model in enumerate(dict.fromkeys(row["model"] for row in rows)):
         label = figure_text(model)
         own = [row for row in rows if row["model"] == model]
         for axis, metric, scale in ((axes[0], "val_loss", 1), (axes[1], "val_top1", 100)):
             values = [scale * row[metric] for row in own]
-            axis.plot([row["epoch"] for row in own], values, color=COLORS[place % 7], marker=".", label=label)
+            axis.plot([row["epoch"] for row in own], values, color=COLORS[index % 7], marker=".", label=label)
     for axis, quantity in zip(axes, ("validation loss", "validation top-1 (%)"), strict=True):
         label_epochs(axis)
         axis.set_ylabel(quantity)

@@ -26,15 +26,15 @@ def plot_parallel(rows: Rows, run: RunData) -> Drawing:
     names = [*run.varied, "val_top1"]
     figure, (axis,) = new_figure(4.6, width_inches=max(7.0, 0.8 * len(names)))
     columns, values = [], np.array([row["val_top1"] for row in rows])
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         positions, ticks = axis_scale([row[name] for row in rows])
         columns.append(positions)
-        axis.plot([place, place], [-0.12, 1], color="#888888", linewidth=0.8, zorder=4)
+        axis.plot([index, index], [-0.12, 1], color="#888888", linewidth=0.8, zorder=4)
         for at, text in ticks:
             text = f"{100 * float(text):.3g} %" if name == "val_top1" else text
             axis.annotate(
                 text,
-                (place, at),
+                (index, at),
                 (3, 1),
                 textcoords="offset points",
                 fontsize=7.5,
@@ -66,9 +66,9 @@ def draw_parallel(rows: Rows, run: RunData) -> Markup:
     lowest, span = min(tops), (max(tops) - min(tops)) or 1.0
     gap_px = min(MAX_GAP_PX, max(MIN_GAP_PX, (PAGE_PX - LEFT_PX - RIGHT_PX) // max(1, len(names) - 1)))
     columns, axes = [], []
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         positions, ticks = axis_scale([row[name] for row in rows])
-        x = LEFT_PX + gap_px * place
+        x = LEFT_PX + gap_px * index
         columns.append([(x, to_px(position)) for position in positions])
         title = f"top-1 at {run.rungs[0]}" if name == "val_top1" else name.replace("_", " ")
         marks = "".join(
@@ -77,13 +77,13 @@ def draw_parallel(rows: Rows, run: RunData) -> Markup:
             for at, text in ticks
         )
         bottom, top = to_px(-0.12), to_px(1)
-        title_y = 12 + 30 * (gap_px >= TITLE_GAP_PX or place % 2)
+        title_y = 12 + 30 * (gap_px >= TITLE_GAP_PX or index % 2)
         axes.append(
             f'<g class="axis"><line x1="{x}" x2="{x}" y1="{top:.0f}" y2="{bottom:.0f}"/>{marks}'
             f'<text class="title" y="{title_y}">{title_lines(title, x)}</text>'
-            f'<rect class="brush" data-axis="{place}" x="{x - 12}" y="{top:.0f}" width="24" '
+            f'<rect class="brush" data-axis="{index}" x="{x - 12}" y="{top:.0f}" width="24" '
             f'height="{bottom - top:.0f}"/>'
-            f'<rect class="kept" data-axis="{place}" x="{x - 5}" width="10" y="0" height="0"/></g>'
+            f'<rect class="kept" data-axis="{index}" x="{x - 5}" width="10" y="0" height="0"/></g>'
         )
     lines = []
     for row, *points in zip(rows, *columns, strict=True):
@@ -105,7 +105,7 @@ def draw_parallel(rows: Rows, run: RunData) -> Markup:
 def title_lines(title: str, x: int) -> str:
     """An axis's title, a word a line."""
     words = title.split(" ", 1)
-    return "".join(f'<tspan x="{x}" dy="{13 * bool(place)}">{escape(w)}</tspan>' for place, w in enumerate(words))
+    return "".join(f'<tspan x="{x}" dy="{13 * bool(index)}">{escape(w)}</tspan>' for index, w in enumerate(words))
 
 
 def to_px(position: float) -> float:

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure as Drawing
 from tune_sketch.analysis.figures.style import hide, new_figure
 from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
-from tune_sketch.data.figure_text import MOST_LETTERS, figure_text
 
 
 def as_drawn(image: np.ndarray, run: RunData) -> np.ndarray:
@@ -27,18 +26,18 @@ def show_pictures(axis: Axes, pictures: Sequence[np.ndarray | None], labels: Seq
     """Pictures, [H, W] grey or [H, W, 3], with text under each, in one axis; None leaves a gap with its text inside."""
     side = next((len(picture) for picture in pictures if picture is not None), 1)
     cell_width, cell_height = 1.08, 1.34
-    for place, picture in enumerate(pictures):
+    for index, picture in enumerate(pictures):
         if picture is None:
             continue
-        left, top = cell_width * (place % num_columns), cell_height * (place // num_columns)
+        left, top = cell_width * (index % num_columns), cell_height * (index // num_columns)
         smooth = "nearest" if side <= 64 else "antialiased"
         extent = (left, left + 1, top + 1, top)
         axis.imshow(picture, extent=extent, vmin=0, vmax=255, interpolation=smooth, cmap="gray")
         axis.plot([left, left + 1, left + 1, left, left], [top, top, top + 1, top + 1, top], color="#cccccc", lw=0.5)
     size = 8.5 if num_columns <= 8 else 6.8
-    for place, label in enumerate(labels):
-        left, top = cell_width * (place % num_columns), cell_height * (place // num_columns)
-        is_gap = pictures[place] is None
+    for index, label in enumerate(labels):
+        left, top = cell_width * (index % num_columns), cell_height * (index // num_columns)
+        is_gap = pictures[index] is None
         axis.text(
             left + 0.5,
             top + (0.5 if is_gap else 1.03),
@@ -63,11 +62,6 @@ def picture_grid(pictures: Sequence[np.ndarray | None], labels: Sequence[str], n
     axis.set_position((0, 0, 1, 1))
     show_pictures(axis, pictures, labels, num_columns)
     return figure
-
-
-def class_text(name: str, most: int = MOST_LETTERS) -> str:
-    """A class's name as figures show it, of at most that many letters."""
-    return figure_text(name.replace("_", " "), most)
 
 
 def pick_training_drawings(run: RunData, num_classes: int, num_per_class: int) -> Rows:

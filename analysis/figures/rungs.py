@@ -16,21 +16,21 @@ def plot_rungs(rows: Rows, run: RunData) -> Drawing:
     rng = np.random.default_rng(0)
     stopped_at = {r.number: len(r.epochs) for r in run.trials if r.status == "stopped"}
     width = min(0.32, 0.015 * len(run.trials))
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         for r in run.trials:
             epoch = r.epoch_at(row["rung"])
             if epoch is not None:
                 stopped = stopped_at.get(r.number) == row["rung"]
                 face = "none" if stopped else COLORS[2]
                 edge = COLORS[0] if stopped else COLORS[2]
-                x = place + rng.uniform(-width, width)
+                x = index + rng.uniform(-width, width)
                 axis.scatter(x, 100 * epoch.val_top1, s=22, facecolors=face, edgecolors=edge, linewidths=1, zorder=3)
         winner = run.ranked[0]
         at = winner.epoch_at(row["rung"])
         if at is not None:
-            label = f"trial {winner.number}, the best" if place == 0 else None
+            label = f"trial {winner.number}, the best" if index == 0 else None
             axis.plot(
-                [place - 0.35, place + 0.35], [100 * at.val_top1] * 2, color=COLORS[1], linewidth=1.5, label=label
+                [index - 0.35, index + 0.35], [100 * at.val_top1] * 2, color=COLORS[1], linewidth=1.5, label=label
             )
     labels = [f"epoch {row['rung']}\n{row['num_trials']} came, {row['num_stopped']} stopped" for row in rows]
     axis.set_xticks(range(len(rows)), labels)

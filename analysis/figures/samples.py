@@ -4,9 +4,10 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from tune_sketch.analysis.figures.base import Figure
-from tune_sketch.analysis.figures.pictures import class_text, drawn, pick_training_drawings, picture_grid
+from tune_sketch.analysis.figures.pictures import drawn, pick_training_drawings, picture_grid
 from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
+from tune_sketch.data.figure_text import class_text
 
 NUM_VARIED_CLASSES, NUM_VARIED = 6, 10
 

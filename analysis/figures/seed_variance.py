@@ -29,16 +29,16 @@ def plot_seeds(rows: Rows, run: RunData) -> Drawing:
     """Each seed a point; a bar at the mean; what the search saw as a cross."""
     numbers = list(dict.fromkeys(row["trial"] for row in rows))
     figure, (axis,) = new_figure(1.2 + 0.62 * len(numbers))
-    for place, number in enumerate(numbers):
+    for index, number in enumerate(numbers):
         own = [row for row in rows if row["trial"] == number]
         for metric, shift, color, marker in (("val_top1", -0.15, COLORS[0], "o"), ("test_top1", 0.15, COLORS[1], "s")):
             values = [100 * row[metric] for row in own if row[metric] is not None]
             if values:
-                axis.scatter(values, [place + shift] * len(values), color=color, marker=marker, s=22, zorder=3)
-                axis.plot([np.mean(values)] * 2, [place + shift - 0.13, place + shift + 0.13], color=color, linewidth=2)
+                axis.scatter(values, [index + shift] * len(values), color=color, marker=marker, s=22, zorder=3)
+                axis.plot([np.mean(values)] * 2, [index + shift - 0.13, index + shift + 0.13], color=color, linewidth=2)
         seen = own[0]["val_top1_in_search"]
         if seen is not None:
-            axis.scatter(100 * seen, place - 0.15, color="black", marker="x", s=30, zorder=4)
+            axis.scatter(100 * seen, index - 0.15, color="black", marker="x", s=30, zorder=4)
     axis.scatter([], [], color=COLORS[0], marker="o", s=22, label="validation")
     axis.scatter([], [], color=COLORS[1], marker="s", s=22, label="test")
     axis.scatter([], [], color="black", marker="x", s=30, label="validation in the search")

@@ -15,10 +15,10 @@ def tabulate_configurations(run: RunData) -> Rows:
     if not run.varied:
         return []
     return [
-        {"trial": r.number, "place": place, "status": r.status}
+        {"trial": r.number, "place": rank, "status": r.status}
         | {name: r.config.get(name) for name in run.varied}
         | {"epoch": rung, "val_top1": epoch.val_top1}
-        for place, r in enumerate(run.ranked, start=1)
+        for rank, r in enumerate(run.ranked, start=1)
         if (epoch := r.epoch_at(rung)) is not None
     ]
 

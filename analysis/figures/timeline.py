@@ -21,9 +21,9 @@ MAX_NAMED_LANES = 24
 def tabulate_timeline(run: RunData) -> Rows:
     """One row per stretch of epochs that a training spent in one process, with the worker that it was.
 
-    Seconds count from the first epoch's start. A worker is a place for one process on one machine and GPU: when a
+    Seconds count from the first epoch's start. A worker is a slot for one process on one machine and GPU: when a
     process ends (a kill, a resume) the next one there takes its place. A training whose process was not recorded takes
-    the first place that is free.
+    the first slot that is free.
     """
     rows = [row for r in [*run.trials, *run.retrainings, *run.last_steps] for row in find_stretches(r)]
     if not rows:
@@ -59,8 +59,8 @@ def find_stretches(trial: Trial) -> Rows:
 def number_workers(rows: Rows) -> None:
     """Write "worker", from 1, and its "worker_name" into each row, machine by machine and GPU by GPU."""
     processes: dict[Hashable, Rows] = {}
-    for place, row in enumerate(sorted(rows, key=lambda row: row["start_seconds"])):
-        known = (row["node"], row["gpus"], row["process"]) if row["process"] else place
+    for index, row in enumerate(sorted(rows, key=lambda row: row["start_seconds"])):
+        known = (row["node"], row["gpus"], row["process"]) if row["process"] else index
         processes.setdefault(known, []).append(row)
     groups: dict[tuple[str, str], list[Rows]] = {}
     for own in processes.values():
@@ -68,13 +68,13 @@ def number_workers(rows: Rows) -> None:
     has_nodes = len({node for node, _ in groups}) > 1
     num_before = 0
     for node, gpus in sorted(groups):
-        free_at: list[float] = []  # when each place of this group is free again
+        free_at: list[float] = []  # when each slot of this group is free again
         for own in groups[node, gpus]:
             start, end = own[0]["start_seconds"], max(row["end_seconds"] for row in own)
-            place = next((place for place, at in enumerate(free_at) if at <= start + GAP_SECONDS / 10), len(free_at))
-            free_at[place : place + 1] = [end]
+            slot = next((slot for slot, at in enumerate(free_at) if at <= start + GAP_SECONDS / 10), len(free_at))
+            free_at[slot : slot + 1] = [end]
             for row in own:
-                row["worker"] = num_before + place + 1
+                row["worker"] = num_before + slot + 1
         name = " ".join([*[node] * has_nodes, *[f"GPU {gpus.replace(' ', ', ')}"] * bool(gpus)])
         for row in (row for own in groups[node, gpus] for row in own):
             is_alone = bool(name) and len(free_at) == 1

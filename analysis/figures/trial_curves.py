@@ -31,16 +31,16 @@ def plot_trial_curves(rows: Rows, run: RunData) -> Drawing:
         curves.setdefault(row["trial"], []).append(row)
     best = [trial.number for trial in run.ranked[:3]]
     for trial in sorted(curves, key=lambda trial: best.index(trial) if trial in best else len(best)):
-        points, place = curves[trial], best.index(trial) if trial in best else None
-        label = f"{place + 1}. trial {trial} ({points[-1]['status']})" if place is not None else None
+        points, rank = curves[trial], best.index(trial) if trial in best else None
+        label = f"{rank + 1}. trial {trial} ({points[-1]['status']})" if rank is not None else None
         axis.plot(
             [p["epoch"] for p in points],
             [100 * p["val_top1"] for p in points],
             marker=".",
             markersize=6 if len(points) == 1 else 3,
-            color=COLORS[place] if place is not None else "#a0a0a0",
-            linewidth=1.8 if place is not None else 0.7,
-            zorder=3 if place is not None else 1,
+            color=COLORS[rank] if rank is not None else "#a0a0a0",
+            linewidth=1.8 if rank is not None else 0.7,
+            zorder=3 if rank is not None else 1,
             label=label,
         )
     for rung in run.rungs[:-1]:

@@ -1,4 +1,4 @@
-"""What a table is, and its way into a CSV file and onto the page."""
+"""Describes a table, and writes it as a CSV file and onto the page."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

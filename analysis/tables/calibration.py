@@ -1,4 +1,4 @@
-"""What its temperature does to each network of the winner: how far stated probabilities are from the truth."""
+"""Shows the effect of temperature on each of the winner's networks: how far stated probabilities are from the truth."""
 
 import math
 
@@ -60,8 +60,8 @@ def measure_change(before: np.ndarray, after: np.ndarray, labels: np.ndarray) ->
     resampled = [measure(rng.integers(len(drawings), size=len(drawings))) for _ in range(NUM_RESAMPLES)]
     low, high = np.quantile(resampled, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0)
     row: Row = {"top1": float(right.mean())}
-    for place, (name, value) in enumerate(zip(MEASURES, measure(drawings), strict=True)):
-        row |= {name: value, f"{name}_low": float(low[place]), f"{name}_high": float(high[place])}
+    for index, (name, value) in enumerate(zip(MEASURES, measure(drawings), strict=True)):
+        row |= {name: value, f"{name}_low": float(low[index]), f"{name}_high": float(high[index])}
     return row
 
 

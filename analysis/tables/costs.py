@@ -1,4 +1,4 @@
-"""What a search cost: trainings, epochs, worker time and speed of the search and of the retrainings."""
+"""Shows the cost of a search: trainings, epochs, worker time and speed of the search and of the retrainings."""
 
 from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData

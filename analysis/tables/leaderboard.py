@@ -26,9 +26,9 @@ def tabulate_leaderboard(run: RunData) -> Rows:
     """Every trial, best first: validation top-1 at each rung, so that only equal epochs are compared."""
     never_trained = [trial for trial in run.trials if not trial.epochs]
     rows = []
-    for place, trial in enumerate([*run.ranked, *never_trained], start=1):
+    for rank, trial in enumerate([*run.ranked, *never_trained], start=1):
         row: Row = {
-            "place": place if trial.epochs else None,
+            "place": rank if trial.epochs else None,
             "trial": trial.number,
             "status": trial.status,
             "epochs_trained": len(trial.epochs),

@@ -37,7 +37,7 @@ def tabulate_mcnemar_of_runs(runs: Sequence[RunData]) -> Rows:
             images = [(p.image, p.true_class) for p in run.predictions]
             drawings[name] = (run.facts.data.fingerprint, images)
     names = list(networks)
-    pairs = [(a, b) for place, a in enumerate(names) for b in names[place + 1 :] if drawings[a] == drawings[b]]
+    pairs = [(a, b) for index, a in enumerate(names) for b in names[index + 1 :] if drawings[a] == drawings[b]]
     return compare_pairs(networks, pairs)
 
 

@@ -1,4 +1,4 @@
-"""What each of several runs cost, and how large its network is."""
+"""Compares several runs by their cost and by the size of their networks."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Which parts of today's recipe the winner uses, and what each costs."""
+"""Shows the parts of today's recipe that the winner uses, and the cost of each."""
 
 import torch
 

@@ -10,7 +10,7 @@ from tune_sketch.statistics import measure_selection_bias
 def tabulate_selection_bias(run: RunData) -> Rows:
     """Each finalist that the search tried: its value there and on fresh seeds after the same epoch."""
     rows = []
-    for place, trial in enumerate(run.ranked, start=1):
+    for rank, trial in enumerate(run.ranked, start=1):
         epoch = len(trial.epochs)
         own = [r for r in run.retrainings if r.number == trial.number and len(r.epochs) >= epoch]
         if not own:
@@ -18,7 +18,7 @@ def tabulate_selection_bias(run: RunData) -> Rows:
         retrained = [r.epochs[epoch - 1].val_top1 for r in own]
         value = trial.epochs[-1].val_top1
         bias = measure_selection_bias(value, retrained)
-        row: Row = {"trial": trial.number, "place_in_search": place, "epoch": epoch, "val_top1_in_search": value}
+        row: Row = {"trial": trial.number, "place_in_search": rank, "epoch": epoch, "val_top1_in_search": value}
         row |= {"val_top1": sum(retrained) / len(retrained), "num_seeds": len(retrained)}
         rows.append(row | {"bias": bias.bias, "bias_low": bias.low, "bias_high": bias.high})
     return rows

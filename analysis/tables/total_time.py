@@ -38,13 +38,13 @@ def tabulate_total_time(run: RunData) -> Rows:
             "part": "test and report",
             "planned_seconds": division.ending_seconds,
             "seconds": spent.ending,
-            "remark": "of sittings that have ended; this page is written last",
+            "remark": "of sessions that have ended; this page is written last",
         },
         {
             "part": "together",
             "planned_seconds": division.total_seconds,
             "seconds": spent.total,
-            "remark": "all sittings",
+            "remark": "all sessions",
         },
     ]
 
@@ -66,7 +66,7 @@ TOTAL_TIME = Table(
     "total_time",
     "cost",
     "The total time and its parts",
-    "Wall-clock time of all sittings. Sources: search.json, epochs.csv, retraining_epochs.csv and the journal.",
+    "Wall-clock time of all sessions. Sources: search.json, epochs.csv, retraining_epochs.csv and the journal.",
     tabulate_total_time,
     show_total_time,
 )

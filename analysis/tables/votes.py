@@ -1,4 +1,4 @@
-"""What several looks at one drawing gain over one look, measured on test drawings."""
+"""Shows the gain of several looks at one drawing over one look, measured on test drawings."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What is made of the winner: its retrained networks, their ensemble, and the last step, each with its cost."""
+"""Shows the winner's retrained networks, their ensemble, and the last step, each with its cost."""
 
 import time
 

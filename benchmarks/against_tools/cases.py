@@ -109,6 +109,6 @@ def write_folder(folder: Path, data: SketchData, splits: Splits) -> None:
         if missing:
             raise ValueError(f"{name} has no drawing of {', '.join(missing)}: not every tool can be scored on it")
         for index in rows:
-            place = folder / "drawings" / name / data.class_names[data.labels[index]]
-            place.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(255 - np.asarray(data.images[index])).save(place / f"{index:06d}.png")
+            target = folder / "drawings" / name / data.class_names[data.labels[index]]
+            target.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(255 - np.asarray(data.images[index])).save(target / f"{index:06d}.png")

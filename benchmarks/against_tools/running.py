@@ -26,7 +26,7 @@ class Budget(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What one run took, and what it answered. others: share of the processors that other programs took."""
+    """The cost and the answer of one run. others: share of the processors that other programs took."""
 
     wall_seconds: float
     cpu_seconds: float

@@ -38,8 +38,8 @@ def score_answer(answer: Mapping[str, Any], folder: Path) -> Score:
     values = np.array([answer["probabilities"][file] for file in files], np.float64)
     if values.shape != (len(files), len(classes)) or not np.isfinite(values).all():
         raise ValueError(f"the answer must be finite numbers [{len(files)}, {len(classes)}], got {values.shape}")
-    place = {name: column for column, name in enumerate(answer["classes"])}
-    own = values[np.arange(len(files)), [place[file.split("/")[0]] for file in files]]
+    column_of = {name: column for column, name in enumerate(answer["classes"])}
+    own = values[np.arange(len(files)), [column_of[file.split("/")[0]] for file in files]]
     rank = (values >= own[:, None]).sum(axis=1)  # 1 for the best
     return Score(float((rank == 1).mean()), float((rank <= TOP).mean()), rank == 1)
 

@@ -45,7 +45,7 @@ class Drawings(NamedTuple):
     """The drawings of one task, and how often it is trained."""
 
     data: str
-    num_classes: int  # the first so many
+    num_classes: int  # the first ones
     per_class: int
     num_configurations: int
     num_repeated: int  # of the configurations, on a second seed

@@ -34,10 +34,10 @@ def pack_rows(rows: list[dict[str, Any]], path: Path) -> str:
     rows = sorted(rows, key=lambda row: (row["task"], row["repeat"], row["configuration"]))
     num_epochs = max(len(row["epochs"]) for row in rows)
     columns = {name: np.full((len(rows), num_epochs), np.nan, np.float32) for name in METRICS}
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         for epoch, metrics in enumerate(row["epochs"]):
             for name in METRICS:
-                columns[name][place, epoch] = metrics[name]
+                columns[name][index, epoch] = metrics[name]
     np.savez_compressed(
         path,
         task=np.array([row["task"] for row in rows]),

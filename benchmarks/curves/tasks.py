@@ -32,7 +32,7 @@ Config = dict[str, Any]
 
 @dataclass(frozen=True)
 class Curve:
-    """What one training shows, epoch by epoch, and what it would be worth if nothing were left to chance.
+    """One training, epoch by epoch, with the values that it would have if nothing were left to chance.
 
     values: higher is better [E]; losses [E]; seconds: of each epoch [E]; true_final: the value at its full length
     without the noise of a seed, which a sampler never sees.
@@ -201,10 +201,10 @@ class TaskSet(Task):
         chance = float(np.nanmedian([row["valid"]["loss"][0] for row in rows]))
         # A loss that exploded or is not a number counts as twice that of an untrained network: it is no use either way.
         self.losses = np.minimum(np.nan_to_num(losses, nan=2 * chance, posinf=2 * chance), 2 * chance)
-        self.neighbours = Neighbours(self.place(settings), self.losses[:, -1], list(range(8)))
+        self.neighbours = Neighbours(self.coordinates(settings), self.losses[:, -1], list(range(8)))
         self.first = (self.middle(),)
 
-    def place(self, settings: np.ndarray) -> np.ndarray:
+    def coordinates(self, settings: np.ndarray) -> np.ndarray:
         """Settings [..., 8] in the unit cube of their logarithms."""
         low, high = np.log(np.array(self.ranges)).T
         return (np.log(settings) - low) / (high - low)
@@ -217,7 +217,7 @@ class TaskSet(Task):
         return values | {"epochs": limits.max_epochs}
 
     def curve(self, config: Config, seed: int) -> Curve:
-        rows, weights = self.neighbours.find(self.place(np.array([config[name] for name in self.factors])))
+        rows, weights = self.neighbours.find(self.coordinates(np.array([config[name] for name in self.factors])))
         losses = weights @ self.losses[rows]
         length = config["epochs"]
         seconds = np.full(length, FULL_TRAINING_SECONDS / self.max_epochs)
@@ -251,10 +251,10 @@ class RecordedTable(Task):
         self.noise = read_noise(tables[self.noise_of or name])
         self.distributions = describe_space(self)
         self.params = [params for params, is_first in zip(table.params, first, strict=True) if is_first]
-        points = np.array([self.place(params) for params in self.params])
+        points = np.array([self.coordinates(params) for params in self.params])
         self.neighbours = Neighbours(points, self.values[:, -1], self.groups)
 
-    def place(self, params: Config) -> np.ndarray:
+    def coordinates(self, params: Config) -> np.ndarray:
         """Sampled parameters in a unit cube: choices one-hot, what a condition leaves out at the middle."""
         coordinates, groups = [], []
         for number, (name, distribution) in enumerate(self.distributions.items()):
@@ -271,7 +271,7 @@ class RecordedTable(Task):
         return np.array(coordinates)
 
     def curve(self, config: Config, seed: int) -> Curve:
-        rows, weights = self.neighbours.find(self.place(self.read_params(config)))
+        rows, weights = self.neighbours.find(self.coordinates(self.read_params(config)))
         length = config["epochs"]
         means = weights @ self.values[rows]
         values = means[:length]
@@ -284,7 +284,7 @@ class RecordedTable(Task):
         return Curve(np.clip(values + noise, 0.0, 1.0), losses, seconds, float(final))
 
     def read_params(self, config: Config) -> Config:
-        """What was sampled for a configuration, but its number of epochs."""
+        """The sampled parameters of a configuration, without its number of epochs."""
         params = {name: value for name, value in config.items() if name not in ("epochs", "decay", *self.constants)}
         if config["decay"] > 0:
             params["decay"] = config["decay"]

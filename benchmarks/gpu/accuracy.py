@@ -21,7 +21,7 @@ TIMM_NETWORK = f"timm:{TIMM_WEIGHTS}"
 # (network, whether from weights where the prepared file has them, seconds of a training on a large card)
 TRAININGS = (("squeezenet1_1", True, 60.0), (TIMM_NETWORK, True, 90.0), ("resnet50", False, 110.0))
 NO_TIMM = "not trained: timm is not installed, nor in the prepared file"
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # Student's t for a 95 % interval of so many values
+T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # Student's t for a 95 % interval, by the number of values
 
 
 def cases(context: Context) -> Iterator[Case]:

@@ -1,4 +1,4 @@
-"""What every part is given: the device, the sizes of its cases, the drawings, and how a case is described."""
+"""Holds the inputs of every part: the device, the sizes of its cases, the drawings, and how a case is described."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

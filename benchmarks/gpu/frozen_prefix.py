@@ -1,4 +1,4 @@
-"""What keeping the activations of frozen layers gains on a device: seconds of an epoch, in turns."""
+"""Measures the gain of keeping the activations of frozen layers on a device: seconds of an epoch, in turns."""
 
 from collections.abc import Iterator
 

@@ -93,7 +93,7 @@ def prepare(source: str, path: Path) -> Path:
 
 
 def open_inputs(path: Path, folder: Path, num_classes: int | None, per_class: int | None) -> Inputs:
-    """The prepared file's content, or doodles where it is not; so many classes and drawings of each (None: all)."""
+    """The prepared file's content, or doodles where it is absent; at most num_classes and per_class (None: all)."""
     if path.exists():
         if not (folder / "prepared").exists():  # by a part before
             with zipfile.ZipFile(path) as file:

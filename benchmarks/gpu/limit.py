@@ -131,7 +131,7 @@ def graphed_step(network: str, image_px: int, device: torch.device, batch_size: 
 
 
 def measure_roofs(context: Context) -> Iterator[Row]:
-    """What the device computes and moves at best, and the share of both that a step of the large network has."""
+    """The best rates of the device for computing and moving, and the large network's share of both in a step."""
     device, side = context.device, context.sizes.product_side
     product = best_product_flops(device, side)
     copied = best_bytes_per_second(device, 16 * side**2)

@@ -78,10 +78,10 @@ def folders(context: Context, splits: TrainingSplits) -> dict[str, Any]:
         for index, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
             picture = Image.fromarray(255 - np.asarray(image)).resize((PNG_PX, PNG_PX))
             picture.save(folder / data.class_names[label] / f"{index:06d}.png", compress_level=1)
-    order = {int(path.stem): place for place, path in enumerate(sorted_files(folder))}
+    order = {int(path.stem): index for index, path in enumerate(sorted_files(folder))}
     rows = {name: split.indices for name, split in (("train", splits.train), ("validation", splits.validation))}
-    places = {name: [order[int(row)] for row in some] for name, some in rows.items()}
-    return {"folder": str(folder), "num_classes": len(data.class_names), "gpus": 0, **places}
+    indices = {name: [order[int(row)] for row in some] for name, some in rows.items()}
+    return {"folder": str(folder), "num_classes": len(data.class_names), "gpus": 0, **indices}
 
 
 def sorted_files(folder: Path) -> list[Path]:

@@ -33,7 +33,7 @@ RESERVED_SECONDS = 5.0  # for ending: all that is written is on the disk anyway
 
 @dataclass(frozen=True)
 class Machine:
-    """What a part's first message says: only there is the device asked, for a process that has cannot be forked."""
+    """A part's first message: only there is the device asked, for a process that has cannot be forked."""
 
     card: str
     where: str

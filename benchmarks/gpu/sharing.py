@@ -71,8 +71,8 @@ def with_mps(context: Context) -> Iterator[Row]:
 def mps_server() -> Iterator[str]:
     """A server of this run's own; yields why there is none."""
     with tempfile.TemporaryDirectory(prefix="mps-") as folder:
-        places = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
-        with patch.dict(os.environ, places):
+        folders = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
+        with patch.dict(os.environ, folders):
             control = ["nvidia-cuda-mps-control"]
             answer = subprocess.run([*control, "-d"], capture_output=True, text=True, timeout=20, check=False)
             try:

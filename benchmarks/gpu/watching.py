@@ -48,7 +48,7 @@ class Utilisation:
 
 
 def ask_nvidia_smi(device: torch.device | int, *quantities: str) -> list[float | None]:
-    """What the driver tells of the card that torch calls so; None for what it does not tell.
+    """Readings of the driver about the card that torch calls so; None for those that it does not give.
 
     A card has another number there where CUDA_VISIBLE_DEVICES hides some, so it is asked for by its identity.
     """

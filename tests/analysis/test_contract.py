@@ -1,4 +1,4 @@
-"""What every figure and table must do, a new one too: run on a run in any state, and show what is in its CSV file."""
+"""The contract of figures and tables, new ones too: each works for a run in any state, and shows its CSV file."""
 
 import io
 

@@ -146,8 +146,8 @@ def test_calibration_before_and_after_by_hand(run):
         assert sum(row["num_drawings"] for row in bins) == len(run.predictions)
         assert sum(row["num_drawings"] * row["share_right"] for row in bins) == pytest.approx(right.sum())
         error = 0.0
-        for place in range(15):
-            inside = (own >= place / 15) & (own < (place + 1) / 15)
+        for index in range(15):
+            inside = (own >= index / 15) & (own < (index + 1) / 15)
             if inside.any():
                 error += inside.mean() * abs(right[inside].mean() - own[inside].mean())
         assert bins[0]["expected_calibration_error"] == pytest.approx(error, abs=1e-5)

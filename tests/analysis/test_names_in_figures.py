@@ -17,11 +17,10 @@ from tests.support.drawings import make_image_folder
 from tests.support.fake_runs import make_finished_run
 from tune_sketch.analysis.figures.base import write_figures
 from tune_sketch.analysis.figures.registry import FIGURES, FIGURES_OF_RUNS
-from tune_sketch.analysis.figures.rehearsal import draw_names
 from tune_sketch.analysis.report import write_report
 from tune_sketch.analysis.run_data import read_run
 from tune_sketch.data import figure_text as module
-from tune_sketch.data.figure_text import FIRST_FAMILY, figure_fonts, figure_text
+from tune_sketch.data.figure_text import FIRST_FAMILY, check_drawable, figure_fonts, figure_text
 from tune_sketch.storage.files import read_csv
 
 HARD = (
@@ -82,7 +81,7 @@ def test_what_is_drawn_is_no_formula(text):
 
 def test_a_style_of_the_users_own_does_no_harm():
     with rc_context({"font.family": "no such font", "text.usetex": True}):
-        draw_names(["$a$b", "café", "猫"])
+        check_drawable(["$a$b", "café", "猫"])
 
 
 def make_font(path: Path, family: str, letters: str) -> Path:
@@ -128,7 +127,7 @@ def test_a_font_of_the_machine_draws_what_the_usual_one_lacks(cuneiform):
         warnings.simplefilter("error")
         label = Text(0, 0, figure_text(text))
         assert label.get_fontfamily() == [FIRST_FAMILY, cuneiform]
-    draw_names([text])
+    check_drawable([text])
 
 
 def test_every_figure_and_the_page_are_made(run, tmp_path, capsys):

@@ -20,7 +20,7 @@ def runs(tmp_path_factory):
 
 
 def with_wrong_guesses(run, num_wrong):
-    """The run as if its network had all test drawings right but the first so many."""
+    """The run as if its network had all test drawings right except a number of the first."""
     right = [replace(prediction, predicted_class=prediction.true_class) for prediction in run.predictions]
     wrong = [replace(prediction, predicted_class="nothing") for prediction in run.predictions[:num_wrong]]
     return replace(run, predictions=(*wrong, *right[num_wrong:]))

@@ -28,8 +28,8 @@ def training(number, *stretches):
     """A trial of epochs of ten seconds; a stretch is (start of its first epoch, epochs, node, process, gpus)."""
     trial = Trial(key=f"trial-{number:04d}", number=number, config={}, seed=0, status="completed")
     for start, num_epochs, node, process, gpus in stretches:
-        for place in range(num_epochs):
-            recorded_at = 1000.0 + start + 10 * (place + 1)
+        for index in range(num_epochs):
+            recorded_at = 1000.0 + start + 10 * (index + 1)
             worker = Worker(node, process, gpus)
             trial = trial.with_epoch(Epoch(len(trial.epochs) + 1, {"epoch_seconds": 10.0}, worker, recorded_at))
     return trial

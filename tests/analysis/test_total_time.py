@@ -57,7 +57,7 @@ def test_a_network_of_the_search_is_marked_with_its_epochs(run):
 
 def test_status_says_how_much_is_used(run):
     (line,) = [line for line in status_lines(run) if line.startswith("total time")]
-    assert line.endswith("of 2 min used, all sittings together")
+    assert line.endswith("of 2 min used, all sessions together")
 
 
 def test_without_a_total_time_there_is_no_such_table(tmp_path):

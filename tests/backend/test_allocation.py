@@ -1,4 +1,4 @@
-"""Which cores, threads and GPUs a trial gets, and how many run at once; no machine here has a GPU."""
+"""Cores, threads and GPUs of a trial, and how many run at once; no machine here has a GPU."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What stands between Ray Tune and a search: jobs go in, reports go out, and errors keep their type."""
+"""The layer between Ray Tune and a search: jobs go in, reports go out, and errors keep their type."""
 
 import pickle
 import subprocess
@@ -13,14 +13,14 @@ from ray.tune.search import Searcher
 
 from tests.support.trials import make_metrics, make_trial
 from tests.support.untrained import make_job
-from tune_sketch.backend.ray_tune import Errors, JobSearcher, ReportScheduler, describe_death
+from tune_sketch.backend.ray_tune import Errors, RayJobs, ReportScheduler, describe_death
 from tune_sketch.events import DeathReport, EpochReport, Worker
 
 ROOT = Path(__file__).parents[2]
 
 
 def make_searcher(jobs, most=9):
-    return JobSearcher(iter(jobs), lambda num_running: num_running < most, Errors())
+    return RayJobs(iter(jobs), lambda num_running: num_running < most, Errors())
 
 
 def test_jobs_are_handed_out_until_there_are_no_more():
@@ -44,7 +44,7 @@ def test_an_error_of_a_proposal_is_kept_as_it_was():
         raise ValueError("the disk is full")
         yield
 
-    searcher = JobSearcher(broken(), lambda num_running: True, Errors())
+    searcher = RayJobs(broken(), lambda num_running: True, Errors())
     with pytest.raises(ValueError, match="the disk is full"):
         searcher.suggest("a")
     assert isinstance(searcher.errors.first, ValueError)

@@ -24,7 +24,7 @@ if "ray" in sys.argv:
 
 
 def run_in_container(tmp_path: Path, files: dict[str, str], *arguments: str, **more: str) -> list[str]:
-    """What the script prints where these are the files of the container's control group."""
+    """The script's output where these are the files of the container's control group."""
     for name, text in files.items():
         (tmp_path / "cgroup" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "cgroup" / name).write_text(text + "\n")

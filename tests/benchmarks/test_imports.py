@@ -1,4 +1,4 @@
-"""What benchmarks import of the program exists, also inside functions, which no other test runs."""
+"""Every import of the program in the benchmarks exists, also inside functions, which no other test runs."""
 
 import ast
 import importlib

@@ -1,4 +1,4 @@
-"""What benchmarks need beside the program: one extra brings it all, and a missing part of it is named."""
+"""The benchmarks' dependencies: one extra brings them all, and a missing one is named."""
 
 import ast
 import importlib.metadata

@@ -13,7 +13,7 @@ from tune_sketch.events import Epoch, Trial
 
 
 def make_trials(values, seconds=2.0, epochs=1):
-    """Trials that have ended after so many epochs with these values, in this order."""
+    """Trials that have ended after these numbers of epochs with these values, in this order."""
     return [
         Trial(
             f"trial-{number:04d}",
@@ -54,7 +54,7 @@ def test_the_forecast_is_the_mean_loss_without_any_ten_recent_trials():
     recent = range(13, 26)
     losses = []
     for left_out in itertools.combinations(recent, HORIZON):
-        kept = [value for place, value in enumerate(values) if place not in left_out]
+        kept = [value for index, value in enumerate(values) if index not in left_out]
         losses.append(values.max() - max(kept))
     assert found.gain == pytest.approx(np.mean(losses))
     assert (found.num_trials, found.num_recent) == (10, 13)

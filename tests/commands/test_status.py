@@ -1,4 +1,4 @@
-"""What status says of a run in each state, reading only."""
+"""The text of status for a run in each state, reading only."""
 
 import os
 import subprocess

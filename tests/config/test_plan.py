@@ -1,4 +1,4 @@
-"""What the plan offers where no data were given."""
+"""The plan's offers where no data were given."""
 
 import shlex
 

@@ -1,4 +1,4 @@
-"""What may change in a resumed search, and what cannot; defaults that suit the data."""
+"""Settings that may change in a resumed search, and those that cannot; defaults that suit the data."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What is read from others is bounded: regular files, sizes, pixels, points, time and memory of risky decoders."""
+"""Reading from others is bounded: regular files, sizes, pixels, points, time and memory of risky decoders."""
 
 import io
 import os

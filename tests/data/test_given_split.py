@@ -239,10 +239,10 @@ def test_a_folder_test_beside_class_folders_is_refused_with_a_way_on(tmp_path):
 def test_folders_of_a_split_within_the_classes(tmp_path):
     root = tmp_path / "set"
     for offset, name in enumerate(("cat", "dog", "owl")):
-        for place, (part, count) in enumerate((("train", 4), ("test", 2))):
+        for index, (part, count) in enumerate((("train", 4), ("test", 2))):
             (root / name / part).mkdir(parents=True)
             for number in range(count):
-                draw(100 * offset + 10 * place + number).save(root / name / part / f"{number}.png")
+                draw(100 * offset + 10 * index + number).save(root / name / part / f"{number}.png")
     inputs = prepare(root)
     assert inputs.data.class_names == ["cat", "dog", "owl"]
     assert all("/test/" in name for name in names_of(inputs)["test"])

@@ -240,7 +240,7 @@ def test_a_url_that_cannot_be_used_is_an_error_of_the_user(decoded, monkeypatch)
 
 
 def check_bucket(cache: str, decoded: Path, on_node, monkeypatch) -> None:
-    """What was decoded goes to the bucket, and from there to two machines."""
+    """Check that decoded drawings go to the bucket, and from there to two machines."""
     monkeypatch.setenv("TUNE_SKETCH_CACHE", cache)
     place = publish_data(decoded)
     assert place == publish_data(decoded) == f"{cache}/decoded/{decoded.name}"

@@ -290,7 +290,7 @@ def test_names_are_one_in_every_unicode_form(tmp_path):
 
 
 def problem_of(path: Path) -> str:
-    """What is wrong with a table; its path where nothing is."""
+    """The error of a table; its path where there is none."""
     try:
         return str(read_table(path).path)
     except ValueError as error:

@@ -54,13 +54,14 @@ def draw(path: Path, label: int, number: int) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, searched: tuple[RunDirectory, object]) -> Path:
-    """drawings/ with three classes, cat.png, and a finished search in runs/first."""
+    """drawings/ with three classes, cat.png, own_network.py of the examples, and a finished search in runs/first."""
     for label, name in enumerate(("bee", "cat", "dog")):
         (tmp_path / "drawings" / name).mkdir(parents=True)
         for number in range(20):
             draw(tmp_path / "drawings" / name / f"{number}.png", label, number)
     shutil.copy(tmp_path / "drawings" / "cat" / "0.png", tmp_path / "cat.png")
     shutil.copytree(searched[0].path, tmp_path / "runs" / "first")
+    shutil.copy(ROOT / "examples" / "own_network.py", tmp_path)
     return tmp_path
 
 

@@ -1,4 +1,4 @@
-"""What lies in best/: weights that other programs read, all preprocessing, and a card from the run's facts."""
+"""The content of best/: weights that other programs read, all preprocessing, and a card from the run's facts."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What `export --to torchvision` and `--to timm` write loads there, and gives the same probabilities."""
+"""Networks that `export --to torchvision` and `--to timm` write load there, and give the same probabilities."""
 
 import json
 import runpy

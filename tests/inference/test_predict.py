@@ -104,13 +104,13 @@ def test_the_test_splits_own_drawings_give_the_runs_own_predictions(run, tmp_pat
     data = open_data(Path(read_facts(run).data.cache))
     test = read_splits(run.splits_csv, data).test
     model = load_classifier(run.path)
-    for place, index in enumerate(test[:5]):
-        Image.fromarray(255 - data.images[index]).save(tmp_path / f"{place}.png")
+    for position, index in enumerate(test[:5]):
+        Image.fromarray(255 - data.images[index]).save(tmp_path / f"{position}.png")
     assert main([str(run.path), str(tmp_path), "--csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     probabilities = model.compute_probabilities(data.images[test[:5]])
-    for place, (row, own) in enumerate(zip(rows, probabilities, strict=True)):
-        assert row["image"].endswith(f"{place}.png")
+    for index, (row, own) in enumerate(zip(rows, probabilities, strict=True)):
+        assert row["image"].endswith(f"{index}.png")
         wanted = best_classes(own, data.class_names)
         assert [row[f"class_{n}"] for n in range(1, 6)] == [name for name, _ in wanted]
         assert float(row["probability_1"]) == pytest.approx(wanted[0][1], abs=1e-5)
@@ -159,7 +159,7 @@ def test_export_to_onnx_is_checked(run, ink, tmp_path, capsys):
     onnxruntime = pytest.importorskip("onnxruntime")
     assert main([str(run.path), "--export", "onnx"]) == 0
     model = load_classifier(run.path)
-    images = np.stack([render_doodle("sun", place, seed=5, image_px=model.image_px) for place in range(3)])
+    images = np.stack([render_doodle("sun", index, seed=5, image_px=model.image_px) for index in range(3)])
     session = onnxruntime.InferenceSession(run.best / "model.onnx", providers=["CPUExecutionProvider"])
     (computed,) = session.run(None, {"images": images})
     assert np.abs(computed - model.compute_probabilities(images)).max() < 1e-4

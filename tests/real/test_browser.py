@@ -1,4 +1,4 @@
-"""What a person sees, in a real browser: report, TensorBoard's comparison of trials, drawing page, study."""
+"""A person's view in a real browser: report, TensorBoard's comparison of trials, drawing page, Optuna's dashboard."""
 
 import contextlib
 import math

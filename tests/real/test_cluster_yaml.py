@@ -22,7 +22,7 @@ def read(name: str) -> dict[str, Any]:
 
 
 def prepare(config: dict[str, Any]) -> dict[str, Any]:
-    """What `ray up` does before it talks to anyone."""
+    """The steps of `ray up` before it talks to anyone."""
     prepared = prepare_config(copy.deepcopy(config))
     validate_config(prepared)
     return prepared

@@ -27,7 +27,7 @@ FLAGS = (
 
 
 def run_in_shell(command: str, folder: Path) -> subprocess.CompletedProcess:
-    """What a user gets who pastes the command into a shell."""
+    """Run the command as a user who pastes it into a shell."""
     environment = os.environ | {
         "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     }  # fmt: skip
@@ -50,8 +50,8 @@ def test_a_search_of_hard_names_ends_whole_and_its_commands_can_be_pasted(tmp_pa
     folder.mkdir()
     root = make_image_folder(folder / f"data {HARD}", CLASSES, per_class=12)
     search = f"python -m tune_sketch.search --model baseline {FLAGS} --name first"
-    place = shlex.quote(str(folder.relative_to(tmp_path)))
-    answer = run_in_shell(f"{search} --data {shlex.quote(str(root))} --runs-dir {place}/runs", tmp_path)
+    folder_text = shlex.quote(str(folder.relative_to(tmp_path)))
+    answer = run_in_shell(f"{search} --data {shlex.quote(str(root))} --runs-dir {folder_text}/runs", tmp_path)
     run = RunDirectory(folder / "runs" / "first")
     page = run.report_html.read_text(encoding="utf-8")
     assert all(title in page for title in ("Confusion matrix", "The most confused pairs", "Class activation maps"))
@@ -70,8 +70,8 @@ def test_a_search_of_hard_names_ends_whole_and_its_commands_can_be_pasted(tmp_pa
 
     extend = printed_command(answer.stdout, "extend").replace("--num-samples N", "--num-samples 3")
     run_in_shell(f"{extend} --data {shlex.quote(os.path.relpath(root, tmp_path))}", tmp_path)
-    assert "3 of 3" in run_in_shell(f"python -m tune_sketch.status {place}/runs/first", tmp_path).stdout
-    run_in_shell(f"cd {place}/runs && mv first ./-x && python -m tune_sketch.report ./-x", tmp_path)
+    assert "3 of 3" in run_in_shell(f"python -m tune_sketch.status {folder_text}/runs/first", tmp_path).stdout
+    run_in_shell(f"cd {folder_text}/runs && mv first ./-x && python -m tune_sketch.report ./-x", tmp_path)
 
 
 def test_names_survive_the_export_to_onnx(tmp_path):

@@ -1,8 +1,11 @@
 """A user's own analysis.py, utils.py ... in the current folder: no command and no worker imports them."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -30,14 +33,43 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def command(folder: Path, *arguments: str) -> str:
-    """What a command prints when it is typed in the folder; it must succeed there."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def command(folder: Path, *arguments: str, python: Sequence[str] = (sys.executable, "-m")) -> str:
+    """The output of a command that is typed in the folder; it must succeed there."""
     answer = subprocess.run(
-        [sys.executable, "-m", *arguments], capture_output=True, text=True, cwd=folder, env=environment, timeout=300
+        [*python, *arguments], capture_output=True, text=True, cwd=folder, env=ENVIRONMENT, timeout=300
     )
     assert answer.returncode == 0, f"{arguments}: {answer.stderr}"
     return answer.stdout
+
+
+def serve_and_stop(folder: Path, *arguments: str) -> str:
+    """The first line of a server that is started in the folder, and ended by Ctrl-C."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *arguments], stdout=subprocess.PIPE, text=True, cwd=folder, env=ENVIRONMENT
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+    return line
+
+
+def imported(folder: Path) -> list[str]:
+    """The marks of the user's modules that were imported."""
+    return [path.name for path in folder.parent.glob("imported-*")]
+
+
+def console_script() -> str:
+    """The installed `tune-sketch`, as a shell would find it beside this Python."""
+    found = shutil.which("tune-sketch", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    assert found is not None, "pip install -e . makes it"
+    return found
 
 
 def test_nothing_of_the_users_own_is_imported(folder: Path) -> None:
@@ -47,7 +79,13 @@ def test_nothing_of_the_users_own_is_imported(folder: Path) -> None:
     assert "trials         2 of 2" in command(folder, "tune_sketch.status", run)
     assert "trial 1" in command(folder, "tune_sketch.explain", run, "1")
     assert "drawing.png" in command(folder, "tune_sketch.predict", run, "drawing.png")
+    assert "draw at  http://" in serve_and_stop(folder, "tune_sketch.draw", run, "--port", "0")
+    assert "trials         2 of 2" in command(folder, "tune_sketch", "status", run)
+    assert "trials         2 of 2" in command(folder, "status", run, python=[console_script()])
     command(folder, "tune_sketch.confirm", run, "--retraining-seeds", "2")
     command(folder, "tune_sketch.report", run)
     command(folder, "tune_sketch.data", "doodles", "--image-px", "32", "--classes", "3", "--per-class", "12")
-    assert [path.name for path in folder.parent.glob("imported-*")] == []
+    assert imported(folder) == []
+    pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")
+    command(folder, "tune_sketch.export", run, "--to", "onnx")
+    assert imported(folder) == []

@@ -14,12 +14,12 @@ from tests.support.processes import family, is_trial, ray_process
 from tests.support.real_search import Search, output_of
 from tests.support.recorded import check_complete, count_epochs, recorded_epochs, snapshot
 from tune_sketch.backend.private_folder import PREFIX
-from tune_sketch.restart import MOST_RESTARTS
+from tune_sketch.backend.restart import MOST_RESTARTS
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 LONG = ("--num-samples", 2, "--max-epochs", 60, "--grace-epochs", 60, "--finalists", 0, "--no-last-step")
 LONG = (*LONG, "--retraining-seeds", 1)  # not longer than two deaths need
-LOSS_SECONDS = 30  # within so many it is said what died
+LOSS_SECONDS = 30  # within these it is said what died
 STEAL = """
 import os, sys
 folder = sys.argv[1]

@@ -1,4 +1,4 @@
-"""What a search says of its test files, `predict` and the Python API say of the same files, in every form."""
+"""A search's answers for its test files, and those of `predict` and the Python API for the same files in every form."""
 
 import csv
 import io

@@ -72,7 +72,7 @@ class Search:
             )
 
     def wait_for_epochs(self, more: int, seconds: float = 120) -> None:
-        """Wait until the search has recorded so many more epochs: it is alive and well."""
+        """Wait until the search has recorded a number of further epochs: it is alive and well."""
         wanted, deadline = count_epochs(self.run) + more, time.monotonic() + seconds
         while count_epochs(self.run) < wanted:
             said = (self.folder / "search.txt").read_text()[-2000:]

@@ -1,4 +1,4 @@
-"""What fits into the time left for retraining: the best network first, nothing cut to nonsense, nothing over time."""
+"""Retrainings that fit into the time left: the best network first, nothing cut to nonsense, nothing over time."""
 
 import math
 

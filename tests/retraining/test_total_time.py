@@ -125,7 +125,7 @@ def test_the_search_has_the_time_that_retraining_does_not_need(tmp_path, clock):
     assert spent.total < 4000.0
 
 
-def test_what_a_killed_sitting_used_counts_and_the_division_stays(tmp_path, clock):
+def test_what_a_killed_session_used_counts_and_the_division_stays(tmp_path, clock):
     run, _ = make_killed(tmp_path, clock, kill_at=16)
     division = read_facts(run).division
     clock.now += 1e6  # nobody was at work

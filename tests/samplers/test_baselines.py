@@ -13,8 +13,8 @@ def test_random_ignores_what_it_saw():
     configs = []
     for num_epochs in (1, 9):
         journal, sampler = make_journal(), make_sampler("random", limits=LIMITS)
-        for place in range(20):
-            train(journal, suggest(sampler, journal), [0.1 * (place % 7)] * num_epochs)
+        for index in range(20):
+            train(journal, suggest(sampler, journal), [0.1 * (index % 7)] * num_epochs)
         configs.append([trial.config for trial in journal.trials])
     assert configs[0] == configs[1]
     assert [trial.source for trial in journal.trials[1:]] == [Source("random")] * 19

@@ -52,7 +52,7 @@ def test_the_first_suggestion_is_the_papers_configuration(journal):
 
 def test_it_asks_the_deepest_rung_with_enough_values(journal):
     sampler = make_sampler("incumbent")
-    for place in range(60):
+    for index in range(60):
         trial = suggest(sampler, journal)
         for rung in RUNGS:
             num_known = len(values_known(journal.trials[:-1], rung))
@@ -60,7 +60,7 @@ def test_it_asks_the_deepest_rung_with_enough_values(journal):
                 assert num_known >= MIN_VALUES
             elif trial.source.kind in ("mutated", "tpe") and rung > trial.source.rung:
                 assert num_known < MIN_VALUES
-        train(journal, trial, (1, 1, 3, 1, 3, 9)[place % 6])
+        train(journal, trial, (1, 1, 3, 1, 3, 9)[index % 6])
     assert all(trial.source.kind == "random" for trial in journal.trials[1:MIN_VALUES])
     assert {trial.source.rung for trial in journal.trials} == {None, 1, 3, 9}
 
@@ -158,12 +158,12 @@ def test_a_search_with_more_epochs_goes_on_from_the_old_values(journal, model):
     run_trials(journal, make_sampler("incumbent", model), [1, 3, 9] * 12)
     assert all(trial.config["epochs"] <= 9 for trial in journal.trials)
     sampler = make_sampler("incumbent", model, limits=SpaceLimits(max_epochs=81, pretrained=False))
-    for place in range(40):
+    for index in range(40):
         trial = suggest(sampler, journal)
         assert 27 <= trial.config["epochs"] <= 81
         assert trial.distributions["epochs"] == IntDistribution(27, 81)
         assert all(math.isfinite(value) for value in trial.config.values() if isinstance(value, float))
-        train(journal, trial, (1, 3, 9, 27, 81)[place % 5])
+        train(journal, trial, (1, 3, 9, 27, 81)[index % 5])
     later = journal.trials[36:]
     assert any(trial.source.rung == 81 for trial in later)
     assert len({trial.config["epochs"] for trial in later}) > 5, "epochs must vary again"

@@ -1,4 +1,4 @@
-"""What every strategy keeps: a pure function of the history, in the space, that begins as told and ends."""
+"""The contract of strategies: a pure function of the history, in the space, that begins as told and ends."""
 
 from dataclasses import replace
 

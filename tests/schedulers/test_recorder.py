@@ -1,4 +1,4 @@
-"""What a training reports is recorded first, then acted on: epochs, endings, full disks, dead processes."""
+"""A training's reports are recorded first, then acted on: epochs, endings, full disks, dead processes."""
 
 import pytest
 
@@ -136,14 +136,14 @@ def test_a_process_that_dies_too_often_is_a_failed_trial(journal):
     for retry in (1, 2):
         assert recorder(trial.key, death) == "stop"
         assert journal.trials[0].is_unfinished
-        assert recorder.queue.waiting.pop() == trial.key, "handed out again"
+        assert recorder.queue.queued.pop() == trial.key, "handed out again"
         assert (
             "trial-0000: its process died on 10.0.0.7 after epoch 1; it goes on from its checkpoint "
             f"(retry {retry} of 2)" in said[-1]
         )
     assert recorder(trial.key, death) == "stop"
     assert (journal.trials[0].status, journal.trials[0].error) == ("failed", "its process died on 10.0.0.7 (3 times)")
-    assert (len(journal.trials[0].epochs), recorder.queue.waiting) == (1, [])
+    assert (len(journal.trials[0].epochs), recorder.queue.queued) == (1, [])
 
 
 def test_what_hinders_a_training_is_tried_again_and_then_interrupts_the_search(journal):
@@ -154,7 +154,7 @@ def test_what_hinders_a_training_is_tried_again_and_then_interrupts_the_search(j
     for retry in (1, 2):
         assert recorder(trial.key, hindered) == "stop"
         assert journal.trials[0].status == "paused"
-        assert recorder.queue.waiting.pop() == trial.key, "handed out again"
+        assert recorder.queue.queued.pop() == trial.key, "handed out again"
         assert f"InputsError: splits.csv is damaged; it is tried again (retry {retry} of 2)" in said[-1]
         journal.resume(trial.key)
     report(recorder, trial, 1)  # it goes on: what was is forgotten

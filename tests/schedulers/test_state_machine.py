@@ -53,7 +53,7 @@ class SearchMachine(RuleBasedStateMachine):
         self.open(Journal(open_log(self.path), "s", create=True))
 
     def open(self, journal: Journal) -> None:
-        """What a new or resumed session builds."""
+        """Build the parts of a new or resumed session."""
         self.journal, self.stopping, self.training = journal, False, {}
         unfinished = [trial for trial in journal.trials if trial.is_unfinished]
         self.queue = TrialQueue(journal, unfinished, self.propose, make_job, lambda: not self.stopping)
@@ -111,9 +111,9 @@ class SearchMachine(RuleBasedStateMachine):
         if epoch not in (1, 3):
             return False
         at_rung = [(other, value) for other, number, value in self.arrivals if number == epoch]
-        place = [other for other, _ in at_rung].index(key)
-        before = [make_trial(number, [value] * epoch) for number, (_, value) in enumerate(at_rung[:place])]
-        decision = ASHA_OF_TESTS.decide(make_trial(99, [at_rung[place][1]] * epoch), before)
+        rank = [other for other, _ in at_rung].index(key)
+        before = [make_trial(number, [value] * epoch) for number, (_, value) in enumerate(at_rung[:rank])]
+        decision = ASHA_OF_TESTS.decide(make_trial(99, [at_rung[rank][1]] * epoch), before)
         return decision is not None and decision.verdict == "stop"
 
     @precondition(lambda self: self.training)
@@ -148,7 +148,7 @@ class SearchMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.training)
     @rule(data=st.data(), value=VALUES, num_writes=st.integers(0, 5))
     def kill_in_the_middle_of_an_epoch(self, data: st.DataObject, value: float, num_writes: int) -> None:
-        """The driver dies after so many of the writes that an epoch and its ending take."""
+        """The driver dies after some of the writes that an epoch and its ending take."""
         key = data.draw(st.sampled_from(sorted(self.training)))
         epoch, backend = self.training[key] + 1, self.journal.storage._backend
         append_logs, left = backend.append_logs, [num_writes]

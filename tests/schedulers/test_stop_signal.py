@@ -111,8 +111,8 @@ def test_the_failures_of_one_of_several_networks_do_not_end_the_search(stop):
         trial = make_trial(number, status="out_of_memory", error="no memory")
         return replace(trial, config={"epochs": 9, "network": network})
 
-    waiting = replace(make_trial(3), config={"epochs": 9, "network": "baseline"})
-    stop.check_failures([*(fail(number, "resnet50") for number in range(3)), waiting])
+    unstarted = replace(make_trial(3), config={"epochs": 9, "network": "baseline"})
+    stop.check_failures([*(fail(number, "resnet50") for number in range(3)), unstarted])
     assert stop.reason == ""
     stop.check_failures([*(fail(n, "resnet50") for n in range(3)), *(fail(n, "baseline") for n in range(3, 6))])
     assert "every trial fails for one reason" in stop.reason

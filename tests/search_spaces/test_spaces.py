@@ -1,4 +1,4 @@
-"""Contract of every search space: names, ranges, conditions, and the study's configuration inside."""
+"""Contract of every search space: names, ranges, conditions, and the paper's configuration inside."""
 
 import subprocess
 import sys
@@ -99,7 +99,7 @@ def test_the_first_configurations_lie_in_the_space(
 
 
 @pytest.mark.parametrize("model", SPACES)
-def test_the_study_can_be_enqueued(model: str) -> None:
+def test_the_paper_configuration_can_be_enqueued(model: str) -> None:
     limits = SpaceLimits(max_epochs=12, pretrained=True)
     study = optuna.create_study()
     study.enqueue_trial(paper_configuration(model, limits))
@@ -117,18 +117,18 @@ def test_balanced_sampling_is_searched_where_class_sizes_differ_much(model: str)
         assert paper.get("balanced_sampling", False) is False
 
 
-def test_what_the_study_reports() -> None:
+def test_the_paper_reports_these_settings() -> None:
     limits = SpaceLimits(max_epochs=80, pretrained=True)
-    study = {model: configuration_of(model, paper_configuration(model, limits), limits) for model in SPACES}
-    assert (study["baseline"]["optimizer"], study["baseline"]["epochs"]) == ("adam", 80)
-    assert study["baseline"]["batch_size"] == 128
-    assert study["baseline"]["freeze"] == "none"
-    assert (study["resnet50"]["optimizer"], study["resnet50"]["batch_size"]) == ("adam", 64)
-    assert (study["densenet121"]["optimizer"], study["densenet121"]["learning_rate"]) == ("rmsprop", 1e-4)
-    assert study["densenet121"]["batch_size"] == 64
+    paper = {model: configuration_of(model, paper_configuration(model, limits), limits) for model in SPACES}
+    assert (paper["baseline"]["optimizer"], paper["baseline"]["epochs"]) == ("adam", 80)
+    assert paper["baseline"]["batch_size"] == 128
+    assert paper["baseline"]["freeze"] == "none"
+    assert (paper["resnet50"]["optimizer"], paper["resnet50"]["batch_size"]) == ("adam", 64)
+    assert (paper["densenet121"]["optimizer"], paper["densenet121"]["learning_rate"]) == ("rmsprop", 1e-4)
+    assert paper["densenet121"]["batch_size"] == 64
     for model in ("resnet50", "densenet121"):  # the first layers frozen, those near the output trained
-        assert study[model]["freeze"] not in ("none", "head_only")
-    for config in study.values():
+        assert paper[model]["freeze"] not in ("none", "head_only")
+    for config in paper.values():
         assert config["decay"] > 0
         assert config.items() >= PAPER_RECIPE.items()  # one rate, no warm-up, no averaging, a plain head
         assert all(config[name] for name in ("rotation_degrees", "width_shift", "height_shift"))

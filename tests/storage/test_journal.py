@@ -71,7 +71,7 @@ def journal(place, name):
 
 @pytest.fixture
 def read_again(place, name):
-    """What is recorded, through a storage that was opened anew."""
+    """The record, through a storage that was opened anew."""
 
     def read():
         storage = place.open(read_only=True)

@@ -16,14 +16,14 @@ def make_history():
     return History(trials, {retraining.key: retraining})
 
 
-def test_each_sitting_counts_from_its_command_to_its_end():
+def test_each_session_counts_from_its_command_to_its_end():
     sessions = [make_session(4.0, prepared_seconds=3.0), make_session(103.0, prepared_seconds=2.0, ended_at=130.0)]
     spent = measure_spent(sessions, make_history())
     assert spent == Spent(preparation=5.0, search=8.0 + 9.0, retraining=10.0, ending=8.0)
     assert spent.total == 40.0
 
 
-def test_the_sitting_at_work_counts_until_now_and_a_killed_one_to_what_it_recorded():
+def test_the_session_at_work_counts_until_now_and_a_killed_one_to_what_it_recorded():
     sessions = [make_session(4.0), make_session(103.0)]
     assert measure_spent(sessions, make_history()).total == pytest.approx(8.0 + 19.0)
     assert measure_spent(sessions, make_history(), now=150.0).total == pytest.approx(8.0 + 47.0)

@@ -58,13 +58,13 @@ def make_stroke_folder(
 
 
 def make_split_folder(root: Path, parts: dict[str, int], classes: tuple[str, ...] = ("cat", "dog")) -> Path:
-    """One folder for each part of a split, with so many drawings of each class: train/cat/0.png, ..."""
+    """One folder for each part of a split, with a number of drawings of each class: train/cat/0.png, ..."""
     number = 0
     for part, per_class in parts.items():
         for name in classes:
             (root / part / name).mkdir(parents=True)
-            for place in range(per_class):
-                draw(number).save(root / part / name / f"{place}.png")
+            for index in range(per_class):
+                draw(number).save(root / part / name / f"{index}.png")
                 number += 1
     return root
 

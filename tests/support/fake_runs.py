@@ -77,7 +77,7 @@ def add_trials(run: RunDirectory, journal: Journal, num_trials: int, *, failed: 
     settings = read_facts(run).settings
     rungs = rung_epochs(settings.grace_epochs, settings.max_epochs, settings.reduction_factor)
     rng = np.random.default_rng(len(journal.trials))
-    for place in range(num_trials):
+    for index in range(num_trials):
         params = {
             "optimizer": str(rng.choice(["sgd", "rmsprop", "adam", "adamw"])),
             "learning_rate": float(10 ** rng.uniform(-5, -1)),
@@ -91,17 +91,17 @@ def add_trials(run: RunDirectory, journal: Journal, num_trials: int, *, failed: 
         config["decay"] = float(10 ** rng.uniform(-5, -2)) if rng.integers(2) else 0.0
         if params["optimizer"] == "sgd":
             config["momentum"] = 0.9
-        source = Source("paper" if not journal.trials else "random" if place % 3 else "tpe")
+        source = Source("paper" if not journal.trials else "random" if index % 3 else "tpe")
         distributions = {name: DISTRIBUTIONS[name] for name in params}
-        trial = journal.add_trial(Proposal(config, params, distributions, source), seed=place)
+        trial = journal.add_trial(Proposal(config, params, distributions, source), seed=index)
         quality = 0.9 - 0.12 * abs(math.log10(params["learning_rate"]) + 3) + 0.02 * rng.normal()
-        if place >= num_trials - failed:
-            journal.end(trial.key, "diverged" if place % 2 else "failed", error="loss is not finite")
+        if index >= num_trials - failed:
+            journal.end(trial.key, "diverged" if index % 2 else "failed", error="loss is not finite")
             continue
-        passes = [place % 3 == 0, place % 6 == 0, place % 9 == 0]
+        passes = [index % 3 == 0, index % 6 == 0, index % 9 == 0]
         reached = [rung for index, rung in enumerate(rungs) if all(passes[:index])]
-        add_epochs(journal, trial, reached[-1] if place < num_trials - running - failed else 1, quality)
-        if place < num_trials - failed - running:
+        add_epochs(journal, trial, reached[-1] if index < num_trials - running - failed else 1, quality)
+        if index < num_trials - failed - running:
             journal.end(trial.key, "completed" if reached[-1] == settings.max_epochs else "stopped")
 
 

@@ -16,7 +16,7 @@ NETWORK = "10.77.0"
 
 
 def missing_tools() -> str:
-    """What this machine lacks to make hosts; empty if it can."""
+    """The tools for making hosts that this machine lacks; empty if it has all."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "needs Linux and root"
     lacking = [tool for tool in ("ip", "sshd", "ssh", "rsync", "unshare", "mount") if not find_tool(tool)]

@@ -25,7 +25,7 @@ FIELDS = dataclasses.fields(Kill)
 
 
 def table(kills: Sequence[Kill], resume_seconds: Sequence[float], num_searches: int) -> str:
-    """What kills cost, one row per place, as Markdown."""
+    """The cost of kills, one row per place, as Markdown."""
     must_be_0 = ("lost_epochs", "changed_epochs", "redone_epochs")
     lines = [
         "| killed | kills | epochs lost | recorded twice | trained again though recorded "

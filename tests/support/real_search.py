@@ -71,7 +71,7 @@ class Search:
         return text
 
     def wait_for_epochs(self, process: subprocess.Popen, num_epochs: int, timeout: float = 120) -> None:
-        """Wait until the journal holds so many epochs."""
+        """Wait until the journal holds this number of epochs."""
         deadline = time.monotonic() + timeout
         while count_epochs(self.run) < num_epochs:
             assert process.poll() is None, f"ended early:\n{output_of(process)}"
@@ -79,7 +79,7 @@ class Search:
             time.sleep(0.05)
 
     def interrupt(self, process: subprocess.Popen, number: int = signal.SIGINT) -> None:
-        """What Ctrl-C in a terminal does: the signal goes to every process of the session."""
+        """Interrupt as Ctrl-C in a terminal does: the signal goes to every process of the session."""
         os.killpg(process.pid, number)
 
     def close(self) -> None:

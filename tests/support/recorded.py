@@ -16,7 +16,7 @@ GOOD_ENDINGS = ("completed", "stopped", "diverged")
 
 
 def snapshot(run: RunDirectory, url: str | None = None) -> dict[str, Trial]:
-    """What is recorded now; nothing before there is a record."""
+    """The present record; nothing before there is one."""
     if not run.search_json.exists():
         return {}
     history = read_history(run, url)

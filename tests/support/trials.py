@@ -19,7 +19,7 @@ def make_epoch(number: int, value: float = 0.5, *, decision: Decision | None = N
 
 
 def make_proposal(epochs: int = 3, *, source: Source = Source("random"), **config: object) -> Proposal:  # noqa: B008
-    """A configuration of so many epochs, of which the learning rate was sampled."""
+    """A configuration with this number of epochs, of which the learning rate was sampled."""
     return Proposal(
         {"learning_rate": 0.1, "epochs": epochs} | config,
         {"learning_rate": 0.1},
@@ -29,7 +29,7 @@ def make_proposal(epochs: int = 3, *, source: Source = Source("random"), **confi
 
 
 def add_trial(journal: Journal, epochs: int = 3, **how: object) -> Trial:
-    """A new trial of so many epochs."""
+    """A new trial with this number of epochs."""
     return journal.add_trial(make_proposal(epochs, **how), seed=5)
 
 

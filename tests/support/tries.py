@@ -1,4 +1,4 @@
-"""What was tried against a search and what of it held: counted by tests, kept in a CSV file, shown as a table."""
+"""Attacks tried against a search, and those that failed: counted by tests, kept in a CSV file, shown as a table."""
 
 import csv
 from collections.abc import Mapping, Sequence

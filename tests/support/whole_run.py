@@ -27,7 +27,7 @@ def make_run(path, storage=None, **changes):
 
 
 def kill_at(backend, moment):
-    """Let the driver be gone when the backend has passed on so many reports."""
+    """Let the driver be gone when the backend has passed on a number of reports."""
 
     def kill(key, report):
         if backend.num_reports == moment:

@@ -1,4 +1,4 @@
-"""Prediction and metrics: what the network sees, and the study's numbers by hand."""
+"""Prediction and metrics: what the network sees, and the paper's numbers by hand."""
 
 import math
 from collections.abc import Callable

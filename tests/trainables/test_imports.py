@@ -1,4 +1,4 @@
-"""Who imports whom in trainables: nobody in a circle, and only the shell knows Ray."""
+"""Imports in trainables: no circle, and only the shell knows Ray."""
 
 import ast
 from collections.abc import Iterator

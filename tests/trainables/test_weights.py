@@ -137,7 +137,7 @@ def test_the_cache_is_torchs(cache: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_driver_finds_weights_without_torch(tmp_path: Path) -> None:
-    """What "none" and a file in the cache need, and the descriptions of all networks."""
+    """Neither "none" nor a file in the cache needs it, nor do the descriptions of all networks."""
     file = published(tmp_path / "torch" / "hub" / "checkpoints", b"weights")
     code = f"""
 import sys

@@ -68,9 +68,9 @@ class Architecture:
     num_maxima: int | None = None  # features that it adds; None: as many as there were
 
 
-def lies_in(name: str, places: tuple[str, ...]) -> bool:
+def lies_in(name: str, prefixes: tuple[str, ...]) -> bool:
     """Whether a parameter is one of these parameters, or of these modules."""
-    return name in places or name.startswith(tuple(f"{place}." for place in places))
+    return name in prefixes or name.startswith(tuple(f"{prefix}." for prefix in prefixes))
 
 
 def architecture_of(model: "nn.Module") -> Architecture | None:

@@ -153,14 +153,14 @@ def reach_hub() -> None:
     """
     import huggingface_hub.constants
 
-    place = urllib.parse.urlsplit(huggingface_hub.constants.ENDPOINT)
-    if place.hostname is None or urllib.request.getproxies() or huggingface_hub.constants.HF_HUB_OFFLINE:
+    address = urllib.parse.urlsplit(huggingface_hub.constants.ENDPOINT)
+    if address.hostname is None or urllib.request.getproxies() or huggingface_hub.constants.HF_HUB_OFFLINE:
         return
-    port = place.port or (80 if place.scheme == "http" else 443)
+    port = address.port or (80 if address.scheme == "http" else 443)
     try:
-        socket.create_connection((place.hostname, port), timeout=SILENCE_SECONDS).close()
+        socket.create_connection((address.hostname, port), timeout=SILENCE_SECONDS).close()
     except OSError as error:
-        raise OSError(f"the Hugging Face Hub at {place.hostname} could not be reached: {error}") from error
+        raise OSError(f"the Hugging Face Hub at {address.hostname} could not be reached: {error}") from error
 
 
 def is_whole(file: Path) -> bool:

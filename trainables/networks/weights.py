@@ -89,7 +89,7 @@ def load_safetensors(file: Path) -> dict[str, Tensor]:
 
 
 def load_torch_file(file: Path) -> Any:
-    """What a torch file holds. ValueError for more than tensors and plain values, without torch's advice to run it."""
+    """A torch file's content. ValueError for more than tensors and plain values, without torch's advice to run it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Detected pickle protocol")  # no use to readers of the error that follows
         warnings.filterwarnings("ignore", ".*TypedStorage is deprecated")  # of quantised tensors
@@ -153,7 +153,7 @@ def match_weights(
 
 
 def find_prefix(names: Sequence[str], weights: Mapping[str, Tensor]) -> str | None:
-    """What stands before our names in the file; None where none of them is there."""
+    """The prefix of our names in the file; None where none of them is there."""
     there = (name for name in names if any(f".{other}".endswith(f".{name}") for other in weights))
     tried = list(itertools.islice(there, TRIED))
     prefixes = {

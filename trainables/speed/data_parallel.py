@@ -176,7 +176,7 @@ class WorkerGroup:
             raise ProcessDiedError(died or f"process {rank} of {self.num_processes} does not answer") from error
 
     def died_text(self, seconds: float) -> str | None:
-        """Which process has ended, or does within so many seconds; None where all live."""
+        """The process that has ended, or does within a number of seconds, in words; None where all live."""
         wait([process.sentinel for process in self.processes], seconds)
         for rank, process in enumerate(self.processes):
             if process.exitcode is not None:

@@ -47,7 +47,7 @@ class Trainings(Protocol):
 
 @dataclass(frozen=True)
 class Throughput:
-    """What was measured of trainings beside each other, and how many to run."""
+    """The measured speed of trainings beside each other, and how many to run."""
 
     images_per_second: tuple[float, ...]  # of 1, 2, ... trainings, all together
     memory_bytes: tuple[int, int] | None  # of one training, of the device

@@ -12,7 +12,7 @@ MOST_THREADS = 8.0  # of one training on a CPU, though cores be idle: more were 
 def allocate_workers(
     settings: Settings, num_trainings: int, *, trials_per_gpu: int = 1, may_grow: bool = False
 ) -> Workers:
-    """Workers for so many trainings; one training is on one machine.
+    """Workers for a number of trainings; each training is on one machine.
 
     trials_per_gpu: what was measured, for where --gpus-per-trial does not say. may_grow: machines may join later, as in
     a cluster that starts them when trials wait. Raises ValueError when no machine can take one training, unless a
@@ -57,7 +57,7 @@ def describe_shortage(
 
 
 def has_room(workers: Workers, num_running: int) -> bool:
-    """Whether another training may be begun beside so many: machines join and leave a cluster."""
+    """Whether another training may begin beside those running: machines join and leave a cluster."""
     most = workers.most if workers.most is not None else count_slots(list_machines(), workers.cpus, workers.gpus) + 1
     return num_running < most
 
@@ -82,7 +82,7 @@ def count_slots(machines: list[dict[str, float]], cpus: float, gpus: float) -> i
 
 
 def count_on_gpus(num_gpus: float, gpus: float) -> float:
-    """How many trainings so many GPUs take: one is on whole GPUs, or on a fraction of a single one."""
+    """The number of trainings that these GPUs take: one is on whole GPUs, or on a fraction of a single one."""
     if gpus >= 1 or not gpus:
         return num_gpus // gpus if gpus else math.inf
     return int(num_gpus) * int(1 / gpus + 1e-9)

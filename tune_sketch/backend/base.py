@@ -13,7 +13,7 @@ OnReport = Callable[[str, Report], Verdict]
 
 
 class BackendLostError(RuntimeError):
-    """What runs the trainings is gone. All that was recorded is safe, and the search can go on from it."""
+    """The cluster that runs the trainings is gone. All records are safe, and the search can go on from them."""
 
     num_epochs = 0  # that the session recorded before
     was_stopping = False  # the search was winding up when it happened
@@ -49,7 +49,7 @@ class Backend(Protocol):
         """How many trials should share a GPU."""
 
     def allocate(self, settings: Settings, num_trainings: int, sharing: GpuSharing) -> Workers:
-        """The workers of so many trainings. Raises ValueError when no machine can take one."""
+        """The workers of a number of trainings. Raises ValueError when no machine can take one."""
 
     def run(self, jobs: Iterator[Job | None], on_report: OnReport, workers: Workers, run: RunDirectory) -> None:
         """Run jobs until there are no more. A None among them: none now, ask again after the next report."""

@@ -158,7 +158,7 @@ def program_of_ray() -> str:
 
 
 def watch_ray() -> Watch:
-    """What looks whether the Ray of this process lives."""
+    """A watch over the Ray of this process."""
     if OwnRay.started is not None:
         return OwnRay.started.processes
     processes = OwnProcesses(program_of_ray())
@@ -214,7 +214,7 @@ def stop_ray(*, lost: bool = False) -> None:
 
 
 def own_node() -> Any:
-    """What Ray knows of the processes that it started here."""
+    """Ray's entry for the processes that it started here."""
     return sys.modules["ray"]._private.worker._global_node
 
 
@@ -255,7 +255,7 @@ def check_address(address: str) -> None:
 
 
 def list_machines() -> list[dict[str, float]]:
-    """What each machine that Ray has now offers: {"CPU": 48.0, "GPU": 4.0, ...}."""
+    """Resources of each machine that Ray has now: {"CPU": 48.0, "GPU": 4.0, ...}."""
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]

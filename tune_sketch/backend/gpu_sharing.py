@@ -83,7 +83,7 @@ def measure(job: Job, most: int, cores: int) -> GpuSharing:
 
 
 def describe_sharing(sharing: GpuSharing, workers: Workers) -> str:
-    """What was measured, or why nothing was, in words; nothing where there was no choice."""
+    """The measurement in words, or why there was none; nothing where there was no choice."""
     rates = sharing.images_per_second
     if rates:
         text = f" (measured on one GPU, batches of {sharing.batch_size}: "

@@ -39,7 +39,7 @@ class RayBackend:
         return describe_reach()
 
     def watch(self, call: Callable[[], T]) -> T:
-        """What a call of Ray returns; BackendLostError if it dies meanwhile, for which most of its calls would wait."""
+        """The result of a call of Ray; BackendLostError if Ray dies, for which most of its calls would wait."""
         return watched(call, watch_ray())
 
     def share_gpus(self, run: RunDirectory, facts: Facts) -> GpuSharing:

@@ -34,7 +34,7 @@ class Errors:
             raise
 
 
-class JobSearcher(Searcher):
+class RayJobs(Searcher):
     """Hands Ray the jobs of a queue."""
 
     def __init__(self, jobs: Iterator[Job | None], may_run: Callable[[int], bool], errors: Errors) -> None:
@@ -95,8 +95,8 @@ class ReportScheduler(FIFOScheduler):
         Ray's choice is the first, whose own process may be starting on another machine and is then killed for nothing.
         Where trials are shorter than the start of a process, as many never start: new machines would stay unused.
         """
-        waiting = (trial for trial in reversed(tune_controller.get_trials()) if trial.status == RayTrial.PENDING)
-        return next(waiting, None)
+        pending = (trial for trial in reversed(tune_controller.get_trials()) if trial.status == RayTrial.PENDING)
+        return next(pending, None)
 
 
 class NoReporter(tune.ProgressReporter):
@@ -115,7 +115,7 @@ def run_jobs(jobs: Iterator[Job | None], on_report: OnReport, workers: Workers, 
     tuner = tune.Tuner(
         tune.with_resources(SketchTrial, workers.resources()),
         tune_config=tune.TuneConfig(
-            search_alg=JobSearcher(jobs, lambda num_running: has_room(workers, num_running), errors),
+            search_alg=RayJobs(jobs, lambda num_running: has_room(workers, num_running), errors),
             scheduler=ReportScheduler(on_report, errors),
             num_samples=-1,  # the queue says when there are no more
             reuse_actors=True,
@@ -150,7 +150,7 @@ def score_jobs(jobs: Iterable[tuple[Job, str]], workers: Workers) -> Iterator[tu
 
 
 def describe_death(trial: RayTrial) -> str:
-    """That a trial's process died, on which machine where that is known, and what it could still say."""
+    """The death of a trial's process, in words: on which machine, where that is known, and its last output."""
     address = getattr(trial, "node_ip", None)
     said = Path(trial.error_file).read_text() if trial.error_file and Path(trial.error_file).exists() else ""
     reason = said.strip().rpartition("NotStagedError: ")[2] if "NotStagedError: " in said else ""

@@ -75,7 +75,7 @@ class SimulatedBackend:
 
 
 def report_of(curve: Curve, epoch: int) -> EpochReport:
-    """What a training reports of an epoch, from 1."""
+    """A training's report of an epoch, from 1."""
     metrics = {
         "val_top1": float(curve.values[epoch - 1]),
         "val_loss": float(curve.losses[epoch - 1]),

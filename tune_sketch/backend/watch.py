@@ -30,7 +30,7 @@ class Watch(Protocol):
     """Looks at a Ray."""
 
     def find_loss(self) -> str:
-        """What of Ray is dead, in words; empty while it lives."""
+        """The dead parts of Ray, in words; empty while it lives."""
 
 
 class OwnProcesses:
@@ -60,7 +60,7 @@ class OwnProcesses:
         return ""
 
     def describe(self, process: psutil.Process) -> str:
-        """What is wrong with a process; empty if nothing is."""
+        """The fault of a process, in words; empty if it has none."""
         try:
             status = process.status() if process.is_running() else psutil.STATUS_DEAD
         except psutil.Error:
@@ -96,7 +96,7 @@ class OwnProcesses:
 
 
 def name_of(process: psutil.Process) -> str:
-    """What a process calls itself: ray::NAME, or its program's name; empty when it is dead."""
+    """The name of a process: ray::NAME, or its program's name; empty when it is dead."""
     command = command_of(process)
     return command[0].split()[0].rpartition("/")[2] if command and command[0] else ""
 
@@ -138,7 +138,7 @@ class Head:
 
 
 def watched(call: Callable[[], T], watch: Watch) -> T:
-    """What a call returns or raises. Raises BackendLostError as soon as Ray has died, whatever the call waits for.
+    """The result of a call, or its exception. Raises BackendLostError as soon as Ray has died, whatever it waits for.
 
     The call runs in a thread, which is left behind in that case: it may wait for ever.
     """
@@ -176,7 +176,7 @@ def raise_loss(watch: Watch, error: BaseException) -> None:
 
 
 class Gate:
-    """What a call that was left behind must not do any more: it is let through until Ray is lost."""
+    """A gate for calls that were left behind: it is open until Ray is lost."""
 
     def __init__(self, watch: Watch) -> None:
         self.watch, self.lock, self.is_closed = watch, threading.Lock(), False

@@ -31,7 +31,7 @@ def wall_seconds(sessions: Sequence[Session], trials: Iterable[Trial]) -> float:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What `num_trials` more trials can be expected to gain at most, and their worker time."""
+    """The most that `num_trials` more trials can be expected to gain, and their worker time."""
 
     num_trials: int
     gain: float  # of validation top-1
@@ -47,7 +47,7 @@ class Forecast:
 
 
 def forecast(trials: Sequence[Trial], rungs: Sequence[int]) -> Forecast | None:
-    """What HORIZON more trials like the later half of those that have ended would bring; None before there are enough.
+    """The yield of HORIZON more trials like the later half of those that have ended; None before there are enough.
 
     The gain is the mean, over all choices of HORIZON of these trials, of what the best value would lose without them.
     For trials that are alike this is more than the next HORIZON gain on average: the expected best of n draws grows

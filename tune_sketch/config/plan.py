@@ -36,7 +36,7 @@ CLASSES_OF_PEOPLE = 10  # that the plan names at most
 
 @dataclass(frozen=True)
 class Inputs:
-    """What every trial of a search shares."""
+    """Inputs shared by every trial of a search."""
 
     cache: Path
     published: str  # where trainings on any machine find the cache: its path, or a URL
@@ -218,7 +218,7 @@ def people_text(data: SketchData) -> str:
 
 
 def budget_texts(settings: Settings) -> list[str]:
-    """What ends the search before its last trial, in words."""
+    """The limits that end the search before its last trial, in words."""
     texts = []
     if settings.time_budget_seconds is not None:
         texts.append(f"{duration_text(settings.time_budget_seconds)} of searching")
@@ -230,7 +230,7 @@ def budget_texts(settings: Settings) -> list[str]:
 
 
 def expected_hours_lines(facts: Facts, epoch_seconds: Mapping[str, float], num_workers: int) -> list[str]:
-    """What the plan costs, from the measured time of one epoch of each network's paper's configuration."""
+    """The plan's cost, from the measured time of one epoch of each network's paper's configuration."""
     num_trainings = facts.num_retrainings + facts.settings.last_step  # after the search
     worker_seconds = fmean(
         epoch_seconds[model]

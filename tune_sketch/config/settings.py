@@ -215,7 +215,7 @@ class Settings:
         return min(self.num_samples, self.finalists + (1 if self.strategy == "one-factor" else 2))
 
     def data_request(self) -> DataRequest:
-        """What identifies the decoded data set of this search."""
+        """The request that identifies the decoded data set of this search."""
         return DataRequest(
             data=self.data,
             image_px=self.image_px,

@@ -22,7 +22,7 @@ def open_regular(path: str | Path) -> BinaryIO:
 
 
 def read_regular(path: str | Path, most: int = MAX_FILE_BYTES) -> bytes:
-    """The content of a regular file of at most so many bytes. Raises OSError."""
+    """The content of a regular file that is not longer than the limit in bytes. Raises OSError."""
     with open_regular(path) as file:
         num_bytes = os.fstat(file.fileno()).st_size
         content = b"" if num_bytes > most else file.read(most + 1)
@@ -32,7 +32,7 @@ def read_regular(path: str | Path, most: int = MAX_FILE_BYTES) -> bytes:
 
 
 def reason_text(error: BaseException) -> str:
-    """What a parser's exception says, in one short line, with its kind where that is no ValueError."""
+    """A parser's exception in one short line, with its kind where that is no ValueError."""
     said = " ".join(str(error).split())[:200]
     return said if isinstance(error, ValueError) and said else f"{type(error).__name__}: {said}".removesuffix(": ")
 

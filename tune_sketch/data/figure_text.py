@@ -1,8 +1,10 @@
 """Prepares users' text for figures: no formulas, no empty boxes, in the fonts that this machine has."""
 
 import contextlib
+import io
 import unicodedata
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.ft2font import FT2Font
 
 MOST_LETTERS = 40
+MOST_DRAWN_AT_ONCE = 50
 FIRST_FAMILY = "DejaVu Sans"  # comes with matplotlib: Latin, Greek, Cyrillic, Arabic and many symbols
 # Fonts that claim characters which they only draw boxes or other signs for.
 _NOT_FOR_TEXT = ("Last Resort", "LastResort", "Adobe Blank", "STIXNonUnicode", "STIXSize", "cm")
@@ -25,6 +28,30 @@ def figure_text(text: str, most: int = MOST_LETTERS) -> str:
     while len(letters) > 1 and sum(map(len, letters)) > most:
         letters = [*letters[:-2], "…"]
     return "".join(letters).replace("$", r"\$")  # two dollars would begin and end a formula
+
+
+def class_text(name: str, most: int = MOST_LETTERS) -> str:
+    """A class's name as figures show it, of at most that many letters."""
+    return figure_text(name.replace("_", " "), most)
+
+
+def check_drawable(names: Sequence[str]) -> None:
+    """Draw every class's name, as a report will. Raises ValueError with those that fail or bring a warning."""
+    from matplotlib.figure import Figure
+
+    for start in range(0, len(names), MOST_DRAWN_AT_ONCE):
+        some = names[start : start + MOST_DRAWN_AT_ONCE]
+        try:
+            with warnings.catch_warnings(), figure_fonts(some):
+                warnings.simplefilter("error")
+                figure = Figure(figsize=(7.0, 5.0), layout="constrained")
+                axis = figure.subplots()
+                axis.set_xticks([])
+                axis.set_yticks(range(len(some)), [class_text(name) for name in some], fontsize=8)
+                figure.savefig(io.BytesIO(), format="png")
+        except (ValueError, RuntimeError, Warning) as error:
+            shown = ", ".join(map(ascii, some[:5])) + (", ..." if len(some) > 5 else "")
+            raise ValueError(f"the report cannot draw the names of these classes: {shown} ({error})") from error
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ def list_pictures(folder: Path) -> tuple[list[Path], Counter[str]]:
 
 
 def walk_files(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
-    """What is no folder at any depth below a folder, clutter left out; folders that cannot be read are counted."""
+    """Everything but folders at any depth below a folder, without clutter; unreadable folders are counted."""
     seen = set()
 
     def count_unreadable(error: OSError) -> None:
@@ -96,7 +96,7 @@ def is_heif(content: bytes) -> bool:
 
 
 def left_out_text(left_out: Mapping[str, int]) -> str:
-    """Which files are left out, and what helps."""
+    """The files that are left out, and the remedy."""
     texts = [
         f"{number:,} {suffix}" for suffix, number in sorted(left_out.items(), key=lambda item: (-item[1], item[0]))
     ]

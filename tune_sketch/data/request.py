@@ -13,7 +13,7 @@ from tune_sketch.data.names import written_lines, written_name
 
 SMALLEST_IMAGE_PX, LARGEST_IMAGE_PX = 8, 4096
 MAX_PRINTED_PROBLEMS = 50
-_NUMBERED = re.compile(r"(?<=.)(:[a-z]+)?:\d+$", re.DOTALL)  # a drawing's place in its file
+_NUMBERED = re.compile(r"(?<=.)(:[a-z]+)?:\d+$", re.DOTALL)  # a drawing's position in its file
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ def prepare_screen() -> None:
 def hear_sigterm() -> None:
     """Let SIGTERM end a command as Ctrl-C does, until there is something that winds up.
 
-    Both were kept back while a command began again, see restart.py: then KeyboardInterrupt is raised here.
+    Both were kept back while a command began again, see backend/restart.py: then KeyboardInterrupt is raised here.
     """
     if threading.current_thread() is threading.main_thread():
         if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:

@@ -86,7 +86,7 @@ def split_data(data: SketchData, *, protocol: str, split_by: str | None, seed: i
 
 
 def origin_text(data: SketchData, split_by: str) -> str:
-    """What stays together in a division that is made here."""
+    """The groups that stay together in a division that is made here."""
     if split_by == "photo" and data.group_names is not None:
         return f"by group ({data.group_origin})"
     return f"by {split_by}" if data.has_groups else "no photos known"

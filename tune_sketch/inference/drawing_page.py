@@ -22,7 +22,7 @@ from tune_sketch.inference.model import Classifier, best_classes
 PAGE = Path(__file__).parent / "page"
 LOOPBACK = "127.0.0.1"  # the page is for the person at this machine alone
 MAX_BYTES = 1_000_000  # of one posted drawing
-MAX_POINTS = 20_000  # minutes of drawing; the worst of so many takes seconds
+MAX_POINTS = 20_000  # minutes of drawing; the worst of that many takes seconds
 OVERLAY_PX = 320
 LEAST_PEN_PX = 0.5
 ROOM_FRACTION = 0.998  # of the side that is asked for: rounding makes no drawing larger than it should be

@@ -204,7 +204,7 @@ def load_best(folder: Path) -> Classifier:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What of best/model.json is needed to use the network."""
+    """The parts of best/model.json that are needed to use the network."""
 
     __pydantic_config__ = ConfigDict(strict=True)  # it holds more, for people
 

@@ -96,12 +96,12 @@ def export_torchvision(model: Classifier, folder: Path) -> float:
     weight, bias = fold_head(model)
     name, has_maximum = model.architecture, uses_maximum(model)
     numbers = {"classes": len(model.class_names), "features": weight.shape[1], "side": model.image_px}
-    with replace_folder(folder) as place:
-        save_tensors(model, HEADS[name], weight, bias, place / RUN_WEIGHTS)
-        write_json(place / "model.json", describe(model))
+    with replace_folder(folder) as new_folder:
+        save_tensors(model, HEADS[name], weight, bias, new_folder / RUN_WEIGHTS)
+        write_json(new_folder / "model.json", describe(model))
         changes = CHANGES[name, has_maximum].format(**numbers)
-        write_text(place / "load.py", LOADER.format(name=name, changes=changes, **numbers))
-        loaded = runpy.run_path(str(place / "load.py"))
+        write_text(new_folder / "load.py", LOADER.format(name=name, changes=changes, **numbers))
+        loaded = runpy.run_path(str(new_folder / "load.py"))
         network = loaded["load"]()
         return check_same(model, lambda drawings: loaded["probabilities"](network, drawings))
 
@@ -113,10 +113,10 @@ def export_timm(model: Classifier, folder: Path) -> float:
 
     weight, bias = fold_head(model)
     told = describe(model)
-    with replace_folder(folder) as place:
-        save_tensors(model, HEADS[model.architecture], weight, bias, place / TIMM_WEIGHTS)
+    with replace_folder(folder) as new_folder:
+        save_tensors(model, HEADS[model.architecture], weight, bias, new_folder / TIMM_WEIGHTS)
         write_json(
-            place / "config.json",
+            new_folder / "config.json",
             {
                 "architecture": model.architecture,
                 "num_classes": len(model.class_names),
@@ -134,7 +134,7 @@ def export_timm(model: Classifier, folder: Path) -> float:
                 "paper_and_ink": told["paper_and_ink"],
             },
         )
-        network = timm.create_model(f"local-dir:{place}", pretrained=True).eval()
+        network = timm.create_model(f"local-dir:{new_folder}", pretrained=True).eval()
         mean, deviation = (torch.tensor(told[key]).view(1, 3, 1, 1) for key in ("mean", "standard_deviation"))
 
         def classify(drawings: Tensor) -> Tensor:
@@ -182,7 +182,7 @@ def save_tensors(model: Classifier, head: str, weight: Tensor, bias: Tensor, fil
 
 
 def describe(model: Classifier) -> "dict[str, object]":
-    """What else is needed to use the tensors."""
+    """The facts, besides the tensors, that are needed to use them."""
     mean, deviation = input_statistics(known_architecture(model.architecture), model.pretrained)
     return {
         "architecture": model.architecture,

@@ -26,7 +26,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Loss:
-    """What integers changed on the test drawings. top1, top5: of the integers; difference: theirs less the floats'."""
+    """The loss by integers on the test drawings. top1, top5: of the integers; difference: theirs less the floats'."""
 
     num_drawings: int
     top1: float
@@ -62,8 +62,8 @@ def quantise(float_file: Path, int8_file: Path, data: SketchData, splits: Splits
             batch = next(self.batches, None)
             return None if batch is None else {"images": batch}
 
-    with tempfile.TemporaryDirectory(dir=int8_file.parent) as place:
-        prepared, written = Path(place) / "prepared.onnx", Path(place) / "int8.onnx"
+    with tempfile.TemporaryDirectory(dir=int8_file.parent) as scratch:
+        prepared, written = Path(scratch) / "prepared.onnx", Path(scratch) / "int8.onnx"
         quant_pre_process(float_file, prepared, skip_symbolic_shape=True)
         quantize_static(
             prepared,

@@ -41,22 +41,23 @@ def write_site(
 
     result: sentences on how good it is. Without data there are no pictures of the classes.
     """
-    with replace_folder(folder) as place:
-        shutil.copyfile(network, place / NETWORK)
+    with replace_folder(folder) as new_folder:
+        shutil.copyfile(network, new_folder / NETWORK)
         for name in (SCRIPT, BINARY):
-            shutil.copyfile(runtime / name, place / name)
-        write_text(place / LICENCES, licence_text())
+            shutil.copyfile(runtime / name, new_folder / name)
+        write_text(new_folder / LICENCES, licence_text())
         pictures = None
         if data is not None and splits is not None:
             sheet, pictures = draw_classes(model, data, splits)
-            sheet.save(place / PICTURES, optimize=True)
-        num_bytes = sum(path.stat().st_size for path in place.iterdir())
-        write_text(place / "index.html", page_text(model, result, pictures, num_bytes))
-        names = sorted(path.name for path in place.iterdir())
-        digest = hashlib.sha256(b"".join((place / name).read_bytes() for name in names)).hexdigest()
+            sheet.save(new_folder / PICTURES, optimize=True)
+        num_bytes = sum(path.stat().st_size for path in new_folder.iterdir())
+        write_text(new_folder / "index.html", page_text(model, result, pictures, num_bytes))
+        names = sorted(path.name for path in new_folder.iterdir())
+        digest = hashlib.sha256(b"".join((new_folder / name).read_bytes() for name in names)).hexdigest()
         text = (PAGE / "service-worker.js").read_text(encoding="utf-8")
         write_text(
-            place / "service-worker.js", text.replace("VERSION", digest[:16]).replace("FILE_NAMES", json.dumps(names))
+            new_folder / "service-worker.js",
+            text.replace("VERSION", digest[:16]).replace("FILE_NAMES", json.dumps(names)),
         )
 
 
@@ -115,10 +116,10 @@ def draw_classes(model: Classifier, data: SketchData, splits: Splits) -> tuple[I
     rng = np.random.default_rng(0)
     for label in range(num_classes):
         members = splits.train[data.labels[splits.train] == label]
-        for place, index in enumerate(rng.choice(members, min(NUM_PICTURES, len(members)), replace=False)):
+        for column, index in enumerate(rng.choice(members, min(NUM_PICTURES, len(members)), replace=False)):
             drawing = np.asarray(data.images[index])
             picture = picture_of(drawing if model.invert else 255 - drawing)
-            left = ((label % columns) * NUM_PICTURES + place) * PICTURE_PX
+            left = ((label % columns) * NUM_PICTURES + column) * PICTURE_PX
             sheet.paste(picture, (left, label // columns * PICTURE_PX))
     return sheet.quantize(NUM_GREYS, dither=Image.Dither.NONE), {"columns": columns, "rows": rows}
 

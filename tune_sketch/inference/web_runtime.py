@@ -55,20 +55,20 @@ def download(folder: Path) -> None:
     by_hand = f"get the npm package {PACKAGE} {VERSION} elsewhere, unpack it, and give its folder: --runtime FOLDER"
     if npm is None:
         raise ValueError(f"--to site needs the program npm, which fetches {PACKAGE}. Install it, or {by_hand}")
-    with tempfile.TemporaryDirectory(dir=folder.parent) as place:
-        command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--silent", "--pack-destination", place]
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--silent", "--pack-destination", scratch]
         try:
-            answer = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+            answer = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             raise ValueError(
                 f"npm did not fetch {PACKAGE} within {PATIENCE_SECONDS} s. Try again, or {by_hand}"
             ) from None
-        packed = next(Path(place).glob("*.tgz"), None)
+        packed = next(Path(scratch).glob("*.tgz"), None)
         if answer.returncode or packed is None:
             reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise ValueError(f"npm could not fetch {PACKAGE} {VERSION} ({reason}). Mend that, or {by_hand}")
         with tarfile.open(packed) as archive:
-            archive.extractall(place, filter="data")
+            archive.extractall(scratch, filter="data")
         folder.mkdir(exist_ok=True)
         for name in SHA256:
-            shutil.move(Path(place) / "package" / "dist" / name, folder / name)
+            shutil.move(Path(scratch) / "package" / "dist" / name, folder / name)

@@ -1,4 +1,4 @@
-"""What can be made of the winner's networks, and what each is worth: the rows of winner.csv."""
+"""Builds the ensemble of the winner's networks and compares it with each: the rows of winner.csv."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -115,7 +115,7 @@ def mean_probabilities(files: Sequence[Path]) -> np.ndarray:
 
 
 def winner_lines(run: RunDirectory, history: History) -> list[str]:
-    """What the screen says of the ensemble and the last step; nothing in runs that have neither."""
+    """The screen's lines on the ensemble and the last step; none in runs that have neither."""
     rows = list(read_csv(run.winner_csv)) if run.winner_csv.is_file() else []
     last, shipped = find_last_step(history), shipped_network(history)
     lines = []

@@ -96,7 +96,7 @@ class Finalist:
 
     @property
     def network(self) -> str | None:
-        """Which one, in a search over several; None: the search has one, or none of its retrainings ended well."""
+        """Its network, in a search over several; None: the search has one, or none of its retrainings ended well."""
         return self.retrainings[0].network if self.retrainings else None
 
     @property
@@ -105,7 +105,7 @@ class Finalist:
 
     @property
     def mark(self) -> str:
-        """What a table puts behind its number."""
+        """The mark behind its number in a table."""
         kind = " (paper)" if self.is_baseline else " (recipe)" if self.is_recipe else ""
         network = f" {self.network}" if self.network is not None else ""
         return network + kind + " (search)" * self.is_of_search + " *" * self.is_chosen

@@ -86,7 +86,7 @@ def result_lines(best: Trial, finalist: Finalist) -> list[str]:
 
 
 def data_lines(facts: Facts) -> list[str]:
-    """What it was trained, chosen and tested on."""
+    """The data that it was trained, chosen and tested on."""
     data = facts.data
     lines = ["", f"- data: {code(Path(facts.settings.data).name)}, fingerprint {code(data.fingerprint)}"]
     lines.append(
@@ -137,7 +137,7 @@ def probability_lines(run: RunDirectory, best: Trial) -> list[str]:
 
 
 def limit_lines(facts: Facts, best: Trial) -> list[str]:
-    """What the result does not say."""
+    """The limits of the result."""
     data = facts.data
     lines = ["", "- It answers with one of its classes, whatever it is shown: it has no answer for anything else."]
     lines.append("- The result is about drawings like those of its test split. Other people, pens and data differ.")

@@ -65,7 +65,7 @@ class Race:
         return [t for t in self.journal.retrainings.values() if t.number in self.configs and t.is_unfinished]
 
     def missing(self) -> list[tuple[int, int]]:
-        """What the plan asks for and the journal lacks."""
+        """Retrainings in the plan that the journal lacks."""
         plan = plan_race(list(self.configs), self.journal.retrainings, self.mean_seeds)
         return [pair for pair in plan if retraining_key(*pair) not in self.journal.retrainings]
 

@@ -92,7 +92,7 @@ def plan_retrainings(
     num_cold: int | None = None,
     last_step: float = 0.0,
 ) -> list[Planned]:
-    """The retrainings to begin, in this order, as soon as a worker is free: all of them end within so many seconds.
+    """The retrainings to begin, in this order, as soon as a worker is free: all of them end within the given seconds.
 
     First the best of the search, as long as its configuration says, or as long as fits, but no shorter than it was
     validated: if that does not fit, nothing does. Then the others' first seeds, the second seeds, the paper's, and at
@@ -175,7 +175,7 @@ def values_of(trials: Sequence[Trial]) -> list[float]:
 
 
 def plan_text(candidates: Sequence[Candidate], planned: Sequence[Planned]) -> str:
-    """What is retrained, and what is left out, in words."""
+    """The retrainings, and those that are left out, in words."""
     parts, left_out = [], []
     for candidate in candidates:
         own = [p for p in planned if p.number == candidate.number]

@@ -21,7 +21,7 @@ NUM_PAUSES = 20  # between two looks at the search's end, each as long as a look
 
 
 class Timetable:
-    """When the parts of a run must end, as seconds of time.monotonic. The time of earlier sittings counts."""
+    """When the parts of a run must end, as seconds of time.monotonic. The time of earlier sessions counts."""
 
     def __init__(self, facts: Facts, journal: Journal, num_workers: int) -> None:
         assert facts.division is not None
@@ -50,7 +50,7 @@ class Timetable:
             first.recorded_at - trial.started_at - first.seconds
             for trial in self.history.trials[: self.num_workers]
             for first in trial.epochs[:1]
-            if not any(trial.started_at < start < first.recorded_at for start in starts)  # begun in another sitting
+            if not any(trial.started_at < start < first.recorded_at for start in starts)  # begun in another session
         ]
         return max(0.0, *measured) if measured else START_SECONDS
 
@@ -71,7 +71,7 @@ class Timetable:
         return statistics.median(validations) * data.num_test / max(1, data.num_validation) if validations else 0.0
 
     def plan(self, seconds: float, num_cold: int | None = None) -> list[Planned]:
-        """The retrainings that fit into so many seconds."""
+        """The retrainings that fit into the given seconds."""
         return plan_retrainings(
             self.candidates(),
             self.history.retrainings,
@@ -108,12 +108,12 @@ class Timetable:
         return self.last_step * (begun[-1] if begun else best.epochs) * best.epoch_seconds
 
     def is_search_over(self) -> bool:
-        """Whether retraining was begun, in this sitting or an earlier one, with no more time since."""
+        """Whether retraining was begun, in this session or an earlier one, with no more time since."""
         note = self.history.notes.get(PLAN_NOTE)
         return note is not None and note["total_seconds"] >= self.total_seconds
 
     def retraining_end(self, num_retrainings: int) -> float:
-        """When so many retrainings must stop, and the last step after them, so that all can be tested."""
+        """When a number of retrainings must stop, and the last step after them, so that all can be tested."""
         return self.end - self.ending_seconds(num_retrainings + bool(self.last_step))
 
     def has_time_for(self, retraining: Trial) -> bool:

@@ -19,10 +19,10 @@ class TimedRace:
 
     def __init__(self, journal: Journal, timetable: Timetable, *, seed: int) -> None:
         self.journal, self.timetable, self.seed = journal, timetable, seed
-        self.known = set(journal.retrainings)  # before this sitting
+        self.known = set(journal.retrainings)  # before this session
 
     def plan(self) -> list[Planned]:
-        """What is to be begun from now on."""
+        """The retrainings to begin from now on."""
         num_begun = len(set(self.journal.retrainings) - self.known)
         num_cold = max(0, self.timetable.num_workers - num_begun)
         return self.timetable.plan(self.end - time.monotonic(), num_cold)
@@ -33,7 +33,7 @@ class TimedRace:
         return self.timetable.retraining_end(max(len(self.journal.retrainings) + 1, self.timetable.num_workers))
 
     def unfinished(self) -> list[Trial]:
-        """Retrainings that an earlier sitting began, of those that are finalists still."""
+        """Retrainings that an earlier session began, of those that are finalists still."""
         numbers = {candidate.number for candidate in self.timetable.candidates()}
         return [
             trial

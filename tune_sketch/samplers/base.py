@@ -20,7 +20,7 @@ Space = Callable[[BaseTrial, SpaceLimits], dict[str, Any]]
 
 @dataclass(frozen=True)
 class SearchTask:
-    """What a sampler is to search."""
+    """The task of a sampler: the space, and the limits of the search."""
 
     space: Space
     limits: SpaceLimits
@@ -83,13 +83,13 @@ def propose_fixed(task: SearchTask, params: Config, source: Source) -> Proposal:
 
 
 def propose_from(task: SearchTask, sampler: BaseSampler, source: Source) -> Proposal:
-    """What one of Optuna's samplers suggests for the space, without any values to go by but the sampler's own."""
+    """The suggestion of one of Optuna's samplers for the space, which knows no values but the sampler's own."""
     study = optuna.create_study(sampler=sampler, direction="maximize")
     return ask(task, study, source)
 
 
 def ask(task: SearchTask, study: optuna.Study, source: Source) -> Proposal:
-    """What the study's sampler suggests for the space. The study keeps no value of it: those come otherwise."""
+    """The suggestion of the study's sampler for the space. The study keeps no value of it: those come otherwise."""
     trial = study.ask()
     config = task.space(trial, task.limits)
     params, distributions = trial.params, trial.distributions

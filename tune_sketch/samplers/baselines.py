@@ -9,7 +9,7 @@ from tune_sketch.events import Proposal, Source
 from tune_sketch.samplers.base import Sampler, SearchTask, ask, propose_at_random
 from tune_sketch.storage.history import History
 
-NUM_STARTUP = 10  # of Optuna's TPE, which draws at random until it was told so many values
+NUM_STARTUP = 10  # of Optuna's TPE, which draws at random until it was told that many values
 
 
 class UniformSampler(Sampler):

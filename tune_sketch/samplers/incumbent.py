@@ -140,8 +140,8 @@ def take_step(distribution: BaseDistribution, value: Any, step: float) -> Any:
     low, width = to_scale(distribution.low), to_scale(distribution.high) - to_scale(distribution.low)
     if width == 0:
         return value
-    place = ((to_scale(value) - low) / width + step) % 2
-    moved = from_scale(low + min(place, 2 - place) * width)
+    position = ((to_scale(value) - low) / width + step) % 2
+    moved = from_scale(low + min(position, 2 - position) * width)
     moved = round(moved) if isinstance(distribution, IntDistribution) else moved
     return min(max(moved, distribution.low), distribution.high)  # rounding does not lead out of the range
 

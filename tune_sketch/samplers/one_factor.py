@@ -31,7 +31,7 @@ class Step:
     candidates: list[Values]
     num_epochs: int
     by_loss: bool
-    is_exact: bool = False  # whether a longer training may not stand in for one of so many epochs
+    is_exact: bool = False  # whether a longer training may not stand in for one of this length
 
 
 class OneFactorSampler(Sampler):
@@ -106,7 +106,7 @@ class OneFactorSampler(Sampler):
                 yield Step("epochs", number_of_pass, [values], num_epochs, by_loss=False, is_exact=True)
 
     def describe(self, values: Values) -> Proposal:
-        """What the space makes of the values; what they leave out is at the middle of its range."""
+        """The configuration that the space makes of the values; what they leave out is at the middle of its range."""
         key = tuple(sorted(values.items()))
         if key not in self.described:
             self.described[key] = propose_from(self.task, FixedSampler(values), Source("one-factor"))

@@ -64,13 +64,13 @@ class SeveralNetworks:
     def set_aside(self, trial: Trial, history: History) -> bool:
         """Whether a trial that may go on at a rung waits there, because it is not the turn of its network."""
         turn = self.turn_of(history, without=trial.key)
-        if trial.network in turn.waiting:
+        if trial.network in turn.behind:
             return False
         self.aside.add(trial.key)
         return True
 
     def turn_of(self, history: History, without: str = "") -> Turn:
-        """Whose turn it is. without: a trial that may not go on."""
+        """The network whose turn it is. without: a trial that may not go on."""
         still = self.aside | {without}
         trials = [replace(trial, status="paused") if trial.key in still else trial for trial in history.trials]
         return self.take_turns(measure_networks(trials, self.rungs, self.num_first))

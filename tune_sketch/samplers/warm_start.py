@@ -22,7 +22,7 @@ NUM_TAKEN = 4  # of all earlier searches together: few, so that a misleading one
 
 
 def read_earlier(paths: Sequence[str]) -> tuple[EarlierTrial, ...]:
-    """What is taken of earlier runs. Raises ValueError for what is no run directory, or has no trial that trained."""
+    """Trials of earlier runs. Raises ValueError for what is no run directory, or has no trial that trained."""
     ranked = []
     for path in paths:
         run = RunDirectory(Path(path))

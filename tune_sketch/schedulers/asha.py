@@ -52,7 +52,7 @@ class OfEachNetwork:
     rules: Mapping[str, Rule]
 
     def decide(self, trial: Trial, trials: Iterable[Trial]) -> Decision | None:
-        """What the rule of the trial's network decides."""
+        """The decision by the rule of the trial's network."""
         assert trial.network is not None
         return self.rules[trial.network].decide(trial, (other for other in trials if other.network == trial.network))
 

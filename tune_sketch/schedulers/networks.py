@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from tune_sketch.events import Trial
 from tune_sketch.schedulers.stop_signal import NUM_SAME_FAILURES
 
-FACTOR = 2  # between the seconds of two steps; the better one in so many goes on
+FACTOR = 2  # between the seconds of two steps; one in that many goes on, the best
 # Chosen by simulation on tasks kept apart for it, judged on others: benchmarks/results/networks-cpu.md.
 FIRST_STEP = 4  # trainings to the first rung, at the speed of the slowest network's first configurations
 MOST_RATIO = 16  # of the leader's seconds over those of the networks that were left behind
@@ -15,7 +15,7 @@ MOST_RATIO = 16  # of the leader's seconds over those of the networks that were 
 
 @dataclass
 class Spent:
-    """What a network has had, and what it reached with it."""
+    """Worker time spent on a network, and the values reached with it."""
 
     num_trials: int = 0
     num_failed: int = 0  # ended without an epoch
@@ -33,7 +33,7 @@ class Spent:
         return not self.epochs and self.num_failed >= NUM_SAME_FAILURES
 
     def best_within(self, seconds: float) -> float | None:
-        """The highest validation top-1 of the epochs recorded within its first so many seconds."""
+        """The highest validation top-1 of the epochs recorded within its first `seconds`."""
         best, spent = None, 0.0
         for *_, of_epoch, value in self.epochs:
             spent += of_epoch
@@ -45,22 +45,22 @@ class Spent:
 
 @dataclass(frozen=True)
 class Turn:
-    """Whose turn it is: networks in the order in which they are asked for a trial, and the step that is to be reached.
+    """The order of turns: networks in the order in which they are asked for a trial, and the step to be reached.
 
-    Networks that cannot be trained here are not among them. waiting: those whose turn it is. step_seconds: None until
+    Networks that cannot be trained here are not among them. behind: those whose turn it is. step_seconds: None until
     every network's first configurations have passed their first rung. values: of those that were compared last, before
     this step, within `compared_seconds`.
     """
 
     order: tuple[str, ...]
-    waiting: tuple[str, ...]
+    behind: tuple[str, ...]
     step_seconds: float | None = None
     compared_seconds: float | None = None
     values: Mapping[str, float | None] = field(default_factory=dict)
 
 
 def measure_networks(trials: Iterable[Trial], rungs: Mapping[str, Sequence[int]], num_first: int) -> dict[str, Spent]:
-    """What each network has had. rungs: of each, in the order in which they take turns; num_first: configurations."""
+    """Measure each network's share. rungs: of each, in the order of their turns; num_first: configurations."""
     spent = {name: Spent() for name in rungs}
     first: dict[str, list[float | None]] = {name: [] for name in rungs}
     for trial in trials:
@@ -112,8 +112,8 @@ def take_turns(spent: Mapping[str, Spent], *, first_step: float = FIRST_STEP, mo
             compared, values = seconds, {name: spent[name].best_within(seconds) for name in running}
             running = sorted(running, key=lambda name: rank_of(values[name]))[: math.ceil(len(running) / FACTOR)]
         seconds *= FACTOR
-    waiting = tuple(name for name in by_need if name in running and due[name] < seconds)
-    return Turn((*waiting, *(n for n in by_need if n not in waiting)), waiting, seconds, compared, values)
+    behind = tuple(name for name in by_need if name in running and due[name] < seconds)
+    return Turn((*behind, *(n for n in by_need if n not in behind)), behind, seconds, compared, values)
 
 
 def rank_of(value: float | None) -> float:

@@ -24,7 +24,7 @@ class TrialQueue:
         """propose: records a new training and returns it, or None when there is none, or none yet."""
         self.journal, self.propose, self.job_of, self.may_start = journal, propose, job_of, may_start
         started_first = sorted(unfinished, key=lambda trial: not trial.epochs)
-        self.waiting = [trial.key for trial in started_first]
+        self.queued = [trial.key for trial in started_first]
         self.running: set[str] = set()
 
     def __iter__(self) -> "TrialQueue":
@@ -33,7 +33,7 @@ class TrialQueue:
     def __next__(self) -> Job | None:
         trial = None
         if self.may_start():
-            trial = self.journal.find(self.waiting.pop(0)) if self.waiting else self.propose()
+            trial = self.journal.find(self.queued.pop(0)) if self.queued else self.propose()
         if trial is None:
             if self.running:  # a process may die, and then its training is handed out again
                 return None
@@ -43,13 +43,13 @@ class TrialQueue:
 
     def has_next(self) -> bool:
         """Whether there is a training to run now, found out by asking: a proposal is kept for the next call."""
-        if self.may_start() and not self.waiting:
+        if self.may_start() and not self.queued:
             trial = self.propose()
-            self.waiting = [] if trial is None else [trial.key]
-        return bool(self.waiting) and self.may_start()
+            self.queued = [] if trial is None else [trial.key]
+        return bool(self.queued) and self.may_start()
 
     def give_back(self, key: str, *, again: bool) -> None:
         """A training no longer runs; `again`: it is to be handed out again, after the others that wait."""
         self.running.discard(key)
         if again:
-            self.waiting.append(key)
+            self.queued.append(key)

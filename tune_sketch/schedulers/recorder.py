@@ -23,7 +23,7 @@ from tune_sketch.storage.journal import PATIENCE_SECONDS, Journal
 
 
 class Recorder:
-    """What a backend calls with every report. The epoch and the decision about it are recorded first, then acted on."""
+    """Receives every report of a backend. The epoch and the decision about it are recorded first, then acted on."""
 
     def __init__(
         self,

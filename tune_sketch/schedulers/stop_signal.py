@@ -14,7 +14,7 @@ from tune_sketch.commands import command_text
 from tune_sketch.events import Trial
 from tune_sketch.storage.run_directory import RunDirectory
 
-NUM_SAME_FAILURES = 3  # when the first so many trials fail for one reason, and none succeeded, the search ends
+NUM_SAME_FAILURES = 3  # failures for one reason that end a search in which no trial succeeded
 
 SPENT = "the time budget is spent: the search ends, each training finishes its epoch"
 

@@ -83,7 +83,7 @@ def close_storage(storage: BaseStorage) -> None:
 
 
 def passing_errors(storage: BaseStorage) -> tuple[type[Exception], ...]:
-    """What a storage raises when it may work again later: a full disk, a database that restarts."""
+    """The errors of a storage that may work again later: a full disk, a database that restarts."""
     if isinstance(storage, RDBStorage):
         import sqlalchemy
 

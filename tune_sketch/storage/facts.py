@@ -165,7 +165,7 @@ class Facts:
 
     @property
     def limits(self) -> SpaceLimits:
-        """What bounds the search space."""
+        """Limits of the search space."""
         return SpaceLimits(self.settings.max_epochs, self.weights.pretrained, self.data.class_ratio)
 
     @property

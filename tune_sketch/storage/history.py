@@ -26,5 +26,5 @@ class History:
 
     @property
     def later_trainings(self) -> dict[str, Trial]:
-        """What is trained after the search, by key: retrainings, and last steps."""
+        """Trainings after the search, by key: retrainings, and last steps."""
         return self.retrainings | self.last_steps

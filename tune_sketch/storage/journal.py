@@ -213,7 +213,7 @@ class Journal(History):
 
     def _create(self, study_id: int, trial: Trial) -> None:
         """Write a new training, or one that is tried again with its epochs, in one event."""
-        place = self.num_stored.get(study_id, 0)
+        index = self.num_stored.get(study_id, 0)
         attributes = {
             "key": trial.key,
             "number": trial.number,
@@ -237,11 +237,11 @@ class Journal(History):
         def write() -> int:
             if next(num_tries) > 0:  # after a write whose answer got lost it is there already
                 with contextlib.suppress(KeyError):
-                    return self.storage.get_trial_id_from_study_id_trial_number(study_id, place)
+                    return self.storage.get_trial_id_from_study_id_trial_number(study_id, index)
             return self.storage.create_new_trial(study_id, template)
 
         self.ids[trial.key] = self._retry(write)
-        self.num_stored[study_id] = place + 1
+        self.num_stored[study_id] = index + 1
 
     def _set_status(self, key: str, status: Any, state: TrialState) -> Trial:
         trial = self.find(key)

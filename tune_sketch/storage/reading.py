@@ -19,7 +19,7 @@ RETRAINING_SUFFIX = " (retraining)"  # of the name of the study that holds the r
 
 
 def read_history(run: RunDirectory, url: str | None = None) -> History:
-    """What is recorded of a run, also while another process writes it.
+    """The record of a run, also while another process writes it.
 
     url: the database's URL again where it needs a password: run directories hold no secrets. Raises ValueError when the
     record is missing, JournalError when it cannot be read.

@@ -14,7 +14,7 @@ NOTE = "choices"
 
 
 def fixed_choices(facts: Facts) -> dict[str, Any]:
-    """What may never change in a search, as JSON values."""
+    """The choices that may never change in a search, as JSON values."""
     settings = facts.settings
     fixed = {name: getattr(settings, name) for name, flag in FLAGS.items() if flag.on_resume == "fixed"}
     choices = {

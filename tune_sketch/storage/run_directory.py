@@ -99,11 +99,11 @@ class RunDirectory:
         return self.path / "checkpoints" / key
 
     def test_probabilities(self, key: str) -> Path:
-        """What a retrained network says of the test split."""
+        """The file of a retrained network's probabilities for the test split."""
         return self.retrained / f"{key}-test.npz"
 
     def validation_probabilities(self, key: str) -> Path:
-        """What a retrained network says of the validation split; a last step has none."""
+        """The file of a retrained network's probabilities for the validation split; a last step has none."""
         return self.retrained / f"{key}-validation.npz"
 
     def error_file(self, key: str) -> Path:

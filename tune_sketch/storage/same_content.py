@@ -27,18 +27,18 @@ def find_data(run: RunDirectory, facts: Facts, settings: Settings) -> Path:
     cache = Path(facts.data.cache)
     is_moved = (settings.data, settings.splits) != (facts.settings.data, facts.settings.splits)
     if is_moved or not is_unharmed(cache):
-        check_places(run, settings, cache)
+        check_locations(run, settings, cache)
         if not is_moved:
             shutil.rmtree(cache, ignore_errors=True)  # what is left of it
         cache = prepare_data(settings.data_request())
     data = open_data(cache)
     if data.fingerprint != facts.data.fingerprint:
         table = f" by {settings.splits}" if settings.splits is not None else ""
-        place = (
+        problem = (
             f"those in {settings.data}{table} are others" if is_moved else "they have changed since the search began"
         )
         raise ValueError(
-            f"{run.path}: its drawings cannot be replaced, {place} (fingerprint {data.fingerprint[:NUM_DIGITS]}, "
+            f"{run.path}: its drawings cannot be replaced, {problem} (fingerprint {data.fingerprint[:NUM_DIGITS]}, "
             f"was {facts.data.fingerprint[:NUM_DIGITS]}): {describe_difference(run, facts, data)}. Start a new search."
         )
     return cache
@@ -52,13 +52,13 @@ def is_unharmed(cache: Path) -> bool:
     return all(hash_file(cache / name) == file["sha256"] for name, file in files.items())
 
 
-def check_places(run: RunDirectory, settings: Settings, cache: Path) -> None:
+def check_locations(run: RunDirectory, settings: Settings, cache: Path) -> None:
     """Raises ValueError where the drawings, or the table that divides them, are not where they were."""
-    places = {"--data": (settings.data, "drawings are"), "--splits": (settings.splits, "table of the drawings is")}
-    for flag, (place, noun) in places.items():
-        if place is not None and place not in DATASETS and not os.path.exists(place):
+    locations = {"--data": (settings.data, "drawings are"), "--splits": (settings.splits, "table of the drawings is")}
+    for flag, (location, noun) in locations.items():
+        if location is not None and location not in DATASETS and not os.path.exists(location):
             raise ValueError(
-                f"{run.path}: its {noun} no longer in {place}, and the decoded copy is not in {cache}. If "
+                f"{run.path}: its {noun} no longer in {location}, and the decoded copy is not in {cache}. If "
                 f"that has moved, give the new place: {flag} PLACE"
             )
 

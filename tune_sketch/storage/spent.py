@@ -1,4 +1,4 @@
-"""Says how long a run has been worked on, all sittings together, and on what."""
+"""Says how long a run has been worked on, all sessions together, and on what."""
 
 import itertools
 from collections.abc import Iterable, Sequence

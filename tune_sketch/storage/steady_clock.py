@@ -8,7 +8,7 @@ MOST_AHEAD_SECONDS = 366 * 86400.0  # what is recorded as further ahead is damag
 class SteadyClock:
     """Seconds since 1970: what the machine says at first, and from then on what has really passed.
 
-    not_before: the last moment that earlier sittings recorded. Where this machine's clock is behind it, by a day or by
+    not_before: the last moment that earlier sessions recorded. Where this machine's clock is behind it, by a day or by
     a second, it begins there: what happened later has the later time. The order of records is what samplers and
     readers go by.
     """

@@ -20,8 +20,8 @@ def upgrade_search(old: dict[str, Any]) -> dict[str, Any]:
         name: value for name, value in old["data"].items() if name not in ("num_classes", "num_skipped", "stand_in")
     }
     sessions = []
-    for sitting in old["sittings"]:
-        session = dict(sitting)
+    for old_session in old["sittings"]:
+        session = dict(old_session)
         packing = session.pop("packing", None)
         session["gpu_sharing"] = packing and {name: value for name, value in packing.items() if name != "reason"} | {
             "reason": packing.get("reason", "")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 class Job:
-    """What the file that is named on the command line says. Folder: train, val and test with PNG in class folders.
+    """The content of the file named on the command line. Folder: train, val and test with PNG in class folders.
 
     weights: ImageNet's for SqueezeNet 1.1 in torchvision's names, or None. kind: of budget, "wall" or "cpu" seconds.
     wall_seconds: for a tool that can be told no other limit; the same as `seconds` of a wall-clock budget.

@@ -51,7 +51,7 @@ class Binary(Format):
 def find_end(content: BinaryIO, position: int, num_bytes: int) -> int:
     """The first byte behind the record that begins at a position. Raises ValueError for what is no whole record.
 
-    content: of so many bytes, read and not mapped: a file that shrinks meanwhile must not end the process.
+    content: that many bytes, read and not mapped: a file that shrinks meanwhile must not end the process.
     """
     try:
         content.seek(position)

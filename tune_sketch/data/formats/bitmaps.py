@@ -31,8 +31,8 @@ class Bitmaps(Format):
             raise OSError("the file has changed meanwhile") from error
         with open_regular(drawing.path) as file:
             if bitmaps.is_fortran:
-                places = range(drawing.position, bitmaps.num_rows * bitmaps.row_bytes, bitmaps.num_rows)
-                row = b"".join(os.pread(file.fileno(), 1, bitmaps.start + place) for place in places)
+                offsets = range(drawing.position, bitmaps.num_rows * bitmaps.row_bytes, bitmaps.num_rows)
+                row = b"".join(os.pread(file.fileno(), 1, bitmaps.start + offset) for offset in offsets)
             else:
                 row = os.pread(file.fileno(), bitmaps.row_bytes, bitmaps.start + drawing.position * bitmaps.row_bytes)
         if len(row) < bitmaps.row_bytes:

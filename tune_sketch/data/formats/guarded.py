@@ -124,7 +124,7 @@ def end_guard() -> None:
 
 
 def serve() -> None:
-    """What the process does: read a request, decode, answer, until there are no more."""
+    """The loop of the process: read a request, decode, answer, until there are no more."""
     limit_process()
     from tune_sketch.data.formats.gray import MANY_FRAMES, open_gray_here
 

@@ -65,7 +65,7 @@ class Kaggle(Format):
 
 @lru_cache(maxsize=512)
 def read_columns(path: str) -> tuple[int, ...]:
-    """The places of COLUMNS in a file's heading. Raises OSError, ValueError."""
+    """The indices of COLUMNS in a file's heading. Raises OSError, ValueError."""
     with open(path, "rb") as opened:
         _, heading = next(read_rows(opened), (0, []))
     names = [name.strip().lower() for name in heading]

@@ -29,8 +29,8 @@ class SketchRnn(Format):
     suffix = ".npz"
 
     def list(self, file: str, path: str, class_name: str, most: int | None) -> Iterator[Drawing]:
-        places = ((part, row) for part, rows in read_parts(path).items() for row in range(len(rows)))
-        for position, (part, row) in islice(enumerate(places), most):
+        entries = ((part, row) for part, rows in read_parts(path).items() for row in range(len(rows)))
+        for position, (part, row) in islice(enumerate(entries), most):
             yield Drawing(f"{file}:{part}:{row + 1}", class_name, "sketch-rnn", path, position, PARTS[part])
 
     def read(self, drawing: Drawing) -> bytes:

@@ -19,7 +19,7 @@ def read_pattern(flag: str, text: str) -> re.Pattern[str]:
 
 
 def search_name(pattern: re.Pattern[str], name: str) -> str:
-    """What the first group finds, or nothing. An expression with a / is searched in the whole path below the data,
+    """The first group's match, or nothing. An expression with a / is searched in the whole path below the data,
     any other one in the file's name."""
     match = pattern.search(name if "/" in pattern.pattern else name.rpartition("/")[2])
     return (match[1] or "") if match else ""

@@ -203,7 +203,7 @@ def _list_all(source: Source, request: DataRequest, problems: list[Problem]) -> 
 
 
 def _choose(drawings: list[Drawing], num_wanted: int, seed: int) -> list[Drawing]:
-    """At most so many drawings of a class by chance; of each part of a given split its share, and one at least."""
+    """Up to num_wanted drawings of a class, at random; of each part of a given split its share, and one at least."""
     if len(drawings) <= num_wanted:
         return drawings
     rng = np.random.default_rng([seed, zlib.crc32(os.fsencode(drawings[0].class_name))])
@@ -212,6 +212,6 @@ def _choose(drawings: list[Drawing], num_wanted: int, seed: int) -> list[Drawing
         return [drawings[index] for index in sorted(rng.choice(len(drawings), num_wanted, replace=False))]
     for index in rng.permutation(len(drawings)):
         parts[drawings[index].split].append(int(index))
-    ranked = [(place / len(part), index) for part in parts.values() for place, index in enumerate(part)]
+    ranked = [(rank / len(part), index) for part in parts.values() for rank, index in enumerate(part)]
     chosen = sorted(ranked, key=lambda item: item[0])[:num_wanted]
     return [drawings[index] for index in sorted(index for _, index in chosen)]

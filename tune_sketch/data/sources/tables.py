@@ -32,7 +32,7 @@ _NUM_SHOWN = 5
 
 @dataclass(frozen=True)
 class Row:
-    """What a table says about a drawing; empty where it says nothing."""
+    """A table's entry for a drawing; empty where it says nothing."""
 
     class_name: str = ""
     split: str = ""

@@ -5,7 +5,7 @@ const strokes = [];
 let current = null;
 let pointer = null;
 
-function place(event) {
+function pointOf(event) {
   const box = paper.getBoundingClientRect();
   return [((event.clientX - box.left) / box.width) * paper.width, ((event.clientY - box.top) / box.height) * paper.height];
 }
@@ -31,14 +31,14 @@ paper.addEventListener("pointerdown", (event) => {
   if (current || event.button > 0) return; // a second finger draws nothing
   paper.setPointerCapture(event.pointerId);
   pointer = event.pointerId;
-  current = [place(event)];
+  current = [pointOf(event)];
   strokes.push(current);
   redraw();
 });
 paper.addEventListener("pointermove", (event) => {
   if (!current || event.pointerId !== pointer) return;
   const events = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
-  for (const one of events.length ? events : [event]) current.push(place(one));
+  for (const one of events.length ? events : [event]) current.push(pointOf(one));
   redraw();
   ask();
 });

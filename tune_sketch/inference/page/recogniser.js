@@ -39,8 +39,8 @@ function drawStrokes(strokes, sidePx, extentFraction) {
   const squares = new Float64Array(sidePx * sidePx).fill(reach * reach);
   for (const stroke of strokes) {
     const points = stroke.map(fit);
-    for (let place = 0; place < Math.max(1, points.length - 1); place++) {
-      markSegment(squares, sidePx, reach, points[place], points[Math.min(place + 1, points.length - 1)]);
+    for (let index = 0; index < Math.max(1, points.length - 1); index++) {
+      markSegment(squares, sidePx, reach, points[index], points[Math.min(index + 1, points.length - 1)]);
     }
   }
   return squares.map((square) => rint(255 * Math.min(Math.max(reach - Math.sqrt(square), 0), Math.min(1, penPx))));

@@ -15,10 +15,10 @@ import pytest
 
 from tests.support.fake_runs import add_epochs, add_trials, begin_run, make_finished_run
 from tests.support.real_search import ROOT
+from tune_sketch.standing.watching import ASCII_BLOCKS, BLOCKS, blocks_of, draw_curve, frame, watch
 from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.lock import lock, read_owner
 from tune_sketch.storage.reading import read_history
-from tune_sketch.watching import ASCII_BLOCKS, BLOCKS, blocks_of, draw_curve, frame, watch
 
 
 def draw_frame(run, columns=80, rows=24, blocks=BLOCKS):
@@ -112,7 +112,7 @@ def test_in_a_terminal_it_redraws_and_ends_with_the_search(tmp_path, term):
 
 
 def read_until(terminal, text, seconds):
-    """What the terminal shows until it holds `text`."""
+    """The terminal's content, once it holds `text`."""
     seen, end = "", time.monotonic() + seconds
     while text not in seen:
         assert time.monotonic() < end, f"no {text!r} within {seconds} s: {seen}"

@@ -25,7 +25,7 @@ def run_begun() -> RunDirectory | None:
 
 
 def run_or_restart(search: Callable[[], bool], run: RunDirectory, address: str | None) -> bool:
-    """What a search of the run returns. When Ray dies under it, the command begins again.
+    """The result of a search of the run. When Ray dies under it, the command begins again.
 
     Where Ray is not our own, or dies again and again, the command ends as after Ctrl-C, with exit code 130.
     """
@@ -54,7 +54,7 @@ def run_or_restart(search: Callable[[], bool], run: RunDirectory, address: str |
 
 
 def read_state() -> dict[str, Any]:
-    """What an earlier beginning of this command left for this one."""
+    """State that an earlier beginning of this command left for this one."""
     state: dict[str, Any] = json.loads(os.environ.get(VARIABLE, '{"count": 0, "run": null}'))
     return state
 

@@ -12,7 +12,7 @@ from tune_sketch.storage.facts import Facts
 
 
 def measure(facts: Facts, trials: Sequence[Trial]) -> dict[str, Spent]:
-    """What each network of a search over several has had."""
+    """Time and results of each network in a search over several."""
     rungs = {model: own.settings.rungs for model, own in facts.of_each().items()}
     return measure_networks(trials, rungs, count_first(facts))
 

@@ -27,7 +27,7 @@ def count_states(trials: Sequence[Trial], owned: bool) -> str:
 
 
 def present(facts: Facts, owner: Owner | None) -> float:
-    """The present in the run's own time: where it is worked on, as long after its sitting's start as has passed."""
+    """The present in the run's own time: where it is worked on, as long after its session's start as has passed."""
     seconds = owner.seconds() if owner is not None else None
     return facts.sessions[-1].started_at + seconds if facts.sessions and seconds is not None else time.time()
 
@@ -44,7 +44,7 @@ def time_left_text(trials: Sequence[Trial], facts: Facts, now: float) -> str:
 
 
 def describe_resume(run: RunDirectory, history: History, settings: Settings) -> str:
-    """What `--resume` would do now."""
+    """Words that complete "--resume would ..."."""
     if not run.journal_log.is_file() and run.study_db.is_file():
         return "be refused: version 0.1 made this run, which can be read only"
     trials, retrainings, sampler = history.trials, history.retrainings.values(), SAMPLERS[settings.strategy]

@@ -11,13 +11,13 @@ from tune_sketch.data.screen import prepare_screen, print_error
 from tune_sketch.events import Trial
 from tune_sketch.formatting import duration_text, name_of, percent
 from tune_sketch.schedulers.rungs import rank_trials
-from tune_sketch.standing import count_states, describe_resume, present, time_left_text
+from tune_sketch.standing.progress import count_states, describe_resume, present, time_left_text
+from tune_sketch.standing.turns import network_texts
 from tune_sketch.storage.facts import Facts, read_facts
 from tune_sketch.storage.history import History, JournalError
 from tune_sketch.storage.lock import Owner, read_owner
 from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.run_directory import RunDirectory
-from tune_sketch.turns import network_texts
 
 PAUSE_SECONDS = 2.0  # between two looks, and at least NUM_PAUSES times as long as a look takes
 NUM_PAUSES = 20
@@ -67,7 +67,7 @@ def draw(lines: Sequence[str]) -> None:
 def frame(
     run: RunDirectory, facts: Facts, history: History, owner: Owner | None, columns: int, rows: int, *, blocks: str
 ) -> list[str]:
-    """What is drawn: at most `columns` wide, and `rows` minus two high, so that nothing scrolls."""
+    """The frame to draw: at most `columns` wide, and `rows` minus two high, so that nothing scrolls."""
     settings, trials = facts.settings, history.trials
     later = list(history.later_trainings.values())
     now, seconds = present(facts, owner), owner.seconds() if owner is not None else None
@@ -122,7 +122,7 @@ def best_lines(trials: Sequence[Trial], width: int, blocks: str) -> list[str]:
 def draw_curve(values: Sequence[float], width: int, blocks: str) -> str:
     """Rising values as a line of blocks, at most `width` of them; each stands for the last value of its stretch."""
     num_shown = min(width, len(values))
-    shown = [values[(place + 1) * len(values) // num_shown - 1] for place in range(num_shown)]
+    shown = [values[(index + 1) * len(values) // num_shown - 1] for index in range(num_shown)]
     low, span = values[0], (values[-1] - values[0]) or 1.0
     return "".join(blocks[min(len(blocks) - 1, int((value - low) / span * len(blocks)))] for value in shown)
 
@@ -155,7 +155,7 @@ def left_text(later: Sequence[Trial], now: float) -> str:
 
 
 def worker_lines(trainings: Sequence[Trial], now: float) -> list[str]:
-    """What each worker does: its machine, process and GPUs, its training, and how long ago its last epoch ended."""
+    """Each worker's line: its machine, process and GPUs, its training, and how long ago its last epoch ended."""
     lines = []
     for trial in sorted((t for t in trainings if t.status == "running"), key=worker_order):
         last = trial.last_epoch

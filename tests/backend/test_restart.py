@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from tune_sketch import restart
+from tune_sketch.backend import restart
 from tune_sketch.backend.base import BackendLostError
+from tune_sketch.backend.restart import MOST_RESTARTS, VARIABLE, run_begun, run_or_restart
 from tune_sketch.data.screen import hear_sigterm
-from tune_sketch.restart import MOST_RESTARTS, VARIABLE, run_begun, run_or_restart
 from tune_sketch.storage.run_directory import RunDirectory
 
 
@@ -22,7 +22,7 @@ class Left(BaseException):
 
 @pytest.fixture
 def left(monkeypatch):
-    """What the process was left for: the command, or the exit code."""
+    """Records how the process was left: the command, or the exit code."""
     seen = []
 
     def leave(*how):
