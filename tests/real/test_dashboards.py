@@ -13,11 +13,11 @@ import urllib.request
 import psutil
 import pytest
 
-from tests.support.real_search import Search, output_of
-from tests.support.recorded import check_complete
+from tests.support.real_search import Search
+from tests.support.recorded import check_complete, count_epochs
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
-FLAGS = ("--num-samples", 2, "--max-epochs", 20, "--grace-epochs", 20, "--finalists", 0, "--no-last-step")
+FLAGS = ("--num-samples", 2, "--max-epochs", 40, "--grace-epochs", 40, "--finalists", 0, "--no-last-step")
 # By program: what it is started with beside its data, and what comes behind its address.
 COMMANDS = {
     "tensorboard": (["-m", "tensorboard.main", "--port", "0", "--logdir"], "data/runs"),
@@ -50,25 +50,12 @@ def read(port, place):
         return ""
 
 
-def wait_for_answer(dashboard, place, text):
-    """Wait until a dashboard answers, and with this text in it."""
-    deadline = time.monotonic() + 120
-    while not any(answer and text in answer for answer in (read(port, place) for _, port in listening(dashboard))):
-        assert dashboard.poll() is None
-        assert time.monotonic() < deadline, f"no answer with {text!r}"
-        time.sleep(0.2)
-
-
 @pytest.mark.parametrize("name", COMMANDS)
 def test_by_default_it_answers_this_machine_alone_and_the_search_goes_on(search, name):
     if importlib.util.find_spec(name) is None:
         pytest.skip(f"{name} is not installed: pip install -e '.[dashboard]'")
     process = search.start(*FLAGS, "--retraining-seeds", 1)
-    deadline = time.monotonic() + 300
-    while not search.run.journal_log.exists():
-        assert process.poll() is None, output_of(process)
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    search.wait_for_epochs(process, 2, timeout=300)
     command, place = COMMANDS[name]
     data = search.run.tensorboard if name == "tensorboard" else search.run.journal_log
     with open(search.folder / "dashboard.txt", "w") as output:
@@ -76,12 +63,20 @@ def test_by_default_it_answers_this_machine_alone_and_the_search_goes_on(search,
             [sys.executable, *command, str(data)], stdout=output, stderr=output, start_new_session=True
         )
     try:
-        wait_for_answer(dashboard, place, "")
-        assert process.poll() is None, "the search runs beside it"
+        deadline, answers = time.monotonic() + 120, {}
+        while not any(answers.values()):
+            assert dashboard.poll() is None, (search.folder / "dashboard.txt").read_text()
+            assert time.monotonic() < deadline, (search.folder / "dashboard.txt").read_text()
+            time.sleep(0.2)
+            answers = {port: read(port, place) for _, port in listening(dashboard)}
+        (answer,) = filter(None, answers.values())
+        assert ("trial-0000" if name == "tensorboard" else '"study_name"') in answer
         addresses = {address for address, _ in listening(dashboard)}
         assert all(ipaddress.ip_address(address).is_loopback for address in addresses), addresses
+        assert process.poll() is None, "the search runs beside it"
+        search.wait_for_epochs(process, count_epochs(search.run) + 2)
         text = search.finish(process, timeout=400)
-        wait_for_answer(dashboard, place, "trial-0000" if name == "tensorboard" else '"study_name"')
+        assert dashboard.poll() is None
         assert {address for address, _ in listening(dashboard)} == addresses
     finally:
         with contextlib.suppress(ProcessLookupError):
