@@ -141,7 +141,7 @@ def test_a_finished_search_can_be_extended(straight, tmp_path):
 @pytest.mark.usefixtures("no_report")
 def test_one_time_for_everything_is_shared_by_the_networks(tmp_path):
     run = make_run(tmp_path / "run", total_time_seconds=25.0, num_samples=6)
-    assert run_search(run, TimedBackend(), begun_at=time.time())
+    assert run_search(run, TimedBackend(), begun_at=time.monotonic())
     history = read_history(run)
     assert {trial.network for trial in history.trials} == set(MODELS)
     assert any(trial.test is not None for trial in history.later_trainings.values())

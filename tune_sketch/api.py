@@ -101,7 +101,7 @@ def search(
     this machine and ended again, unless it runs already. Interrupted, it returns with what there is. Raises ValueError
     for anything that the caller can mend, before anything expensive starts.
     """
-    begun_at = time.time()
+    begun_at = time.monotonic()
     first, *others = [resolve_paths(settings)] if isinstance(settings, Settings) else check_networks(settings)
     folder, backend = read_path(runs_dir), RayBackend(address)
     check_destination(folder, [check_run_name(name)] if name is not None else [], storage)

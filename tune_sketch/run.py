@@ -71,7 +71,7 @@ class OpenRun:
 def run_search(run: RunDirectory, backend: Backend, storage: str | None = None, begun_at: float | None = None) -> bool:
     """Search, retrain the best, read the test split, report. False: interrupted, to be resumed.
 
-    begun_at: seconds since 1970 from which --total-time counts, as it is for the caller: before decoding.
+    begun_at: of time.monotonic, from which --total-time counts, as it is for the caller: before decoding.
     """
     with lock(run), open_run(run, backend, storage, begun_at) as work:
         search_trials(work)
@@ -93,9 +93,12 @@ def open_run(
     run: RunDirectory, backend: Backend, storage: str | None, begun_at: float | None = None
 ) -> Iterator[OpenRun]:
     """Begin a session: open the record, listen for signals, start the backend. When it is lost, all is paused."""
-    facts = read_facts(run).with_session(describe_session(getattr(backend, "address", None), begun_at)).divided()
+    facts = read_facts(run)
+    latest = max((session.ended_at or session.started_at for session in facts.sessions), default=0.0)
+    journal = Journal(open_storage(run, facts, storage), facts.study_name, not_before=latest)
+    session = describe_session(getattr(backend, "address", None), begun_at, journal.clock())
+    facts = facts.with_session(session).divided()
     write_facts(run, facts)
-    journal = Journal(open_storage(run, facts, storage), facts.study_name)
     note_choices(journal, facts)
     settings = facts.settings
     num_retraining_epochs = facts.num_retrainings * most_epochs(facts)
@@ -103,7 +106,7 @@ def open_run(
     trainings = [*journal.trials, *journal.later_trainings.values()]
     screen.watch(trainings, wall_seconds(facts.sessions, trainings))
     screen.print_line(f"run directory  {run.path}\nTensorBoard    {tensorboard_text(run.tensorboard)}")
-    stop, session = StopSignal(run, screen.print_line), facts.sessions[-1]
+    stop = StopSignal(run, screen.print_line)
     live_report = LiveReport(run.path, storage, screen.print_line)
     try:
         backend.start()
@@ -118,7 +121,7 @@ def open_run(
         lost.num_epochs, lost.was_stopping = screen.num_epochs_here, stop.by_signal
         raise
     finally:
-        session = replace(session, ended_at=time.time())
+        session = replace(session, ended_at=journal.clock())
         write_facts(run, replace(facts, sessions=(*facts.sessions[:-1], session)))
         live_report.close()
         screen.show_live("")
@@ -134,7 +137,8 @@ def search_trials(work: OpenRun) -> None:
     workers = work.allocate(settings.num_samples)
     work.screen.print_line(f"workers        {describe_workers(workers)}{describe_sharing(work.sharing, workers)}")
     if settings.time_budget_seconds is not None:
-        stop.deadline = time.time() + settings.time_budget_seconds - wall_seconds(work.facts.sessions, journal.trials)
+        spent = wall_seconds(work.facts.sessions, journal.trials)
+        stop.deadline = time.monotonic() + settings.time_budget_seconds - spent
     strategy = make_strategy(work.facts)
     budget = Budget(
         journal.trials,

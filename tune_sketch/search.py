@@ -24,7 +24,7 @@ from tune_sketch.storage.history import JournalError
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Exit code 0: done; 2: something that the user can mend; 130: interrupted, resumable."""
-    begun_at = time.time()
+    begun_at = time.monotonic()
     arguments = build_parser().parse_args(argv)
     prepare_screen()
     try:
@@ -57,7 +57,7 @@ def begin(arguments: argparse.Namespace, begun_at: float) -> int:
     backend.check()
     if run is None:
         inputs = prepare_inputs(settings, others)
-        print("\n".join(plan_lines(settings, inputs, time.time() - begun_at)), file=sys.stderr)
+        print("\n".join(plan_lines(settings, inputs, time.monotonic() - begun_at)), file=sys.stderr)
         if arguments.dry_run:
             print("\n".join(estimate_lines(settings, inputs, backend)), file=sys.stderr)
             return 0

@@ -3,7 +3,6 @@
 import argparse
 import sys
 import textwrap
-import time
 from collections.abc import Sequence
 
 from tune_sketch.callbacks.budget import forecast_search
@@ -14,7 +13,7 @@ from tune_sketch.formatting import count_text, duration_text, name_of, percent, 
 from tune_sketch.retraining.finalists import find_finalists
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.schedulers.rungs import rank_trials
-from tune_sketch.standing.progress import count_states, describe_resume, time_left_text
+from tune_sketch.standing.progress import count_states, describe_resume, present, time_left_text
 from tune_sketch.standing.turns import network_texts
 from tune_sketch.standing.watching import watch
 from tune_sketch.storage.facts import Facts, read_facts
@@ -35,9 +34,9 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
     if owner is None:
         lines.append("owner          nobody is at work on it")
     else:
-        lines.append(
-            f"owner          process {owner.process} on {owner.host}, for {duration_text(time.time() - owner.since)}"
-        )
+        seconds = owner.seconds()
+        since = "" if seconds is None else f", for {duration_text(seconds)}"
+        lines.append(f"owner          process {owner.process} on {owner.host}{since}")
     lines.append(f"strategy       {settings.strategy}: {sampler.summary}")
     most = f"{'at most ' * bool(sampler.most_trials)}{settings.num_samples}"
     lines.append(f"trials         {len(trials)} of {most}: {count_states(trials, owner is not None)}")
@@ -48,7 +47,7 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
     lines += cost_lines(trials, [*retrainings, *last_steps])
     lines += budget_lines(trials, facts)
     if facts.division is not None:
-        spent = measure_spent(facts.sessions, history, time.time() if owner is not None else None)
+        spent = measure_spent(facts.sessions, history, present(facts, owner) if owner is not None else None)
         total = duration_text(facts.division.total_seconds)
         lines.append(f"total time     {duration_text(spent.total)} of {total} used, all sessions together")
     if retrainings:
@@ -57,7 +56,7 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
         lines.append(f"last step      {count_states(last_steps, owner is not None)}")
     lines.append(f"test split     {describe_test(history)}")
     if owner is not None:
-        lines.append(f"time left      {time_left_text(trials, facts)}")
+        lines.append(f"time left      {time_left_text(trials, facts, present(facts, owner))}")
     lines.append(f"a resume would {describe_resume(run, history, settings)}")
     return lines
 

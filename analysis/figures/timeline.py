@@ -47,7 +47,7 @@ def find_stretches(trial: Trial) -> Rows:
         last = rows[-1] if rows else None
         is_same = last is not None and all(last[name] == value for name, value in worker.items())
         if last is not None and is_same and start - last["end_seconds"] < GAP_SECONDS:
-            last |= {"end_seconds": end, "last_epoch": epoch.number}
+            last |= {"end_seconds": max(end, last["end_seconds"]), "last_epoch": epoch.number}
             last["train_seconds"] += epoch.seconds
             continue
         row: Row = {"training": trial.key, "what": what, "status": trial.status, "first_epoch": epoch.number}

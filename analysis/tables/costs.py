@@ -17,7 +17,8 @@ def tabulate_costs(run: RunData) -> Rows:
             continue
         seconds = sum(epoch.seconds for epoch in epochs)
         begun = min((trial.started_at for trial in trials if trial.started_at), default=None)
-        wall = max(epoch.recorded_at for epoch in epochs) - begun if begun else None
+        # Not negative in a run of an earlier version either, during which a machine's clock was set back.
+        wall = max(0.0, max(epoch.recorded_at for epoch in epochs) - begun) if begun else None
         rates = sorted(epoch.metrics["images_per_second"] for epoch in epochs)
         rows.append(
             {

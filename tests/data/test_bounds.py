@@ -224,7 +224,7 @@ def test_odd_numbers_in_a_drawing_are_named(tmp_path, drawing, reason):
         decode_drawing(found, DecodeSettings(20, True, None, 0))
 
 
-@pytest.mark.parametrize("how", ["changed", "shorter", "gone", "appeared"])
+@pytest.mark.parametrize("how", ["changed", "shorter", "empty", "gone", "appeared"])
 def test_a_drawing_that_changes_while_all_are_read_is_named(tmp_path, monkeypatch, how):
     """Between reading for the fingerprint and decoding: else the pixels were others than the fingerprint says."""
     from tune_sketch.data import prepare as preparing
@@ -241,6 +241,8 @@ def test_a_drawing_that_changes_while_all_are_read_is_named(tmp_path, monkeypatc
             draw(77).save(path)
         elif how == "shorter":
             path.write_bytes(path.read_bytes()[:-20])
+        elif how == "empty":
+            path.write_bytes(b"")
         else:
             path.unlink()
             if how == "appeared":
@@ -248,9 +250,9 @@ def test_a_drawing_that_changes_while_all_are_read_is_named(tmp_path, monkeypatc
         return real(*arguments, **more)
 
     monkeypatch.setattr(preparing, "decode_all", change_and_decode)
-    message = r"cat/3.png: unreadable" if how == "gone" else r"cat/3.png: changed while the drawings were read"
-    with pytest.raises(DataError, match=message):
-        prepare(root, skip_bad_images=how != "gone")  # what has changed cannot be left out
+    message = {"gone": r"unreadable: No such file or directory \(", "empty": r"zero bytes \("}.get(how, "")
+    with pytest.raises(DataError, match=rf"cat/3.png: {message}changed while the drawings were read"):
+        prepare(root, skip_bad_images=True)  # what has changed cannot be left out
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".bin"])

@@ -1,17 +1,23 @@
 """The drawing page's server, without a browser: drawings in, classes out, nothing for strangers."""
 
+import json
+import subprocess
+import sys
 import threading
 import urllib.request
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.support.fake_runs import make_finished_run
+from tests.support.real_search import ROOT
 from tune_sketch.data.pixels import measure_extent, measure_lines, measure_pen, measure_strength
 from tune_sketch.data.strokes import render_strokes
 from tune_sketch.draw import main
 from tune_sketch.inference.drawing_page import (
+    MAX_BYTES,
     MAX_POINTS,
     classify_strokes,
     draw_strokes,
@@ -24,9 +30,36 @@ from tune_sketch.inference.model import load_classifier
 pytest.importorskip("flask", reason="the extra `draw` is not installed")
 
 
+# Posts bodies to the page and prints the status and the bytes by which the process was larger meanwhile than before.
+POST = """
+import sys
+from pathlib import Path
+from tune_sketch.inference.drawing_page import make_app
+from tune_sketch.inference.model import load_classifier
+
+def bytes_of(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith(name + ":")))
+
+client = make_app(load_classifier(Path(sys.argv[1]))).test_client()
+for path in sys.argv[2:]:
+    body = Path(path).read_bytes()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is that of now
+    before = bytes_of("VmRSS")
+    how = {"content_type": "application/json", "base_url": "http://127.0.0.1:8765"}
+    answer = client.post("/recognise", data=body, **how)
+    print(answer.status_code, bytes_of("VmHWM") - before)
+"""
+MOST_BYTES_OF_REQUEST = 200_000_000
+
+
 @pytest.fixture(scope="module")
-def classifier(tmp_path_factory):
-    run = make_finished_run(tmp_path_factory.mktemp("draw") / "run", num_trials=3, failed=0)
+def run(tmp_path_factory):
+    return make_finished_run(tmp_path_factory.mktemp("draw") / "run", num_trials=3, failed=0)
+
+
+@pytest.fixture(scope="module")
+def classifier(run):
     return load_classifier(run.path)
 
 
@@ -139,6 +172,42 @@ def test_strangers_and_nonsense_are_refused(client):
     for text in (b"", b"{", b"[]", b"[" * 100_000, b'{"strokes": [[[NaN, 0]]]}'):
         answer = client.post("/recognise", data=text, content_type="application/json", base_url="http://127.0.0.1:8765")
         assert answer.status_code == 400
+
+
+def fill(start, item, end):
+    """As many of an item as a request may hold."""
+    num_items = (MAX_BYTES - len(start) - len(end)) // (len(item) + 1)
+    return start + ",".join([item] * num_items) + end
+
+
+CORNERS = [[-1, -1], [2, 2], [2, -1], [-1, 2]]
+# (status, body) of what costs most, and of what is refused.
+LONGEST = (200, json.dumps({"strokes": [[CORNERS[number % 4] for number in range(MAX_POINTS)]]}))
+EMPTIEST = (200, fill('{"strokes":[', "[]", "]}"))
+REFUSED = (
+    (400, fill('{"strokes":[', "[0,0]", "]}")),
+    (400, fill('{"strokes":[[', "[0,0]", "]]}")),
+    (400, fill('{"strokes":[', "{}", "]}")),
+    (400, fill('{"strokes":[[', '"0"', "]]}")),
+    (400, "[" * MAX_BYTES),
+    (413, " " * (MAX_BYTES + 1)),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="measures as Linux does")
+@pytest.mark.parametrize("requests", [[LONGEST], [EMPTIEST], REFUSED], ids=["longest", "emptiest", "refused"])
+def test_one_request_costs_little_memory(run, tmp_path, requests):
+    """As many points as are accepted, from corner to corner; as many strokes without points; what is refused."""
+    paths = [str(tmp_path / str(number)) for number in range(len(requests))]
+    for path, (_, body) in zip(paths, requests, strict=True):
+        Path(path).write_text(body)
+    command = [sys.executable, "-c", POST, str(run.path), *paths]
+    answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
+    assert answer.returncode == 0, answer.stderr
+    found = [tuple(map(int, line.split())) for line in answer.stdout.splitlines()]
+    assert [status for status, _ in found] == [status for status, _ in requests]
+    assert max(num_bytes for _, num_bytes in found) < MOST_BYTES_OF_REQUEST, found
 
 
 def test_errors_are_one_clear_line(tmp_path, capsys):

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.processes import family, is_trial, ray_process
 from tests.support.real_search import Search, output_of
-from tests.support.recorded import check_complete, count_epochs, snapshot
+from tests.support.recorded import check_complete, count_epochs, recorded_epochs, snapshot
 from tune_sketch.backend.private_folder import PREFIX
 from tune_sketch.backend.restart import MOST_RESTARTS
 
@@ -86,11 +86,17 @@ def test_a_signal_to_the_whole_group_pauses_the_search(search, record_tries):
     search.wait_for_epochs(process, 2)
     folder = f"/tmp/{folder_of_ray(process)}"
 
-    victim = next(relative for relative in family(process) if is_trial(relative))
-    victim.suspend()  # a worker that was stopped goes on later as if nothing had been
+    # A worker that was stopped goes on later as if nothing had been.
+    victim = next(r for r in family(process) if is_trial(r) and epochs_of(search.run, r.pid))
+    victim.suspend()
     time.sleep(3)
+    before = epochs_of(search.run, victim.pid)
     victim.resume()
-    search.wait_for_epochs(process, count_epochs(search.run) + 4)
+    while len(epochs_of(search.run, victim.pid)) < len(before) + 2:
+        search.wait_for_epochs(process, count_epochs(search.run) + 1)
+    assert victim.is_running()
+    assert len({key for key, _ in epochs_of(search.run, victim.pid)}) == 1, "it trains its own trial"
+    assert "its process died" not in output_of(process)
 
     # To the group, as `timeout` sends it, and to every other process, as systemd and batch systems do.
     others = [relative for relative in family(process) if os.getpgid(relative.pid) != process.pid]
@@ -105,6 +111,11 @@ def test_a_signal_to_the_whole_group_pauses_the_search(search, record_tries):
     assert {trial.status for trial in snapshot(search.run).values() if trial.is_unfinished} == {"paused"}
     assert not os.path.exists(folder)
     record_tries("SIGTERM to all processes of a search", 1, 1)
+
+
+def epochs_of(run, process):
+    """The epochs, as (training, number), that one process has trained."""
+    return {what for what, epoch in recorded_epochs(run).items() if epoch.worker.process == process}
 
 
 def test_no_other_user_of_the_machine_gets_in(search, record_tries):

@@ -21,7 +21,6 @@ from tune_sketch.run import confirm_run, run_search
 from tune_sketch.schedulers.stop_signal import StopSignal
 from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.files import read_csv
-from tune_sketch.storage.journal import Journal
 from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.resume import prepare_resume
 from tune_sketch.storage.run_directory import RunDirectory
@@ -40,7 +39,7 @@ def clock(monkeypatch):
     """Stands still but for the epochs."""
     clock = Clock()
     monkeypatch.setattr(time, "time", clock)
-    monkeypatch.setitem(Journal.__init__.__kwdefaults__, "clock", clock)
+    monkeypatch.setattr(time, "monotonic", clock)
     return clock
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from tune_sketch.config.plan import prepare_inputs
 from tune_sketch.config.settings import Settings
 from tune_sketch.confirm import main as confirm
+from tune_sketch.data import prepare as preparing
 from tune_sketch.new_run import create_run
 from tune_sketch.storage.facts import read_facts, write_facts
 from tune_sketch.storage.resume import prepare_resume
@@ -115,6 +116,38 @@ def test_changed_drawings_are_refused(run, cache, drawings):
     with pytest.raises(ValueError, match="they have changed since the search began"):
         prepare_resume(run, {})
     assert run.search_json.read_text() == before
+
+
+@pytest.mark.parametrize("how", ["changed", "empty", "gone"])
+@pytest.mark.parametrize("skip_bad_images", [False, True])
+def test_a_drawing_that_changes_while_it_is_decoded_again_is_named(
+    tmp_path, cache, drawings, monkeypatch, how, skip_bad_images
+):
+    """Nor is it left out: what was decoded would not be what the fingerprint says, in every later resume too."""
+    choices = {"protocol": "small", "image_px": 32, "weights": "none", "skip_bad_images": skip_bad_images}
+    settings = Settings("baseline", data=str(drawings), num_samples=12, max_epochs=9, **choices)
+    run = create_run(tmp_path / "run", settings, prepare_inputs(settings), None)
+    before, path = run.search_json.read_text(), drawings / "cat" / "0.png"
+    content, real = path.read_bytes(), preparing.decode_all
+
+    def change_and_decode(*arguments, **more):
+        if how == "changed":
+            Image.linear_gradient("L").resize((32, 32)).save(path)
+        elif how == "empty":
+            path.write_bytes(b"")
+        else:
+            path.unlink()
+        return real(*arguments, **more)
+
+    shutil.rmtree(cache)
+    with monkeypatch.context() as patch:
+        patch.setattr(preparing, "decode_all", change_and_decode)
+        with pytest.raises(ValueError, match=r"cat/0\.png: .*changed while the drawings were read"):
+            prepare_resume(run, {"num_samples": 20})
+    assert run.search_json.read_text() == before
+    path.write_bytes(content)
+    prepare_resume(run, {})
+    assert run.search_json.read_text() == before, "as it was"
 
 
 def move(run, drawings, tmp_path) -> Path:

@@ -43,7 +43,7 @@ class Progress:
         self.seconds_before = 0.0
         self.shown_at = 0.0
         self.is_search_over = False  # then what a budget has left of it is nothing to wait for
-        self.ends_at: float | None = None  # seconds since 1970, where --total-time says
+        self.ends_at: float | None = None  # of time.monotonic, where --total-time says
 
     def watch(self, trials: Iterable[Trial], wall_seconds: float = 0.0) -> None:
         """Count what earlier sessions recorded, in so much time: the pace until this one has one of its own."""
@@ -104,5 +104,5 @@ class Progress:
         spent = self.seconds_before + time.monotonic() - self.started
         seconds = epochs_left * spent / max(1, self.num_epochs_before + self.num_epochs_here)
         if self.ends_at is not None:
-            seconds = max(0.0, min(seconds, self.ends_at - time.time()))
+            seconds = max(0.0, min(seconds, self.ends_at - time.monotonic()))
         return f"about {duration_text(seconds)} left"

@@ -186,9 +186,10 @@ def _build(building: Path, source: Source, request: DataRequest, listing: _Listi
     bad = decoded.bad
     bar.close()
     appeared = {index for index, digest in enumerate(digests) if digest is None and index not in bad}
-    changed = [index for index in range(len(drawings)) if index in appeared or bad.get(index) == CHANGED]
+    changed = [index for index in range(len(drawings)) if index in appeared or CHANGED in bad.get(index, "")]
     if changed:  # they cannot be left out either: the fingerprint says what they were before
-        raise DataError(request.data, [Problem(drawings[index].name, CHANGED, fatal=True) for index in changed])
+        reasons = ((drawings[index].name, bad.get(index, CHANGED)) for index in changed)
+        raise DataError(request.data, [Problem(name, reason, fatal=True) for name, reason in reasons])
 
     doubles = {index: reason for index, reason in _find_doubles(drawings, digests).items() if index not in bad}
     unusable = bad | doubles

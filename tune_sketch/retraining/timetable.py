@@ -13,6 +13,7 @@ from tune_sketch.schedulers.stop_signal import SPENT, StopSignal
 from tune_sketch.search_spaces.common import fewest_epochs
 from tune_sketch.storage.facts import Facts
 from tune_sketch.storage.history import History
+from tune_sketch.storage.journal import Journal
 from tune_sketch.storage.spent import measure_spent
 
 PLAN_NOTE = "retraining_plan"  # in the journal: with it the search is over, until there is more time
@@ -20,16 +21,17 @@ NUM_PAUSES = 20  # between two looks at the search's end, each as long as a look
 
 
 class Timetable:
-    """When the parts of a run must end, as seconds since 1970. The time of earlier sessions counts."""
+    """When the parts of a run must end, as seconds of time.monotonic. The time of earlier sessions counts."""
 
-    def __init__(self, facts: Facts, history: History, num_workers: int) -> None:
+    def __init__(self, facts: Facts, journal: Journal, num_workers: int) -> None:
         assert facts.division is not None
-        self.facts, self.history, self.num_workers = facts, history, num_workers
+        self.facts, self.num_workers = facts, num_workers
+        self.history: History = journal
         data = facts.data
         # The time of the last step over that of the retraining which it follows; 0: there is none.
         self.last_step = length_of_last_step(data.num_train, data.num_validation) if facts.settings.last_step else 0.0
-        now = time.time()
-        self.end = now + facts.division.total_seconds - measure_spent(facts.sessions, history, now).total
+        spent = measure_spent(facts.sessions, journal, journal.clock())
+        self.end = time.monotonic() + facts.division.total_seconds - spent.total
 
     def candidates(self) -> list[Candidate]:
         settings, history = self.facts.settings, self.history
@@ -88,7 +90,7 @@ class Timetable:
         """
         assert self.facts.division is not None
         if self.is_search_over():
-            return 0.0
+            return float("-inf")
         wanted = self.plan(float("inf"))
         seconds = max((planned.ends_after for planned in wanted), default=0.0)
         seconds += self.last_step_seconds()
@@ -117,11 +119,11 @@ class Timetable:
     def has_time_for(self, retraining: Trial) -> bool:
         """Whether the last step fits that follows such a retraining."""
         end = self.retraining_end(len(self.history.retrainings))
-        return time.time() + self.start_seconds() + self.last_step * retraining.train_seconds <= end
+        return time.monotonic() + self.start_seconds() + self.last_step * retraining.train_seconds <= end
 
     def text(self) -> str:
         """Where the time went until now, for the screen."""
-        return f"{duration_text(max(0.0, self.end - time.time()))} of {duration_text(self.total_seconds)} are left"
+        return f"{duration_text(max(0.0, self.end - time.monotonic()))} of {duration_text(self.total_seconds)} are left"
 
     @property
     def total_seconds(self) -> float:
@@ -143,9 +145,9 @@ class SearchEnd:
         self.look()
 
     def on_epoch(self, trial: Trial) -> None:
-        if (begun := time.time()) >= self.next_look:
+        if (begun := time.monotonic()) >= self.next_look:
             self.look()
-            now = time.time()
+            now = time.monotonic()
             self.next_look = now + NUM_PAUSES * (now - begun)
 
     def on_end(self, trial: Trial) -> None:
@@ -159,7 +161,7 @@ class SearchEnd:
             self.stop.deadline, self.stop.deadline_reason = self.budget_end, SPENT
             return
         if self.timetable.is_search_over():
-            self.stop.deadline = 0.0
+            self.stop.deadline = end
             self.stop.deadline_reason = (
                 f"the search has had its part of {duration_text(self.timetable.total_seconds)}; a longer --total-time "
                 "goes on with it"

@@ -25,7 +25,7 @@ class TimedRace:
         """The retrainings to begin from now on."""
         num_begun = len(set(self.journal.retrainings) - self.known)
         num_cold = max(0, self.timetable.num_workers - num_begun)
-        return self.timetable.plan(self.end - time.time(), num_cold)
+        return self.timetable.plan(self.end - time.monotonic(), num_cold)
 
     @property
     def end(self) -> float:
@@ -62,7 +62,7 @@ class TimedRace:
             },
         )
         going_on = [f"{name_of(trial)} goes on" for trial in self.unfinished()]
-        seconds = max(0.0, self.end - time.time())
+        seconds = max(0.0, self.end - time.monotonic())
         return f"retraining within {duration_text(seconds)}: {', '.join([*going_on, text])}"
 
     def settle(self, run: RunDirectory) -> str:

@@ -31,7 +31,7 @@ class StopSignal:
         self.by_signal = False  # or by `interrupt`
         self.num_signals = 0
         self.reason = ""
-        self.deadline: float | None = None  # seconds since 1970
+        self.deadline: float | None = None  # of time.monotonic, which nobody sets
         self.deadline_reason = SPENT
         self.run.stop_file.unlink(missing_ok=True)
         self.replaced: dict[int, Any] = {}  # the handlers that were there before
@@ -69,7 +69,7 @@ class StopSignal:
 
     def requested(self) -> bool:
         """Whether to wind up; looks at the clock as well."""
-        if not self.reason and self.deadline is not None and time.time() > self.deadline:
+        if not self.reason and self.deadline is not None and time.monotonic() > self.deadline:
             self.request(self.deadline_reason)
         return bool(self.reason)
 

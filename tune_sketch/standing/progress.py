@@ -15,6 +15,7 @@ from tune_sketch.retraining.last_step import find_last_step
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.storage.facts import Facts
 from tune_sketch.storage.history import History
+from tune_sketch.storage.lock import Owner
 from tune_sketch.storage.run_directory import RunDirectory
 
 
@@ -25,9 +26,14 @@ def count_states(trials: Sequence[Trial], owned: bool) -> str:
     return ", ".join(f"{number} {name}" for name, number in counts.most_common()) or "none"
 
 
-def time_left_text(trials: Sequence[Trial], facts: Facts) -> str:
+def present(facts: Facts, owner: Owner | None) -> float:
+    """The present in the run's own time: where it is worked on, as long after its session's start as has passed."""
+    seconds = owner.seconds() if owner is not None else None
+    return facts.sessions[-1].started_at + seconds if facts.sessions and seconds is not None else time.time()
+
+
+def time_left_text(trials: Sequence[Trial], facts: Facts, now: float) -> str:
     """Expected epochs still to search, at the pace of all sessions so far."""
-    now = time.time()
     started = facts.sessions[-1].started_at if facts.sessions else now
     spent = wall_seconds(facts.sessions, trials) + max(0.0, now - started)
     done = sum(len(trial.epochs) for trial in trials)

@@ -11,7 +11,7 @@ from tune_sketch.data.screen import prepare_screen, print_error
 from tune_sketch.events import Trial
 from tune_sketch.formatting import duration_text, name_of, percent
 from tune_sketch.schedulers.rungs import rank_trials
-from tune_sketch.standing.progress import count_states, describe_resume, time_left_text
+from tune_sketch.standing.progress import count_states, describe_resume, present, time_left_text
 from tune_sketch.standing.turns import network_texts
 from tune_sketch.storage.facts import Facts, read_facts
 from tune_sketch.storage.history import History, JournalError
@@ -70,7 +70,8 @@ def frame(
     """The frame to draw: at most `columns` wide, and `rows` minus two high, so that nothing scrolls."""
     settings, trials = facts.settings, history.trials
     later = list(history.later_trainings.values())
-    since = f", for {duration_text(time.time() - owner.since)}" if owner is not None else ""
+    now, seconds = present(facts, owner), owner.seconds() if owner is not None else None
+    since = "" if seconds is None else f", for {duration_text(seconds)}"
     lines = [
         f"{run.path.resolve().name}: {', '.join(facts.models)}, {settings.data}{since}",
         "",
@@ -82,8 +83,8 @@ def frame(
     if later:
         lines.append(line("retrained", f"{len(later)}: {count_states(later, owner is not None)}"))
     if owner is not None:
-        lines.append(line("time left", left_text(later) if later else time_left_text(trials, facts)))
-        lines += ["", *worker_lines([*trials, *later])]
+        lines.append(line("time left", left_text(later, now) if later else time_left_text(trials, facts, now)))
+        lines += ["", *worker_lines([*trials, *later], now)]
     most = max(4, rows - 2)
     if len(lines) > most:
         lines = [*lines[: most - 1], f"... and {len(lines) - most + 1} more lines"]
@@ -143,17 +144,17 @@ def rung_line(trials: Sequence[Trial], rung: int) -> str:
     return line(f"rung {rung}", f"{len(values)} came{best}; {stopped} stopped")
 
 
-def left_text(later: Sequence[Trial]) -> str:
+def left_text(later: Sequence[Trial], now: float) -> str:
     """Time that the trainings after the search still need, at their own pace."""
     done = sum(len(trial.epochs) for trial in later)
     left = sum(max(0, int(trial.config["epochs"]) - len(trial.epochs)) for trial in later if trial.is_unfinished)
     if not done:
         return "not known before the first epoch of a retraining"
-    pace = (time.time() - min(trial.started_at for trial in later)) / done
+    pace = max(0.0, now - min(trial.started_at for trial in later)) / done
     return f"about {duration_text(left * pace)} for the trainings that were begun"
 
 
-def worker_lines(trainings: Sequence[Trial]) -> list[str]:
+def worker_lines(trainings: Sequence[Trial], now: float) -> list[str]:
     """Each worker's line: its machine, process and GPUs, its training, and how long ago its last epoch ended."""
     lines = []
     for trial in sorted((t for t in trainings if t.status == "running"), key=worker_order):
@@ -164,11 +165,11 @@ def worker_lines(trainings: Sequence[Trial]) -> list[str]:
             where += f" GPU {worker.gpus}"
         text = f"{where:<22} {name_of(trial)}, "
         if last is None:
-            text += f"before its first epoch, for {duration_text(max(0.0, time.time() - trial.started_at))}"
+            text += f"before its first epoch, for {duration_text(max(0.0, now - trial.started_at))}"
         else:
             top1 = last.metrics.get("val_top1")
             text += f"epoch {last.number} of {trial.config['epochs']}" + (f", {percent(top1)}" if top1 else "")
-            text += f", {duration_text(max(0.0, time.time() - last.recorded_at))} ago"
+            text += f", {duration_text(max(0.0, now - last.recorded_at))} ago"
         lines.append(text)
     return lines or ["no worker trains now"]
 

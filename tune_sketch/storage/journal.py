@@ -19,6 +19,8 @@ from tune_sketch.events import Config, Ending, Epoch, Proposal, Source, TestResu
 from tune_sketch.storage.database import close_storage, passing_errors, reason_of, together
 from tune_sketch.storage.history import History, JournalError
 from tune_sketch.storage.reading import RETRAINING_SUFFIX, find_studies, load, stored_names
+from tune_sketch.storage.spent import moments
+from tune_sketch.storage.steady_clock import SteadyClock
 
 STATES: dict[Ending, TrialState] = {  # the state in which Optuna and its dashboard show an ending
     "completed": TrialState.COMPLETE,  # trained to its own number of epochs
@@ -46,15 +48,19 @@ class Journal(History):
         name: str = "search",
         *,
         create: bool = False,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
+        not_before: float = 0.0,
     ) -> None:
         """Open, or create, the studies; without a storage they are kept in memory alone.
+
+        clock: seconds since 1970; None: a steady one, which begins after all that is recorded, and not before a moment.
 
         Raises ValueError when they are missing, or already there on create.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.storage: BaseStorage = storage or InMemoryStorage()
-        self.name, self.clock, self.passing_errors = name, clock, passing_errors(self.storage)
+        self.name, self.passing_errors = name, passing_errors(self.storage)
+        self.clock: Callable[[], float] = clock or SteadyClock(not_before)
         self.error: JournalError | None = None  # kept, because Ray wraps what its callbacks raise
         self.ids: dict[str, int] = {}  # of trainings in the storage, by key
         self.num_stored: dict[int, int] = {}  # trainings in each study, those that were tried again included
@@ -70,6 +76,8 @@ class Journal(History):
         self.search_id, self.retraining_id = find_studies(self.storage, name)
         known = load(self.storage, name)
         super().__init__(known.trials, known.retrainings, known.notes, known.last_steps)
+        recorded = moments([*self.trials, *self.later_trainings.values()])
+        self.clock = clock or SteadyClock(max([not_before, *recorded]))
         for study_id in (self.search_id, self.retraining_id):
             stored = self.storage.get_all_trials(study_id, deepcopy=False)
             self.num_stored[study_id] = len(stored)

@@ -20,6 +20,15 @@ class Owner:
     host: str
     process: int
     since: float  # seconds since 1970
+    since_boot: float | None = None  # the same moment, of its machine's time.monotonic
+
+    def seconds(self) -> float | None:
+        """How long it has been at work: on this machine whatever its clock was set to since. None: unknown."""
+        if not self.process:
+            return None
+        if self.since_boot is not None and self.host == socket.gethostname():  # it lives: in the same boot
+            return max(0.0, time.monotonic() - self.since_boot)
+        return max(0.0, time.time() - self.since)
 
 
 UNKNOWN = Owner("unknown", 0, 0.0)
@@ -44,7 +53,8 @@ def lock(run: RunDirectory) -> Iterator[None]:
                     raise ValueError(f"{run.path} is in use by {describe_owner(run)}") from None
                 time.sleep(0.1)
         file.truncate(0)
-        json.dump(asdict(Owner(socket.gethostname(), os.getpid(), time.time())), file)
+        owner = Owner(socket.gethostname(), os.getpid(), time.time(), time.monotonic())
+        json.dump(asdict(owner), file)
         file.flush()
         try:
             yield
@@ -69,10 +79,12 @@ def parse_owner(text: str) -> Owner:
     """The owner's entry: whatever it says, somebody holds the lock."""
     try:
         entry = json.loads(text)
-        owner = Owner(str(entry["host"]), int(entry["process"]), float(entry["since"]))
+        since_boot = entry.get("since_boot")  # None: written by an earlier version
+        moments = float(entry["since"]), None if since_boot is None else float(since_boot)
+        owner = Owner(str(entry["host"]), int(entry["process"]), *moments)
     except Exception:  # not written yet, or damaged
         return UNKNOWN
-    return owner if math.isfinite(owner.since) else UNKNOWN
+    return owner if math.isfinite(owner.since + (owner.since_boot or 0.0)) else UNKNOWN
 
 
 def describe_owner(run: RunDirectory) -> str:

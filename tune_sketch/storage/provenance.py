@@ -19,21 +19,24 @@ if TYPE_CHECKING:
 PACKAGES = ("tune_sketch", "ray", "optuna", "torch", "torchvision", "numpy", "scikit-learn", "tensorboard")
 
 
-def describe_session(address: str | None, begun_at: float | None = None) -> "Session":
-    """The session that begins now: command, versions, code version and hardware. begun_at: when its command did."""
+def describe_session(address: str | None, begun_at: float | None = None, now: float | None = None) -> "Session":
+    """The session that begins now: command, versions, code version and hardware.
+
+    begun_at: when its command did, of time.monotonic. now: in the run's time, seconds since 1970.
+    """
     from tune_sketch.storage.database import hide_password
     from tune_sketch.storage.facts import Host, Session
 
-    now = time.time()
+    prepared_seconds = 0.0 if begun_at is None else time.monotonic() - begun_at
     return Session(
-        started_at=now,
+        started_at=time.time() if now is None else now,
         time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         command=(Path(sys.argv[0]).name, *(written_name(hide_password(word)) for word in sys.argv[1:])),
         versions={"python": platform.python_version(), **{name: find_version(name) for name in PACKAGES}},
         git_commit=find_git_commit(),
         host=Host(platform.system(), platform.machine(), os.cpu_count()),
         address=address,
-        prepared_seconds=0.0 if begun_at is None else now - begun_at,
+        prepared_seconds=prepared_seconds,
     )
 
 

@@ -25,6 +25,7 @@ DRAWING_FORMATS: dict[str, Format] = {
 
 
 CHANGED = "changed while the drawings were read"
+OF_NOTHING = hashlib.sha256(b"").digest()
 
 
 def read_bytes(drawing: Drawing) -> bytes:
@@ -48,7 +49,12 @@ def decode_drawing(drawing: Drawing, settings: DecodeSettings, digest: bytes | N
 
     digest: SHA-256 of the content that is expected, where it was read before.
     """
-    content = read_content(drawing)
+    try:
+        content = read_content(drawing)
+    except BadDrawingError as error:
+        if digest in (None, OF_NOTHING):
+            raise
+        raise BadDrawingError(f"{error} ({CHANGED})") from error
     if digest is not None and hashlib.sha256(content).digest() != digest:
         raise BadDrawingError(CHANGED)
     decoded = DRAWING_FORMATS[drawing.format].decode(drawing, content, settings)
