@@ -52,7 +52,7 @@ def assert_nothing_negative(text):
 
 
 def text_of(report):
-    """What a reader of the page sees."""
+    """The text that a reader of the page sees."""
     code = r"<style.*?</style>|<script.*?</script>|data:[^\"]*"
     text = re.sub(r"<[^>]*>", " ", re.sub(code, "", report.read_text(), flags=re.DOTALL))
     assert "wall clock, pauses included" in text
@@ -60,7 +60,7 @@ def text_of(report):
 
 
 def moments_in_order(run):
-    """What is recorded of the run's trainings, by time."""
+    """Everything recorded of the run's trainings, by time."""
     history = read_history(run)
     trainings = [*history.trials, *history.later_trainings.values()]
     return sorted((epoch.recorded_at, t.key, epoch.number) for t in trainings for epoch in t.epochs)

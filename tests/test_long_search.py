@@ -1,4 +1,4 @@
-"""What a search's driver holds in memory and open does not grow with its trials."""
+"""The memory and open files of a driver do not grow with the trials of its search."""
 
 import json
 import subprocess
