@@ -56,7 +56,7 @@ class Firefox:
         self.send("browsingContext.navigate", context=self.page, url=address, wait="complete")
 
     def value(self, expression):
-        """What an expression of the page, or its promise, gives."""
+        """The value of an expression of the page, or of its promise."""
         code = f"(async () => JSON.stringify(await ({expression})))()"
         answer = self.send("script.evaluate", expression=code, target={"context": self.page}, awaitPromise=True)
         assert answer["type"] == "success", answer

@@ -94,7 +94,7 @@ def linear_classifier(model: Classifier, own: str, num_features: int) -> str | N
 
 
 def pooled_as_code(model: Classifier) -> str:
-    """What goes into the head, as code over `features` and `pooled`."""
+    """The input of the head, as code over `features` and `pooled`."""
     pooling = model.network.get_submodule("pooling")
     if not isinstance(pooling, WithMaxima):
         return "pooled"
