@@ -108,7 +108,7 @@ def table(rows: list[Row]) -> list[str]:
 
 
 def missed(rows: list[Row]) -> list[str]:
-    """Missed targets by size of drawings: the median over visits, and the worst of all answers."""
+    """Targets that were missed, for each size of drawings: by the median over visits, and by the worst answer."""
     told = []
     for side in SIDES_PX:
         own = [row for row in rows if row["image_px"] == side]
