@@ -16,7 +16,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 
 from benchmarks.curves.record import MAX_EPOCHS
 from benchmarks.curves.space import paper_parameters, space
-from benchmarks.curves.table import TABLES, load_table
+from benchmarks.curves.table import TABLES, Curves, load_table
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.config.settings import default_grace_epochs
 from tune_sketch.samplers.one_factor import FixedSampler
@@ -315,6 +315,7 @@ class PretrainedTable(RecordedTable):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
+        self.seconds = np.array(self.seconds_of_freeze_points(load_table(TABLES[self.table])[name]))
         self.first = (paper_configuration(self.network, self.limits),)
         self.recipe = recipe_configuration(self.network, self.limits)
 
@@ -324,6 +325,21 @@ class PretrainedTable(RecordedTable):
 
     def space(self, trial: BaseTrial, limits: SpaceLimits) -> Config:
         return squeezenet1_1.space(trial, limits)
+
+    def seconds_of_freeze_points(self, table: Curves) -> list[float]:
+        """Seconds of each configuration's epoch, by its freeze point alone.
+
+        The machine was so busy with other things that single trainings say nothing: of each the fastest epoch counts,
+        and of a freeze point the median.
+        """
+        fastest = table.metrics["epoch_seconds"][table.repeat == 0].min(axis=1)
+        points = [params["freeze"] for params in self.params]
+        medians = {
+            point: np.median([s for s, other in zip(fastest, points, strict=True) if other == point])
+            for point in set(points)
+        }
+        of_each = np.array([medians[point] for point in points])
+        return list(of_each * FULL_TRAINING_SECONDS / self.max_epochs / np.median(of_each))
 
     @lru_cache  # noqa: B019 (tasks live as long as the program)
     def scale(self) -> tuple[float, float, float]:
