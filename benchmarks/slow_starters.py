@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.curves.tasks import PretrainedTable
-from benchmarks.machine import describe, write_result
+from benchmarks.machine import write_result
 from tests.support.untrained import make_job
 from tune_sketch.backend.simulated import Curve, SimulatedBackend
 from tune_sketch.config.seeds import derive_seed
@@ -156,13 +156,9 @@ def search(task: PretrainedTable, rule: Rule, seed: int) -> dict[str, Any]:
     }
 
 
-def write_page(rows: Sequence[dict[str, Any]]) -> str:
-    """The table of each task as Markdown."""
+def write_page(rows: Sequence[dict[str, Any]]) -> None:
+    """Write the table of each task."""
     lines = [
-        "# Which rule stops the best configuration of a network with loaded weights",
-        "",
-        f"`python -m benchmarks.slow_starters`; {describe()}",
-        "",
         f"{NUM_SEARCHES} simulated searches of {NUM_TRIALS} trials each on {NUM_WORKERS} workers: the paper's "
         "configuration, the recipe, and others of the recorded ones (benchmarks/curves/pretrained.npz), in random "
         "order. The best is the one with the highest value after 27 epochs without noise. Points lost: of validation "
@@ -185,7 +181,8 @@ def write_page(rows: Sequence[dict[str, Any]]) -> str:
             time = statistics.mean(row["hours"] for row in found) / usual
             share = 100 * len(stopped) / len(found)
             lines.append(f"| {rule} | {share:.0f} | {stops or '-'} | {mean:.2f} [{low:.2f}, {high:.2f}] | {time:.2f} |")
-    return "\n".join(lines)
+    print("\n".join(lines))
+    write_result("slow_starters", "Which rule stops the best configuration of a network with loaded weights", lines)
 
 
 def main() -> int:
@@ -196,9 +193,7 @@ def main() -> int:
         for seed in range(NUM_SEARCHES)
     ]
     write_csv(RESULT, list(rows[0]), rows)
-    text = write_page(rows)
-    write_result(RESULT.with_suffix(".md"), text)
-    print(text)
+    write_page(rows)
     return 0
 
 
