@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.fake_runs import FakeClock, add_trials, begin_run
 from tests.support.in_process import InProcessBackend
+from tests.support.mounts import read_only
 from tests.support.trials import add_trial, make_epoch
 from tune_sketch.config.plan import prepare_inputs
 from tune_sketch.config.settings import Settings
@@ -333,6 +334,17 @@ def test_a_run_of_another_owner_can_be_read_and_its_resume_is_refused(run, open_
     run.path.chmod(0o700)
     assert as_nobody(lambda: main(["--resume", str(run.path)])) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_run_on_a_read_only_disk_can_be_read_and_its_resume_is_refused(run, capsys):
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    with read_only(run.path):
+        assert status_lines(run)[0].startswith("run directory")
+        assert main(["--resume", str(run.path), "--num-samples", "9"]) == 2
+        error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "Read-only file system" in error
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
 
 
 def test_a_run_of_version_two_without_recorded_choices_goes_on(tmp_path):
