@@ -47,16 +47,15 @@ def command(folder: Path, *arguments: str, python: Sequence[str] = (sys.executab
 
 def serve_and_stop(folder: Path, *arguments: str) -> str:
     """The first line of a server that is started in the folder, and ended by Ctrl-C."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", *arguments], stdout=subprocess.PIPE, text=True, cwd=folder, env=ENVIRONMENT
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
-    finally:
-        process.kill()
+    command = [sys.executable, "-m", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=ENVIRONMENT) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
     return line
 
 
