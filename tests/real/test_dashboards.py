@@ -50,37 +50,48 @@ def read(port, place):
         return ""
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_by_default_it_answers_this_machine_alone_and_the_search_goes_on(search, name):
-    if importlib.util.find_spec(name) is None:
-        pytest.skip(f"{name} is not installed: pip install -e '.[dashboard]'")
-    process = search.start(*FLAGS, "--retraining-seeds", 1)
-    search.wait_for_epochs(process, 2, timeout=300)
+@contextlib.contextmanager
+def serving(search, name):
+    """The program beside the search, from its first answer, which is of this search; ended afterwards."""
     command, place = COMMANDS[name]
     data = search.run.tensorboard if name == "tensorboard" else search.run.journal_log
-    with open(search.folder / "dashboard.txt", "w") as output:
-        dashboard = subprocess.Popen(
+    said = search.folder / f"{name}.txt"
+    with open(said, "w") as output:
+        process = subprocess.Popen(
             [sys.executable, *command, str(data)], stdout=output, stderr=output, start_new_session=True
         )
     try:
         deadline, answers = time.monotonic() + 120, {}
         while not any(answers.values()):
-            assert dashboard.poll() is None, (search.folder / "dashboard.txt").read_text()
-            assert time.monotonic() < deadline, (search.folder / "dashboard.txt").read_text()
+            assert process.poll() is None, said.read_text()
+            assert time.monotonic() < deadline, said.read_text()
             time.sleep(0.2)
-            answers = {port: read(port, place) for _, port in listening(dashboard)}
+            answers = {port: read(port, place) for _, port in listening(process)}
         (answer,) = filter(None, answers.values())
         assert ("trial-0000" if name == "tensorboard" else '"study_name"') in answer
-        addresses = {address for address, _ in listening(dashboard)}
-        assert all(ipaddress.ip_address(address).is_loopback for address in addresses), addresses
-        assert process.poll() is None, "the search runs beside it"
-        search.wait_for_epochs(process, count_epochs(search.run) + 2)
-        text = search.finish(process, timeout=400)
-        assert dashboard.poll() is None
-        assert {address for address, _ in listening(dashboard)} == addresses
+        yield process
+        assert process.poll() is None
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(dashboard.pid, signal.SIGKILL)
-        dashboard.wait(15)
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(15)
+
+
+def test_by_default_they_answer_this_machine_alone_and_the_search_goes_on(search):
+    installed = [name for name in COMMANDS if importlib.util.find_spec(name) is not None]
+    process = search.start(*FLAGS, "--retraining-seeds", 1)
+    search.wait_for_epochs(process, 2, timeout=300)
+    with contextlib.ExitStack() as stack:
+        dashboards = [stack.enter_context(serving(search, name)) for name in installed]
+        before = [listening(dashboard) for dashboard in dashboards]
+        assert all(before)
+        for address, _ in set().union(*before):
+            assert ipaddress.ip_address(address).is_loopback, address
+        assert process.poll() is None, "the search runs beside them"
+        search.wait_for_epochs(process, count_epochs(search.run) + 2)
+        text = search.finish(process, timeout=400)
+        assert [listening(dashboard) for dashboard in dashboards] == before
     assert "Traceback" not in text
     check_complete(search.run)
+    if len(installed) < len(COMMANDS):
+        pytest.skip(f"only {' and '.join(installed)} is installed: pip install -e '.[dashboard]'")
