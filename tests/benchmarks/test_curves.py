@@ -1,5 +1,6 @@
 """The recorded learning curves: which configurations they are of, and the rules that are tried on them."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -42,8 +43,8 @@ def test_any_beginning_of_the_trainings_has_all_tasks_and_second_seeds(name):
 @pytest.mark.parametrize("name", ["quickdraw", "sketchy"])
 def test_the_pretrained_table_gives_its_own_curves_back(name):
     table, task = load_table(TABLES["pretrained"])[name], PretrainedTable(name)
-    assert (table.repeat == 1).sum() >= 10
-    assert (table.repeat == 0).sum() >= 100
+    said = (TABLES["pretrained"].parent / "README.md").read_text().partition("## The pretrained table")[2]
+    assert re.search(rf"\| `{name}` \|.*\| {(table.repeat == 0).sum()} \| {(table.repeat == 1).sum()} \|\n", said)
     assert TABLES["pretrained"].stat().st_size < 1_000_000
     for row in (0, 1, 7):  # the paper's, the recipe, and another
         config = task.space(FixedTrial(task.params[row]), task.limits)
