@@ -245,14 +245,17 @@ class RecordedTable(Task):
         values = np.nan_to_num(table.metrics["val_top1"], nan=chance)
         self.values = values[first]
         self.losses = np.nan_to_num(table.metrics["val_loss"], nan=np.nanmax(table.metrics["val_loss"]))[first]
-        self.seconds = np.nan_to_num(table.metrics["epoch_seconds"], nan=np.nanmedian(table.metrics["epoch_seconds"]))
-        self.seconds = np.median(self.seconds[first], axis=1)  # [N]: the machine was busy with other things too
-        self.seconds *= FULL_TRAINING_SECONDS / self.max_epochs / np.median(self.seconds)
+        self.params = [params for params, is_first in zip(table.params, first, strict=True) if is_first]
+        seconds = self.epoch_seconds(table.metrics["epoch_seconds"][first])
+        self.seconds = seconds * FULL_TRAINING_SECONDS / self.max_epochs / np.median(seconds)
         self.noise = read_noise(tables[self.noise_of or name])
         self.distributions = describe_space(self)
-        self.params = [params for params, is_first in zip(table.params, first, strict=True) if is_first]
         points = np.array([self.coordinates(params) for params in self.params])
         self.neighbours = Neighbours(points, self.values[:, -1], self.groups)
+
+    def epoch_seconds(self, measured: np.ndarray) -> np.ndarray:
+        """Of each configuration: [N] of the measured [N, E], of which the median counts; the machine was busy."""
+        return np.median(np.nan_to_num(measured, nan=np.nanmedian(measured)), axis=1)
 
     def coordinates(self, params: Config) -> np.ndarray:
         """Sampled parameters in a unit cube: choices one-hot, what a condition leaves out at the middle."""
@@ -315,7 +318,6 @@ class PretrainedTable(RecordedTable):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self.seconds = np.array(self.seconds_of_freeze_points(load_table(TABLES[self.table])[name]))
         self.first = (paper_configuration(self.network, self.limits),)
         self.recipe = recipe_configuration(self.network, self.limits)
 
@@ -326,20 +328,14 @@ class PretrainedTable(RecordedTable):
     def space(self, trial: BaseTrial, limits: SpaceLimits) -> Config:
         return squeezenet1_1.space(trial, limits)
 
-    def seconds_of_freeze_points(self, table: Curves) -> list[float]:
-        """Seconds of each configuration's epoch, by its freeze point alone.
+    def epoch_seconds(self, measured: np.ndarray) -> np.ndarray:
+        """Of each configuration, by its freeze point alone: of each training the fastest epoch, of a point the median.
 
-        The machine was so busy with other things that single trainings say nothing: of each the fastest epoch counts,
-        and of a freeze point the median.
+        The machine was so busy with other things that single trainings say nothing.
         """
-        fastest = table.metrics["epoch_seconds"][table.repeat == 0].min(axis=1)
-        points = [params["freeze"] for params in self.params]
-        medians = {
-            point: np.median([s for s, other in zip(fastest, points, strict=True) if other == point])
-            for point in set(points)
-        }
-        of_each = np.array([medians[point] for point in points])
-        return list(of_each * FULL_TRAINING_SECONDS / self.max_epochs / np.median(of_each))
+        fastest = measured.min(axis=1)
+        points = np.array([params["freeze"] for params in self.params])
+        return np.array([np.median(fastest[points == point]) for point in points])
 
     @lru_cache  # noqa: B019 (tasks live as long as the program)
     def scale(self) -> tuple[float, float, float]:
