@@ -115,18 +115,22 @@ def test_what_does_not_fit_is_said_and_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_the_page_on_it_works_as_it_stands(tmp_path, monkeypatch):
-    """docs/take-along.md: the command, and the snippets that follow it."""
+    """docs/take-along.md: the commands, and the snippets that follow them, of which each gives the run's own answers."""
     run = make_finished_run(
         tmp_path / "runs" / "first", model="resnet50", num_trials=2, failed=0, max_epochs=3, classes=3
     )
     assert main([str(run.path), "--to", "torchvision"]) == 0
+    assert main([str(run.path), "--to", "timm"]) == 0
     monkeypatch.chdir(tmp_path)
-    (block,) = [block for block in blocks_of(ROOT / "docs" / "take-along.md") if "resnet50(num_classes" in block.text]
-    found = {}
-    exec(block.text, found)
     model = json.loads((run.best / "torchvision" / "model.json").read_text())
     drawings = torch.from_numpy(DRAWINGS)[:, None].expand(-1, 3, -1, -1).float() / 255
     inputs = (drawings - torch.tensor(model["mean"]).view(1, 3, 1, 1)) / torch.tensor(model["standard_deviation"])[0]
-    with torch.inference_mode():
-        rows = found["network"](inputs).softmax(dim=1).numpy()
-    assert np.abs(rows - load_classifier(run.path).compute_probabilities(DRAWINGS)).max() < 1e-5
+    expected = load_classifier(run.path).compute_probabilities(DRAWINGS)
+    blocks = [block for block in blocks_of(ROOT / "docs" / "take-along.md") if "exported" in block.words]
+    assert len(blocks) == 2
+    for block in blocks:
+        found = {}
+        exec(block.text, found)
+        with torch.inference_mode():
+            rows = found["network"](inputs).softmax(dim=1).numpy()
+        assert np.abs(rows - expected).max() < 1e-5, block.name
