@@ -16,7 +16,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 
 from benchmarks.curves.record import MAX_EPOCHS
 from benchmarks.curves.space import paper_parameters, space
-from benchmarks.curves.table import TABLES, Curves, load_table
+from benchmarks.curves.table import TABLES, load_table
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.config.settings import default_grace_epochs
 from tune_sketch.samplers.one_factor import FixedSampler

@@ -115,7 +115,7 @@ def test_what_does_not_fit_is_said_and_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_the_page_on_it_works_as_it_stands(tmp_path, monkeypatch):
-    """docs/take-along.md: the commands, and the snippets that follow them, of which each gives the run's own answers."""
+    """docs/take-along.md: the commands, and the snippets after them, of which each gives the answers of the run."""
     run = make_finished_run(
         tmp_path / "runs" / "first", model="resnet50", num_trials=2, failed=0, max_epochs=3, classes=3
     )
