@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 from types import SimpleNamespace
 
 import hypothesis
@@ -41,6 +42,13 @@ def as_in_other_processes(request, same_on_every_processor, monkeypatch):
     """Real tests compare with the trainings of processes that know nothing of it."""
     if request.node.get_closest_marker("real"):
         monkeypatch.setattr(FORMAT, same_on_every_processor)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts_are_heard():
+    """Tests that a shell started in the background ignore SIGINT, and every program that they start would with them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # One trial at a time: then the order of results is fixed, and with it everything that a search records.
