@@ -36,15 +36,22 @@ NUMBERS = ("workers", "seed", "t", "by_rung", "by_best", "best", "median", "num_
 COLUMNS = TEXTS + NUMBERS
 
 
-def run_one(task: Task, method: str, num_workers: int, seed: int, others: Sequence[Task] = ()) -> list[dict[str, Any]]:
+def run_one(
+    task: Task,
+    method: str,
+    num_workers: int,
+    seed: int,
+    others: Sequence[Task] = (),
+    times: Sequence[float] | None = None,
+) -> list[dict[str, Any]]:
     """One simulated search; a row for each time. others: tasks of which a warm start may know earlier searches."""
     best, median, unit_seconds = task.scale()
-    chosen = METHODS[method]
+    chosen, times = METHODS[method], times or TIMES[num_workers]
     outcome = simulate(
         task,
         lambda search_task: chosen.make_sampler(search_task, **factors_of(method, task)),
         num_workers=num_workers,
-        times=[t * unit_seconds for t in TIMES[num_workers]],
+        times=[t * unit_seconds for t in times],
         # The final choice is made by one rule for all: at the product's rungs.
         rungs=rung_epochs(task.grace_epochs, task.max_epochs, 3),
         scheduler_rungs=chosen.rungs(task),
@@ -66,7 +73,7 @@ def run_one(task: Task, method: str, num_workers: int, seed: int, others: Sequen
         "num_trials": outcome.num_trials,
         "sampler_ms": round(1000 * outcome.sampler_seconds / max(1, outcome.num_suggestions), 3),
     }
-    found = zip(TIMES[num_workers], outcome.by_rung, outcome.by_best, strict=True)
+    found = zip(times, outcome.by_rung, outcome.by_best, strict=True)
     return [
         common | {"t": t, "by_rung": median if r is None else r, "by_best": median if b is None else b}
         for t, r, b in found

@@ -367,11 +367,11 @@ def describe_space(task: Task) -> dict[str, Any]:
 
 def load_tasks(which: str, groups: Collection[str] = GROUPS) -> dict[str, Task]:
     """Name -> task. which: "choose" (settings were chosen on them), or "report" (judged on them, once)."""
-    codes = json.loads((SHARED / "lcbench" / "encoding.json").read_text())["OpenML_task_id"]
-    known = set(json.loads((SHARED / "lcbench" / "config_space.json").read_text())["hyperparameters"][0]["choices"])
     parity = 0 if which == "choose" else 1
     tasks: list[Task] = []
     if "lcbench" in groups:
+        codes = json.loads((SHARED / "lcbench" / "encoding.json").read_text())["OpenML_task_id"]
+        known = set(json.loads((SHARED / "lcbench" / "config_space.json").read_text())["hyperparameters"][0]["choices"])
         tasks += [LCBench(c, name) for name, c in codes.items() if name in known and c % 2 == parity]
     if "taskset" in groups:
         paths = sorted((SHARED / "taskset").glob("*.json"))
