@@ -42,8 +42,8 @@ def test_killed_and_resumed_it_is_over_in_time_with_a_network(search):
     page = search.run.report_html.read_text()
     assert "The total time and its parts" in page
     assert "of retraining" in search.processes[0].output_path.read_text(), "the plan says how it is divided"
-    first = history.trials[0].epochs[0]
-    start = first.recorded_at - first.seconds - facts.sessions[0].started_at
+    begins = [epoch.recorded_at - epoch.seconds for trial in history.trials for epoch in trial.epochs[:1]]
+    start = min(begins) - facts.sessions[0].started_at
     if start > TOTAL_SECONDS / 3:
         pytest.skip(f"all but the time: this machine is so busy that the first epoch began after {start:.0f} s")
     assert took <= TOTAL_SECONDS + epoch_seconds + 5.0

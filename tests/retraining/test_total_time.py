@@ -210,7 +210,7 @@ def test_the_plan_says_how_the_time_is_divided():
     settings = Settings("baseline", total_time_seconds=600.0, time_budget_seconds=60.0, weights="none", classes=3)
     lines = plan_lines(settings, prepare_inputs(settings), 12.0)
     assert (
-        "total     10 min: 12 s of preparation, at least 8 min of search, at most 2 min of retraining, about 15 s of "
+        "total     10 min: 12 s of preparation, at least 8 min of search, at most 2 min of retraining, about 20 s of "
         "test and report"
     ) in lines
     assert "budget    the search ends earlier after 60 s of searching" in lines

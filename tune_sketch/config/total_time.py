@@ -9,7 +9,7 @@ from tune_sketch.formatting import duration_text
 RETRAINING_SHARE = 0.2
 START_SECONDS = 5.0  # until a process trains, as long as none was measured
 ENDING_STARTS = 2  # test and report in starts of a process: one that tests; torch, plotting and figures here
-REPORT_SECONDS = 5.0  # and beside them, at least
+REPORT_SECONDS = 10.0  # and beside them, at least: two dozen figures, some with forests of a hundred trials
 MOST_ENDING = 1 / 3  # of all the time, kept for test and report before anything was measured
 
 
