@@ -66,8 +66,8 @@ def main() -> int:
 def write(rows: list[dict[str, float | int | str]], name: str) -> None:
     """The CSV file and the page of what is there so far."""
     lines = [
-        "first new epoch, mean of two. Difference: this minus the other, mean over rounds, Student's t interval.",
-        "first new epoch, mean of two. Difference: this minus the other, mean over rounds with Student's t interval.",
+        "Seconds to the first new epoch, mean of two; the record is read when something was written, on both sides.",
+        "Difference: this minus the other, mean over rounds with Student's t interval.",
         "",
         f"| what | rounds | {name} | this | difference [95 %] |",
         "|---|---|---|---|---|",
