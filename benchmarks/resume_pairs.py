@@ -1,9 +1,9 @@
-"""Whether resuming is as fast as in another checkout.
+"""Whether searches resume, and trials start, as fast as in another checkout.
 
-    python -m benchmarks.resume_pairs NAME FOLDER PYTHON [--rounds N]
+    python -m benchmarks.resume_pairs NAME FOLDER PYTHON [--rounds N] [--what resume trial_start]
 
-Runs `benchmarks.resume --quick` of FOLDER, by its own PYTHON, and of this checkout in turns, so that what the machine
-does besides meets both. NAME is what the table calls the other one.
+Runs `benchmarks.resume --quick` or `benchmarks.trial_start --quick` of FOLDER, by its own PYTHON, and of this checkout
+in turns, so that what the machine does besides meets both. NAME is what the table calls the other one.
 """
 
 import argparse
@@ -14,18 +14,29 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.machine import result_path, write_result
+from benchmarks.machine import read_rows, result_path, write_result
 from tune_sketch.statistics import t_interval
 from tune_sketch.storage.files import write_csv
 
 ROOT = Path(__file__).parent.parent
-STARTS = {"resume": "resumed with", "new": "a new search"}
+NUMBER = r"([\d.]+)"
+# By benchmark: {what of its rows is compared: a pattern of the row, whose numbers are averaged}.
+BENCHMARKS = {
+    "resume": {
+        "resume": rf"\| resumed with[^|]*\| {NUMBER} / [\d.]+ / {NUMBER} \|",
+        "a new search": rf"\| a new search[^|]*\| {NUMBER} / [\d.]+ / {NUMBER} \|",
+    },
+    "trial_start": {
+        "a later trial": rf"\| ours \| {NUMBER} \|",
+        "a first trial": rf"\| ours \|[^|]*\|[^|]*\| {NUMBER} \|",
+    },
+}
 
 
-def measure(folder: Path, python: str) -> dict[str, float]:
-    """Median seconds to the first new epoch, of a resume and of a new search."""
+def measure(benchmark: str, folder: Path, python: str) -> dict[str, float]:
+    """Seconds of each of its rows."""
     answer = subprocess.run(
-        [python, "-m", "benchmarks.resume", "--quick"],
+        [python, "-m", f"benchmarks.{benchmark}", "--quick"],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(folder)},
         capture_output=True,
@@ -33,11 +44,11 @@ def measure(folder: Path, python: str) -> dict[str, float]:
         check=False,
     )
     found = {}
-    for name, begin in STARTS.items():
-        row = re.search(rf"^\| {begin}[^|]*\| ([\d.]+) / ([\d.]+) / ([\d.]+) \| (\d+) \|$", answer.stdout, re.MULTILINE)
+    for what, pattern in BENCHMARKS[benchmark].items():
+        row = re.search(pattern, answer.stdout)
         if row is None:
-            raise ValueError(f"benchmarks.resume in {folder} printed no row for {begin!r}: {answer.stderr[-500:]}")
-        found[name] = statistics.mean((float(row[1]), float(row[3])))  # of two
+            raise ValueError(f"benchmarks.{benchmark} in {folder} printed no row of {what}: {answer.stderr[-500:]}")
+        found[what] = statistics.mean(map(float, row.groups()))
     return found
 
 
@@ -48,17 +59,19 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("python")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--what", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS))
     arguments = parser.parse_args()
-    rows = []
+    replaced = {what for benchmark in arguments.what for what in BENCHMARKS[benchmark]}
+    kept = read_rows(result_path("resume_pairs", ".csv"))
+    rows: list[dict[str, float | int | str]] = [row for row in kept if row["what"] not in replaced]
     for number in range(1, arguments.rounds + 1):
         sides = {arguments.name: (arguments.folder, arguments.python), "this": (ROOT, sys.executable)}
         order = list(sides) if number % 2 else list(sides)[::-1]
-        measured = {side: measure(*sides[side]) for side in order}
-        for what in STARTS:
-            rows.append(
-                {"round": number, "what": what, "other": measured[arguments.name][what], "this": measured["this"][what]}
-            )
-            print(rows[-1], flush=True)
+        for benchmark in arguments.what:
+            measured = {side: measure(benchmark, *sides[side]) for side in order}
+            for what, seconds in measured["this"].items():
+                rows.append({"round": number, "what": what, "other": measured[arguments.name][what], "this": seconds})
+                print(rows[-1], flush=True)
         write(rows, arguments.name)
     return 0
 
@@ -66,20 +79,21 @@ def main() -> int:
 def write(rows: list[dict[str, float | int | str]], name: str) -> None:
     """The CSV file and the page of what is there so far."""
     lines = [
-        "Seconds to the first new epoch, mean of two; the record is read when something was written, on both sides.",
-        "Difference: this minus the other, mean over rounds with Student's t interval.",
+        "Seconds from the command to the first new epoch, mean of two, where the record is read when something was",
+        "written, on both sides; and from a proposal to its first step, of trials that wait for a process to begin and",
+        "of later ones, medians. Difference: this minus the other, mean over rounds with Student's t interval.",
         "",
         f"| what | rounds | {name} | this | difference [95 %] |",
         "|---|---|---|---|---|",
     ]
-    for what in STARTS:
+    for what in dict.fromkeys(row["what"] for row in rows):
         own = [row for row in rows if row["what"] == what]
         sides = [[float(row[side]) for row in own] for side in ("other", "this")]
         differences = [now - before for before, now in zip(*sides, strict=True)]
         between = t_interval(differences)
-        interval = f" [{between[0]:+.2f}, {between[1]:+.2f}]" if between else ""
-        means = " | ".join(f"{statistics.mean(values):.2f}" for values in sides)
-        lines.append(f"| {what} | {len(own)} | {means} | {statistics.mean(differences):+.2f}{interval} |")
+        interval = f" [{between[0]:+.3f}, {between[1]:+.3f}]" if between else ""
+        means = " | ".join(f"{statistics.mean(values):.3f}" for values in sides)
+        lines.append(f"| {what} | {len(own)} | {means} | {statistics.mean(differences):+.3f}{interval} |")
     write_csv(result_path("resume_pairs", ".csv"), ("round", "what", "other", "this"), rows)
     write_result("resume_pairs", "Resuming, beside an earlier version", lines)
 
