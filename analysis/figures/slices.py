@@ -44,6 +44,8 @@ def plot_slices(rows: Rows, run: RunData) -> Drawing:
             if is_logarithmic(values):
                 smallest = min(v for v in values if v > 0)
                 axis.set_xscale("symlog", linthresh=smallest) if min(values) <= 0 else axis.set_xscale("log")
+            else:
+                axis.locator_params(axis="x", nbins=3)  # more run into each other: 0.0002, 0.0004 ...
         else:
             words = sorted(set(values), key=lambda v: (isinstance(v, str), v))
             axis.scatter([words.index(v) for v in values], tops, s=10, color=COLORS[0], alpha=0.7)
