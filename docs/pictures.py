@@ -38,6 +38,7 @@ CLASSES = (
     *("airplane", "banana", "bicycle", "butterfly", "candle", "castle", "cat", "fish", "guitar", "mushroom"),
     *("pineapple", "sailboat", "scissors", "snail", "spider", "sword", "teapot", "tree", "umbrella", "windmill"),
 )
+MOST_BYTES = 140_000  # of a picture: README's are fetched with it
 DRAWN = "sailboat"  # on the drawing page: Quick, Draw!'s last one, which is kept back
 UNSEEN_DOODLE = 10_000  # its number: a search draws far fewer
 
@@ -123,7 +124,10 @@ def save(browser: "Chrome", path: Path, width_px: int, left: float = 0) -> None:
     image = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
     image = image.crop((round(left * image.width), 0, image.width, image.height))
     image.thumbnail((width_px, 10 * width_px), Image.Resampling.LANCZOS)
-    image.save(path, quality=82, method=6)
+    for quality in range(82, 40, -6):
+        image.save(path, quality=quality, method=6)
+        if path.stat().st_size < MOST_BYTES:
+            break
     print(f"{path}  {image.width} x {image.height} px, {path.stat().st_size / 1000:.0f} kB")
 
 
