@@ -22,7 +22,7 @@ from benchmarks.machine import describe, read_rows, result_path, write_result
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Source
 from tune_sketch.samplers.base import SearchTask, ask
-from tune_sketch.samplers.incumbent import KEPT_FRACTION, MIN_VALUES, RECIPE_STEP, MutationSampler
+from tune_sketch.samplers.incumbent import MIN_VALUES, RECIPE_KEPT_FRACTION, RECIPE_STEP, MutationSampler
 from tune_sketch.statistics import t_interval
 from tune_sketch.storage.files import write_csv
 
@@ -39,8 +39,9 @@ WAYS: dict[str, tuple[float, float | None]] = {
     "half of it by steps of 0.1": (0.5, 0.1),
     "a quarter of it by steps of 0.2": (0.75, 0.2),
     "three quarters of it by steps of 0.2": (0.25, 0.2),
+    "15 % of it by steps of 0.2": (0.85, 0.2),
 }
-SHIPPED = (KEPT_FRACTION, RECIPE_STEP)
+SHIPPED = (RECIPE_KEPT_FRACTION, RECIPE_STEP)
 COLUMNS = ("which", "group", "task", "way", "repetition", "recipe", "best_change")
 
 

@@ -76,12 +76,13 @@ def test_until_a_rung_has_enough_values_most_proposals_mutate_the_recipe(journal
         trial = suggest(sampler, journal)  # none ends: no rung ever has a value
         if trial.source.kind == "mutated":
             assert (trial.source.rung, trial.source.parent) == (None, 1)
+            assert trial.params != journal.trials[1].params, "the recipe is trained already"
             kept += [trial.params[name] == value for name, value in first[1][0].items() if name in trial.params]
     kinds = [trial.source.kind for trial in journal.trials]
     assert kinds[:2] == ["paper", "recipe"]
     assert 0.72 < kinds[2:].count("mutated") / 198 < 0.88
     assert kinds[2:].count("mutated") + kinds[2:].count("random") == 198
-    assert 0.5 < sum(kept) / len(kept) < 0.65, "one in two, and of few choices some that are drawn again"
+    assert 0.83 < sum(kept) / len(kept) < 0.92, "six in seven, and of few choices some that are drawn again"
 
 
 def test_a_rung_holds_the_values_of_its_own_epoch_alone(journal):
@@ -223,7 +224,7 @@ def test_the_recipe_is_mutated_nearby(journal, model, pretrained):
             )
             distances.append(abs(now - before) / (high - low))
             steps += [distances[-1]] if distances[-1] > 1e-9 else []
-    assert 0.4 < len(steps) / len(distances) < 0.6, "half of them stay as they are"
+    assert 0.1 < len(steps) / len(distances) < 0.2, "of seven six stay as they are"
     assert sum(step < 2.5 * RECIPE_STEP for step in steps) > 0.95 * len(steps)
     assert 0.08 < sum(steps) / len(steps) < 0.2, "0.16 in the mean, less where an end throws back; 0.35 anywhere"
 

@@ -18,6 +18,8 @@ MIN_VALUES = 8  # a rung with fewer values is not used
 KEPT_FRACTION = 0.5  # of the parameters of what is mutated, in the mean
 # By which the recipe's numbers move, in widths of their ranges: benchmarks/results/recipe_mutations-cpu.md.
 RECIPE_STEP = 0.2
+RECIPE_KEPT_FRACTION = 0.85  # two or three parameters change: benchmarks/results/kept_recipe-cpu.md
+MOST_DRAWS = 20  # of a mutation of the recipe, until one differs from it
 RANDOM_FRACTION = 0.2  # of the proposals: insurance against a model that is wrong
 MUTATED_FRACTION = 0.6  # of the proposals; the rest comes from TPE
 BLOCK_SIZE = 100  # values after which TPE forgets older ones
@@ -31,8 +33,8 @@ class IncumbentSampler(Sampler):
     For each rung there are the values of the trials that got there (a trial that ended by itself earlier counts with
     its final value). Proposals rest on the deepest rung with at least MIN_VALUES: three in five mutate the best
     configuration there, each parameter redrawn with probability 1/2; one in five comes from Optuna's TPE; one in five
-    is random. Until a rung has as many, four in five mutate the recipe that the search began with, if there is one: its
-    numbers by steps, because it is already far better than what is drawn at random.
+    is random. Until a rung has as many, four in five mutate the recipe that the search began with, if there is one: few
+    of its parameters, and numbers by steps, because it is already far better than what is drawn at random.
     Relatives are the (1 + lambda) evolution strategies and the incumbent mutation of PriorBand (Mallik et al. 2023,
     arXiv 2306.12370). Other variants: benchmarks/results/search_variants-cpu.md.
     """
@@ -59,8 +61,7 @@ class IncumbentSampler(Sampler):
         seed = derive_seed(self.task.seed, "sampler", number)
         if rung is None:
             assert recipe is not None
-            self.study.sampler = MutationSampler(recipe.params, seed, RECIPE_STEP)
-            return ask(self.task, self.study, Source("mutated", parent=recipe.number))
+            return self.mutate_recipe(recipe, seed)
         if chance < RANDOM_FRACTION + MUTATED_FRACTION:
             parent = self.best[rung][1]
             self.study.sampler = MutationSampler(history.trials[parent].params, seed)
@@ -68,6 +69,16 @@ class IncumbentSampler(Sampler):
         study = self.values[rung].study
         study.sampler = TPESampler(n_startup_trials=MIN_VALUES, seed=seed)
         return ask(self.task, study, Source("tpe", rung=rung))
+
+    def mutate_recipe(self, recipe: Trial, seed: int) -> Proposal:
+        """A configuration near the recipe, and another one, as far as chance allows in MOST_DRAWS."""
+        for draw in range(MOST_DRAWS):
+            of_draw = derive_seed(seed, draw) if draw else seed
+            self.study.sampler = MutationSampler(recipe.params, of_draw, RECIPE_STEP, RECIPE_KEPT_FRACTION)
+            proposal = ask(self.task, self.study, Source("mutated", parent=recipe.number))
+            if proposal.params != recipe.params:
+                break
+        return proposal
 
     def learn(self, history: History) -> None:
         """Bring the rungs' values up to date with the history, in the order in which they were recorded."""
