@@ -119,6 +119,18 @@ def test_an_error_that_is_heard_of_before_its_reason_is_the_loss():
         watched(fail, ray)
 
 
+def test_a_dead_ray_without_machines_is_no_wrong_input():
+    """Allocation found no machine with a core when the raylet had died between search and retraining."""
+    ray = Fake()
+
+    def allocate():
+        ray.loss = "the raylet died"
+        raise ValueError("one trial asks for 1 CPUs, the largest machine has 0 CPUs")
+
+    with pytest.raises(BackendLostError, match="the raylet died"):
+        watched(allocate, ray)
+
+
 def test_a_call_that_was_left_behind_does_nothing_more():
     ray, done = Fake(), []
     gate = Gate(ray)

@@ -161,7 +161,10 @@ def watched(call: Callable[[], T], watch: Watch) -> T:
         if done:
             return value  # type: ignore[return-value]
         assert isinstance(value, BaseException)
-        if not isinstance(value, (ValueError, BackendLostError)):
+        if isinstance(value, ValueError):  # a user's, or how a dead Ray looks: no machine has any core
+            if reason := watch.find_loss():
+                raise BackendLostError(reason) from value
+        elif not isinstance(value, BackendLostError):
             raise_loss(watch, value)
         raise value
 
