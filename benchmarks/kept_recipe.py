@@ -15,8 +15,8 @@ from typing import Any
 
 import optuna
 
-from benchmarks.curves.tasks import load_tasks
-from benchmarks.machine import describe
+from benchmarks.curves.tasks import Task, load_tasks
+from benchmarks.machine import write_result
 from benchmarks.opponents import METHODS, Method
 from benchmarks.search_quality import append_rows, read_rows, run_one
 from tune_sketch.samplers import incumbent
@@ -33,9 +33,14 @@ def method_of(share: float) -> str:
     return f"{share:.0%} kept"
 
 
-def search(which: str, share: float, workers: int, seed: int) -> list[dict[str, Any]]:
-    """One simulated search whose changes of the recipe keep that share of it."""
+def load_task(which: str) -> Task:
+    """The recorded table to choose on, or to report."""
     (task,) = load_tasks(which, ("pretrained",)).values()
+    return task
+
+
+def search(task: Task, share: float, workers: int, seed: int) -> list[dict[str, Any]]:
+    """One simulated search whose changes of the recipe keep that share of it."""
     METHODS[method_of(share)] = Method(IncumbentSampler)
     shipped, incumbent.RECIPE_KEPT_FRACTION = incumbent.RECIPE_KEPT_FRACTION, share
     try:
@@ -46,13 +51,13 @@ def search(which: str, share: float, workers: int, seed: int) -> list[dict[str, 
 
 def run_missing(which: str, shares: tuple[float, ...], num_seeds: int, path: Path) -> None:
     """Append the searches that the file has not."""
-    (task,) = load_tasks(which, ("pretrained",))
+    task = load_task(which)
     done = {(row["task"], row["method"], int(row["workers"]), int(row["seed"])) for row in read_rows(path)}
     for seed in range(num_seeds):
         for share in shares:
             for workers in WORKERS:
-                if (task, method_of(share), workers, seed) not in done:
-                    append_rows(path, search(which, share, workers, seed))
+                if (task.name, method_of(share), workers, seed) not in done:
+                    append_rows(path, search(task, share, workers, seed))
 
 
 def points_lost(rows: list[dict[str, Any]]) -> dict[tuple[str, str, int, float, int], float]:
@@ -109,7 +114,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if arguments.quick:
-        rows = [row for share in (BASE, incumbent.RECIPE_KEPT_FRACTION) for row in search("choose", share, 2, 0)]
+        task, shares = load_task("choose"), (BASE, incumbent.RECIPE_KEPT_FRACTION)
+        rows = [row for share in shares for row in search(task, share, 2, 0)]
         print("\n".join(table(rows)))
         return 0
     if arguments.what == "rows":
@@ -117,14 +123,12 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     rows = read_rows(ROWS)
     lines = [
-        "# How much of the recipe a change keeps",
-        "",
-        f"Simulated searches; {describe()}. Chosen on pretrained-quickdraw, judged on pretrained-sketchy.",
+        "Simulated searches; chosen on pretrained-quickdraw, judged on pretrained-sketchy.",
         f"Shipped: {method_of(incumbent.RECIPE_KEPT_FRACTION)}. t: median full trainings per worker.",
         "",
         *table(rows),
     ]
-    ROWS.with_suffix(".md").write_text("\n".join([*lines, ""]))
+    write_result("kept_recipe", "How much of the recipe a change keeps", lines)
     print("\n".join(lines))
     return judge(rows)
 

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import kept_recipe
 from benchmarks.curves import tasks
-from benchmarks.kept_recipe import BASE, judge, method_of, points_lost, search, table
+from benchmarks.kept_recipe import BASE, judge, load_task, method_of, points_lost, search, table
 from tune_sketch.samplers import incumbent
 
 SHIPPED = incumbent.RECIPE_KEPT_FRACTION
@@ -38,7 +38,7 @@ def test_a_certain_loss_is_an_exit_status() -> None:
 
 def test_a_share_is_searched_with_and_the_shipped_one_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_recipe, "TIMES", (1.0,))
-    (found,) = search("choose", BASE, 2, 0)
+    (found,) = search(load_task("choose"), BASE, 2, 0)
     assert found["method"] == "50% kept"
     assert found["num_trials"] >= 2
     assert found["best"] >= found["by_best"]

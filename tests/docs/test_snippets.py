@@ -82,4 +82,5 @@ def test_snippet_of_a_search(snippet: Block, folder: Path) -> None:
 
 def test_markers_are_known_and_some_snippets_run() -> None:
     assert {word for snippet in SNIPPETS for word in snippet.words[1:]} <= MARKERS
+    assert any("exported" not in snippet.words for snippet in SNIPPETS)
     assert {snippet.page.name for snippet in SNIPPETS if "exported" in snippet.words} == {"take-along.md"}
