@@ -1,6 +1,5 @@
 """A training in two processes: the same as in one, on parts of every batch, and ending when one of them does."""
 
-import dataclasses
 import os
 import signal
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from tests.support.recorded import snapshot
 from tests.support.small_training import AUGMENTED, SmallDevice, build, drawings, without_times
 from tune_sketch.events import EndingReport, EpochReport, NotWrittenReport, Worker
 from tune_sketch.trainables.batches import TrainingSplits
+from tune_sketch.trainables.speed import devices
 from tune_sketch.trainables.speed.data_parallel import ProcessDiedError, Rank, StepReport, WorkerGroup
 from tune_sketch.trainables.training import fit
 
@@ -46,9 +46,8 @@ def make_splits(num_train: int) -> TrainingSplits:
 def build_exact(name: str) -> tuple[nn.Module, dict[str, Any]]:
     """A network that computes in float32 also where bfloat16 is faster, and its configuration."""
     config = SMOOTH if name == "baseline" else SLOW
-    model = build(name, config)
-    model.architecture = dataclasses.replace(model.architecture, bfloat16_on_cpu=False)  # type: ignore
-    return model, config
+    devices.cpu_multiplies_bfloat16 = lambda: False  # of this process, which is a worker's or of a test that undoes it
+    return build(name, config), config
 
 
 class SmallWorker:

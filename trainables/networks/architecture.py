@@ -54,7 +54,6 @@ class Architecture:
     imagenet: ImageNetWeights | HubWeights | None  # published weights
     min_image_px: int  # smallest side that leaves at least one cell in the last feature map
     source: str  # paper, table
-    bfloat16_on_cpu: bool = True  # gains where the processor has AMX; grouped convolutions lose there
     normalisation: Normalisation | None = None  # of what loaded weights see; None: the same as new weights
     fixed_image_px: int | None = None  # the only size that this network, as it is built, can take
     # Of networks whose names in files, maps or pooling are another library's:

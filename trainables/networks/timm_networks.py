@@ -132,7 +132,6 @@ def describe(name: str, image_px: int | None = None) -> Architecture:
         to_maps=to_maps,
         pool_both=OwnPooling if num_channels is None else partial(WithMaxima, num_channels, num_prefix_tokens),
         num_maxima=num_channels or 0,
-        bfloat16_on_cpu=all(getattr(module, "groups", 1) == 1 for module in body.modules()),
     )
 
 

@@ -1,19 +1,22 @@
 """Chooses the device of a network, its memory layout and its number format, and recognises "out of memory".
 
 Gain on a CPU: freed memory that is kept makes training steps of the baseline 1.30 times faster at 64 px and those of
-resnet50 1.07 times at 32 px; float32 where the processor lacks AMX, resnet50 at 64 px 1.42 times
+resnet50 1.07 times at 32 px; bfloat16 where `cpu_multiplies_bfloat16`, 1.4 to 2 times
 (benchmarks/results/cpu_steps-cpu.md). Channels last: see `memory_format`. Nothing was measured on a GPU.
 """
 
 import ctypes
 import os
 import sys
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tune_sketch.trainables.networks.architecture import architecture_of
+from tune_sketch.trainables.speed.mixed_precision import adapt_to_bfloat16
 from tune_sketch.trainables.speed.small_convolutions import use_products_for_small_maps
 
 DETERMINISTIC = "TUNE_SKETCH_DETERMINISTIC"  # environment variable: 1 asks a GPU for the same sums in every run
@@ -70,22 +73,32 @@ def autocast(model: nn.Module, device: torch.device) -> torch.autocast:
 
 
 def uses_bfloat16(model: nn.Module, device: torch.device) -> bool:
-    """On a GPU that computes bfloat16 itself: yes. On a CPU: if it has AMX, and the network gains there."""
+    """On a GPU that computes bfloat16 itself: yes. On a CPU that gains by it: of the networks that are known here."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        architecture = architecture_of(model)
-        return architecture is not None and architecture.bfloat16_on_cpu and cpu_multiplies_bfloat16()
+        return architecture_of(model) is not None and cpu_multiplies_bfloat16()
     return False
 
 
+@cache
 def cpu_multiplies_bfloat16() -> bool:
-    """Whether the processor has bfloat16 matrix instructions (AMX), which compute many times what float32 does.
+    """Whether the processor multiplies bfloat16 faster than float32: with AMX, or AMD's with AVX512-BF16 (Zen 4).
 
-    What it gains and costs with AMX: benchmarks/results/cpu_formats-cpu.md. AVX512-BF16 alone does not pay; without
-    either bfloat16 is far slower.
+    What it gains and costs: benchmarks/results/cpu_formats-cpu.md. An Intel Xeon with AVX512-BF16 and no AMX multiplies
+    it half as fast as float32; without either it is far slower still.
     """
-    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())  # torch has no public name for it
+    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()  # torch has no public names for these
+    has_avx512 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    return bool(has_amx or (has_avx512 and is_made_by_amd()))
+
+
+def is_made_by_amd() -> bool:
+    """Whether this processor says so, on Linux."""
+    try:
+        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
 
 
 def move_to_device(model: nn.Module, device: torch.device) -> None:
@@ -94,6 +107,8 @@ def move_to_device(model: nn.Module, device: torch.device) -> None:
     model.to(device).to(memory_format=memory_format(device))
     if device.type == "cpu":
         use_products_for_small_maps(model)
+        if uses_bfloat16(model, device):
+            adapt_to_bfloat16(model)
 
 
 def choose_kernels(device: torch.device) -> None:
