@@ -42,12 +42,13 @@ def main() -> int:
     """Measure, write the result, print the ratios; 1 when one is under its target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="three pairs instead of seven; writes no result file")
+    parser.add_argument("--pairs", type=int, default=7, help="of each case (default 7)")
     parser.add_argument("--child", nargs=3, metavar=("NETWORK", "PX", "WITHOUT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         print(images_per_second(arguments.child[0], int(arguments.child[1]), arguments.child[2]))
         return 0
-    num_pairs = 3 if arguments.quick else 7
+    num_pairs = 3 if arguments.quick else arguments.pairs
     lines = [
         f"Images per CPU second of one thread, batch of {BATCH_SIZE}, adam, one fixed batch, {NUM_STEPS} steps after a "
         "first. Medians; the ratio pair by pair. Format: the one that is chosen, here "

@@ -28,7 +28,8 @@ def adapt_to_bfloat16(model: nn.Module) -> None:
     """Change a network's layers in place, so that autocast to bfloat16 makes none slower; names and weights stay."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
-            module.__class__ = in_float32(type(module))
+            kind: Any = type(module)
+            module.__class__ = in_float32(kind)
         if hasattr(module, "fused_attn"):  # timm's name
             module.register_forward_pre_hook(choose_attention)
 
