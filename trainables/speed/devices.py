@@ -1,7 +1,7 @@
 """Chooses the device of a network, its memory layout and its number format, and recognises "out of memory".
 
-Gain on a CPU: freed memory that is kept makes training steps of the baseline 1.30 times faster at 64 px and those of
-resnet50 1.07 times at 32 px; bfloat16 where `cpu_multiplies_bfloat16`, 1.4 to 2 times
+Gain on a CPU: freed memory that is kept makes training steps of the baseline 1.40 times faster at 64 px and those of
+resnet50 1.10 times at 32 px; bfloat16 where `cpu_multiplies_bfloat16`, our own networks 1.58 to 1.96 times
 (benchmarks/results/cpu_steps-cpu.md). Channels last: see `memory_format`. Nothing was measured on a GPU.
 """
 

@@ -1,7 +1,7 @@
 """Has what bfloat16 makes slower on a CPU computed in another way: depthwise convolutions and short attention.
 
-Gain beside bfloat16 throughout, in training steps on one core of an AMD EPYC: efficientnet_lite0 2.2 times at 128 px,
-mobilevit_xxs 1.8 times (benchmarks/results/cpu_steps-cpu.md).
+Gain beside bfloat16 throughout, in training steps on one core of an AMD EPYC: efficientnet_lite0 2.11 times at 128 px,
+mobilevit_xxs 2.03 times (benchmarks/results/cpu_steps-cpu.md).
 """
 
 from functools import cache
