@@ -76,6 +76,8 @@ def test_attention_of_few_tokens_is_multiplied_as_it_is(monkeypatch: pytest.Monk
     for image_px, tokens in ((224, set()), (288, {18 * 18 + 1})):  # patches a side, and the token of the class
         model = build_model("timm:vit_tiny_patch16_224", 4, image_px=image_px)
         move_to_device(model, CPU)
+        move_to_device(model, CPU)  # as before every prediction: nothing is added
+        assert {len(module._forward_pre_hooks) for module in model.modules() if hasattr(module, "fused_attn")} == {1}
         fused.clear()
         with torch.inference_mode(), autocast(model, CPU):
             model(torch.rand(1, 3, image_px, image_px))
