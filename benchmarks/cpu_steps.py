@@ -1,6 +1,6 @@
 """Measures choices in training steps on a CPU: products over small maps, kept memory, the number format.
 
-python -m benchmarks.cpu_steps [--quick]     each choice on and off in turn, a process of one thread for each
+python -m benchmarks.cpu_steps [--quick] [--pairs N]     each choice on and off in turn, a process of one thread each
 """
 
 import argparse

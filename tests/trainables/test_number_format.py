@@ -22,7 +22,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, multiplies: bool) -> None:
     monkeypatch.setattr("tune_sketch.trainables.speed.devices.cpu_multiplies_bfloat16", lambda: multiplies)
 
 
-@pytest.mark.parametrize("name", [*ARCHITECTURES, "timm:vit_tiny_patch16_224", "timm:levit_128s"])
+@pytest.mark.parametrize("name", [*ARCHITECTURES, "timm:vit_tiny_patch16_224", "timm:levit_128s", "timm:regnetx_002"])
 def test_a_processor_that_gains_trains_in_bfloat16_and_no_other(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build_model(name, 4, image_px=SMALL)
     for multiplies in (True, False):
@@ -82,6 +82,18 @@ def test_attention_of_few_tokens_is_multiplied_as_it_is(monkeypatch: pytest.Monk
         with torch.inference_mode(), autocast(model, CPU):
             model(torch.rand(1, 3, image_px, image_px))
         assert set(fused) == tokens
+
+
+def test_attention_that_timm_does_not_fuse_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, multiplies=True)
+    model = build_model("timm:vit_tiny_patch16_224", 4, image_px=288)  # more tokens than are multiplied as they are
+    layers = [module for module in model.modules() if hasattr(module, "fused_attn")]
+    for layer in layers:
+        layer.fused_attn = False
+    move_to_device(model, CPU)
+    with torch.inference_mode():
+        model(torch.rand(1, 3, 288, 288))
+    assert [layer.fused_attn for layer in layers] == [False] * 12
 
 
 def test_training_and_its_validation_are_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:

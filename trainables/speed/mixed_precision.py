@@ -30,7 +30,8 @@ def adapt_to_bfloat16(model: nn.Module) -> None:
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
             kind: Any = type(module)
             module.__class__ = in_float32(kind)
-        if hasattr(module, "fused_attn") and choose_attention not in module._forward_pre_hooks.values():  # timm's name
+        fused = getattr(module, "fused_attn", False)  # timm's name; where timm itself does not fuse, it stays so
+        if fused and choose_attention not in module._forward_pre_hooks.values():
             module.register_forward_pre_hook(choose_attention)
 
 
