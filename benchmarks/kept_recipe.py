@@ -9,7 +9,10 @@ with loaded weights). After that look a change had to differ from the recipe, an
 """
 
 import argparse
+import itertools
 import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ import optuna
 from benchmarks.curves.tasks import Task, load_tasks
 from benchmarks.machine import write_result
 from benchmarks.opponents import METHODS, Method
-from benchmarks.search_quality import append_rows, read_rows, run_one
+from benchmarks.search_quality import Search, read_rows, run_missing, run_one
 from tune_sketch.samplers import incumbent
 from tune_sketch.samplers.incumbent import IncumbentSampler
 from tune_sketch.statistics import t_interval
@@ -49,15 +52,11 @@ def search(task: Task, share: float, workers: int, seed: int) -> list[dict[str, 
         incumbent.RECIPE_KEPT_FRACTION = shipped
 
 
-def run_missing(which: str, shares: tuple[float, ...], num_seeds: int, path: Path) -> None:
-    """Append the searches that the file has not."""
+def list_searches(which: str, shares: Sequence[float], num_seeds: int) -> Iterator[Search]:
+    """Of each share, seed after seed."""
     task = load_task(which)
-    done = {(row["task"], row["method"], int(row["workers"]), int(row["seed"])) for row in read_rows(path)}
-    for seed in range(num_seeds):
-        for share in shares:
-            for workers in WORKERS:
-                if (task.name, method_of(share), workers, seed) not in done:
-                    append_rows(path, search(task, share, workers, seed))
+    for seed, share, workers in itertools.product(range(num_seeds), shares, WORKERS):
+        yield Search(task.name, method_of(share), workers, seed, partial(search, task, share, workers, seed))
 
 
 def points_lost(rows: list[dict[str, Any]]) -> dict[tuple[str, str, int, float, int], float]:
@@ -119,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
         print("\n".join(table(rows)))
         return 0
     if arguments.what == "rows":
-        run_missing(arguments.which, tuple(arguments.shares), arguments.seeds, ROWS)
+        run_missing(ROWS, list_searches(arguments.which, arguments.shares, arguments.seeds))
         return 0
     rows = read_rows(ROWS)
     lines = [

@@ -9,14 +9,16 @@ for the median of random ones. The sampler's own time is part of the simulated t
 """
 
 import argparse
+import itertools
+import math
 import random
 import sys
 import time
 import zlib
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 
@@ -43,8 +45,13 @@ def run_one(
     seed: int,
     others: Sequence[Task] = (),
     times: Sequence[float] | None = None,
+    earlier: Sequence[tuple[Config, Source]] = (),
 ) -> list[dict[str, Any]]:
-    """One simulated search; a row for each time. others: tasks of which a warm start may know earlier searches."""
+    """One simulated search; a row for each time.
+
+    others: tasks of which a warm start may know earlier searches; earlier: what is tried after the first
+    configurations in any case.
+    """
     best, median, unit_seconds = task.scale()
     chosen, times = METHODS[method], times or TIMES[num_workers]
     outcome = simulate(
@@ -59,7 +66,7 @@ def run_one(
         seed=seed,
         first=list(task.first),
         recipe=task.recipe,
-        earlier=search_earlier(task, others, seed) if method == "incumbent-warm" else (),
+        earlier=search_earlier(task, others, seed) if method == "incumbent-warm" else earlier,
         passes=chosen.passes,
     )
     common = {
@@ -118,30 +125,41 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [{k: v if k in TEXTS else float(v) for k, v in row.items()} for row in machine.read_rows(path)]
 
 
-def run_missing(
-    path: Path,
+class Search(NamedTuple):
+    """One simulated search: what it is known by in a file of rows, and how to do it."""
+
+    task: str
+    method: str
+    workers: int
+    seed: int
+    run: Callable[[], list[dict[str, Any]]]
+
+
+def run_missing(path: Path, searches: Iterable[Search], seconds: float = math.inf) -> int:
+    """Append the searches that the file has not, one after the other, until the time is over; how many are missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done = {(row["task"], row["method"], int(row["workers"]), int(row["seed"])) for row in read_rows(path)}
+    deadline, num_missing = time.monotonic() + seconds, 0
+    for search in searches:
+        if search[:4] in done:
+            continue
+        if time.monotonic() > deadline:
+            num_missing += 1
+        else:
+            append_rows(path, search.run())
+    return num_missing
+
+
+def list_searches(
     tasks: Sequence[Task],
     methods: Sequence[str],
     workers: Sequence[int],
     seeds: Sequence[int],
-    seconds: float,
     others: Sequence[Task] = (),
-) -> int:
-    """Append the searches that the file has not, seed after seed, until the time is over; how many are missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    done = {(row["task"], row["method"], int(row["workers"]), int(row["seed"])) for row in read_rows(path)}
-    deadline, num_missing = time.monotonic() + seconds, 0
-    for seed in seeds:
-        for num_workers in workers:
-            for task in tasks:
-                for method in methods:
-                    if (task.name, method, num_workers, seed) in done:
-                        continue
-                    if time.monotonic() > deadline:
-                        num_missing += 1
-                        continue
-                    append_rows(path, run_one(task, method, num_workers, seed, others))
-    return num_missing
+) -> Iterator[Search]:
+    """Each method on each task, seed after seed, so that any beginning of them is a fair comparison."""
+    for seed, num_workers, task, method in itertools.product(seeds, workers, tasks, methods):
+        yield Search(task.name, method, num_workers, seed, partial(run_one, task, method, num_workers, seed, others))
 
 
 def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -182,7 +200,8 @@ def main(argv: list[str] | None = None) -> int:
     tasks = [task for task in others if zlib.crc32(task.name.encode()) % arguments.parts == arguments.part]
     seeds = list(range(*arguments.seeds))
     started = time.monotonic()
-    missing = run_missing(arguments.rows, tasks, arguments.methods, arguments.workers, seeds, arguments.seconds, others)
+    searches = list_searches(tasks, arguments.methods, arguments.workers, seeds, others)
+    missing = run_missing(arguments.rows, searches, arguments.seconds)
     print(f"{time.monotonic() - started:.0f} s, {missing} searches missing")
     return 0
 

@@ -19,7 +19,7 @@ from benchmarks import history_tpe as tpe
 from benchmarks.curves.tasks import load_tasks
 from benchmarks.history_tpe import HistorySampler
 from benchmarks.opponents import METHODS, Method
-from benchmarks.search_quality import read_rows, run_missing, run_one
+from benchmarks.search_quality import list_searches, read_rows, run_missing, run_one
 from benchmarks.search_quality_report import Regrets, compute_regrets, interval, machine, mean_regret, pair
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Proposal, Source, Trial
@@ -248,7 +248,8 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.quick:
         rows = [row for s in range(2) for t in tasks for name in (BASE, "incumbent") for row in run_one(t, name, 8, s)]
         return judge(compute_regrets(rows), "incumbent")
-    missing = run_missing(ROWS, tasks, list(VARIANTS), [8], list(range(arguments.seeds)), arguments.seconds)
+    searches = list_searches(tasks, list(VARIANTS), [8], range(arguments.seeds))
+    missing = run_missing(ROWS, searches, arguments.seconds)
     print(f"{missing} searches missing")
     return 0
 

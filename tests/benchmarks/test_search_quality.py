@@ -127,11 +127,11 @@ def test_a_missed_target_is_named():
 def test_rows_are_resumed(tmp_path, monkeypatch):
     path = tmp_path / "rows.csv"
     monkeypatch.setattr(search_quality, "TIMES", {4: (1.0, 2.0)})
-    arguments = ([Hill()], ["random"], [4], [0, 1])
-    assert search_quality.run_missing(path, *arguments, seconds=-1.0) == 2
-    assert search_quality.run_missing(path, *arguments, seconds=60.0) == 0
+    searches = list(search_quality.list_searches([Hill()], ["random"], [4], [0, 1]))
+    assert search_quality.run_missing(path, searches, seconds=-1.0) == 2
+    assert search_quality.run_missing(path, searches, seconds=60.0) == 0
     before = path.read_text()
-    assert search_quality.run_missing(path, *arguments, seconds=60.0) == 0
+    assert search_quality.run_missing(path, searches, seconds=60.0) == 0
     assert path.read_text() == before
     rows = search_quality.read_rows(path)
     assert len(rows) == 4
