@@ -18,7 +18,7 @@ NETWORK = "network"  # in the configuration of a trial: which one, where a searc
 Ending = Literal["completed", "stopped", "diverged", "out_of_memory", "failed"]
 Status = Literal["running", "paused"] | Ending
 ENDINGS: tuple[Ending, ...] = get_args(Ending)
-SourceKind = Literal["paper", "recipe", "warm-start", "random", "mutated", "tpe", "one-factor"]
+SourceKind = Literal["paper", "recipe", "experience", "warm-start", "random", "mutated", "tpe", "one-factor"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Source:
     rung: int | None = None  # the epoch whose values the proposal rests on
     parent: int | None = None  # mutated: the trial whose configuration was changed
     num_values: int | None = None  # tpe of last values: how many trials had ended
-    run: str | None = None  # warm-start: the earlier run and its trial
+    run: str | None = None  # warm-start: the earlier run and its trial; experience: the drawings of its training
     trial: int | None = None
     # one-factor: the step, its pass, and what its trials are compared by, at which epoch, and with which others
     step: str | None = None

@@ -71,6 +71,8 @@ def source_lines(trial: Trial, trials: Sequence[Trial], known: dict[int, Known],
         return ["why       the paper's own configuration, which is always tried first"]
     if source.kind == "recipe":
         return ["why       today's recipe for this network, which is always tried after the paper's configuration"]
+    if source.kind == "experience":
+        return [f"why       among the best of trainings on {source.run} that come with the program (--no-experience)"]
     if source.kind == "warm-start":
         return [f"why       among the best of an earlier search: trial {source.trial} of {source.run} (--warm-start)"]
     if source.kind == "one-factor":

@@ -95,6 +95,15 @@ def test_a_warm_start_names_the_earlier_trial(tmp_path):
     assert "among the best of an earlier search: trial 0 of earlier (--warm-start)" in explain(run, 1)
 
 
+def test_experience_names_its_drawings(tmp_path):
+    run, journal = begin_run(tmp_path / "run")
+    add_trials(run, journal, 1)
+    like = journal.trials[0]
+    source = Source("experience", run="Quick, Draw!", trial=7)
+    journal.add_trial(Proposal(like.config, like.params, like.distributions, source), seed=1)
+    assert "among the best of trainings on Quick, Draw! that come with the program (--no-experience)" in explain(run, 1)
+
+
 def test_the_recipe_and_its_mutations_are_told(tmp_path):
     run, journal = begin_run(tmp_path / "run")
     add_trials(run, journal, 1)

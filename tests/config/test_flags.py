@@ -19,9 +19,9 @@ from tune_sketch.search import main
 
 FLAGS = """address checkpoint-epochs class-from classes cpus-per-trial data download dry-run finalists frozen-views
 gpu-hours gpus-per-trial grace-epochs group-by help image-px max-concurrent max-epochs max-failures min-gain
-model name no-invert no-last-step num-samples passes per-class protocol reduction-factor resume retraining-seeds
-retry-failed runs-dir seed skip-bad-images split-by splits storage strategy time-budget total-time track warm-start
-weights"""
+model name no-experience no-invert no-last-step num-samples passes per-class protocol reduction-factor resume
+retraining-seeds retry-failed runs-dir seed skip-bad-images split-by splits storage strategy time-budget total-time
+track warm-start weights"""
 OLD_FLAGS = "confirm-seeds confirm-top"  # of version 0.1: they work, and --help does not show them
 
 

@@ -22,6 +22,7 @@ OTHER = {  # a different value for each setting that cannot change
     "grace_epochs": 2,
     "reduction_factor": 4,
     "last_step": False,
+    "experience": False,
     "frozen_views": 2,
     "seed": 1,
 }

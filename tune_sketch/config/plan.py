@@ -26,6 +26,7 @@ from tune_sketch.data.splits import Splits, hash_splits, split_data
 from tune_sketch.data.staging import hash_file
 from tune_sketch.formatting import duration_text
 from tune_sketch.samplers import SAMPLERS
+from tune_sketch.samplers.of_search import choose_experience
 from tune_sketch.search_spaces import MAX_EVEN_RATIO
 from tune_sketch.storage.facts import ClassSize, DataFacts, Facts, Network, SkippedFile, WeightsFacts
 from tune_sketch.trainables.networks.find_weights import resolve_weights
@@ -187,6 +188,9 @@ def plan_lines(settings: Settings, inputs: Inputs, prepared_seconds: float = 0.0
             f"last step the winner once more, on training and validation drawings together: at most "
             f"{most_epochs(search)} epochs of {len(splits.train) + len(splits.validation)} drawings"
         )
+    for model, own in search.of_each().items():
+        if known := choose_experience(own):
+            lines.append(f"known     begins with {len(known)} of {model} that were best on {known[0].run} too")
     if settings.warm_start:
         lines.append(f"warm      begins with the best of {', '.join(settings.warm_start)}")
     if settings.total_time_seconds is not None:

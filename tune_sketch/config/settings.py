@@ -104,6 +104,9 @@ class Settings:
     warm_start: tuple[str, ...] = setting(
         "first try the best of earlier searches, of any data or model", (), metavar="RUN", path_or=(), on_resume="fixed"
     )
+    experience: bool = setting(
+        "begin without what was best on other drawings", name="--no-experience", metavar=None, on_resume="fixed"
+    )
     num_samples: int = setting("number of trials", least=1)
     max_epochs: int = setting("most epochs of one trial", least=1, on_resume="grows")
     grace_epochs: int = setting(
@@ -241,7 +244,8 @@ def default_choices(settings: Settings) -> dict[str, Any]:
     The paper (Tables 1 to 3) trained at 224 px, the baseline for 80 epochs.
     """
     common: dict[str, Any] = {"protocol": "standard", "finalists": 2, "retraining_seeds": 3}
-    common["last_step"] = settings.strategy != "one-factor"  # the paper's own procedure has none
+    for name in ("last_step", "experience"):  # the paper's own procedure has none
+        common[name] = settings.strategy != "one-factor"
     if settings.strategy == "one-factor":
         common["num_samples"] = SAMPLERS["one-factor"].most_trials * settings.passes
     if settings.data == "doodles":

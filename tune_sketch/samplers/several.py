@@ -24,7 +24,8 @@ class SeveralNetworks:
         """samplers: by network, in the order in which they take turns; num_samples: of all together."""
         self.samplers, self.num_samples, self.take_turns = samplers, num_samples, take_turns
         self.rungs = {name: sampler.task.rungs for name, sampler in samplers.items()}
-        self.num_first = max(len(sampler.task.first) for sampler in samplers.values())
+        first = [[source.kind for _, source in sampler.task.first] for sampler in samplers.values()]
+        self.num_first = max(len(kinds) - kinds.count("experience") for kinds in first)
         self.views = {name: View() for name in samplers}
         self.aside: set[str] = set()  # keys of the trials that wait at a rung
 

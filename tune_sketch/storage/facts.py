@@ -221,7 +221,8 @@ def read_facts(run: RunDirectory) -> Facts:
         if "format" not in values:
             values = upgrade_search(values)
         if isinstance(values.get("settings"), dict):
-            values["settings"].setdefault("last_step", False)  # of a search that began without knowing it
+            for name in ("last_step", "experience"):  # of a search that began without knowing them
+                values["settings"].setdefault(name, False)
         if values["format"] != FORMAT:
             raise ValueError(f"its format is {values['format']}, this version reads {FORMAT}: use a newer version")
         return ADAPTER.validate_json(json.dumps(values))
