@@ -1,4 +1,4 @@
-"""The ways to search that are compared, by name: our strategies, and Optuna as Ray wires it."""
+"""The ways to search that are compared, by name: our strategies, what was known before, and Optuna as Ray wires it."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -48,6 +48,19 @@ class LastValueTPE(Sampler):
         return ask(self.task, optuna.create_study(direction="maximize", sampler=sampler), Source("tpe"))
 
 
+class FirstAlone(Sampler):
+    """The first configuration and nothing else: a measure of what was known before the search."""
+
+    def propose(self, number: int, history: History) -> None:
+        return None
+
+
+class IncumbentBefore(IncumbentSampler):
+    """The default as it was until searches of few trainings were looked at: few_trainings.py."""
+
+    min_values, kept_fraction, num_strata = 8, 0.5, 0
+
+
 class Method(NamedTuple):
     """A sampler and how ASHA stops its trials: at the rungs of (grace, factor), or not at all."""
 
@@ -65,6 +78,8 @@ class Method(NamedTuple):
 METHODS = {
     "incumbent": Method(IncumbentSampler),
     "incumbent-warm": Method(IncumbentSampler),  # after two searches on other tasks of its group
+    "incumbent-before": Method(IncumbentBefore),
+    "first-alone": Method(FirstAlone, None),
     "random": Method(UniformSampler, None),
     "random+asha": Method(UniformSampler),
     "ray-default": Method(LastValueTPE, 4, 1),  # ASHAScheduler() and OptunaSearch() with their own defaults

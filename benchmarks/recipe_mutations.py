@@ -22,13 +22,14 @@ from benchmarks.machine import describe, read_rows, result_path, write_result
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Source
 from tune_sketch.samplers.base import SearchTask, ask
-from tune_sketch.samplers.incumbent import MIN_VALUES, RECIPE_KEPT_FRACTION, RECIPE_STEP, MutationSampler
+from tune_sketch.samplers.incumbent import RECIPE_KEPT_FRACTION, RECIPE_STEP, MutationSampler
 from tune_sketch.statistics import t_interval
 from tune_sketch.storage.files import write_csv
 
 NUM_CONFIGS = 100  # drawn at random
 RECIPE_RANK = 5  # among them
 NUM_REPETITIONS = 10  # of a search
+NUM_CHANGES = 8  # of the recipe in each
 Config = dict[str, Any]
 
 # (share of the parameters that stay, size of a step in widths of the range; None: anywhere in the range)
@@ -58,11 +59,11 @@ def find_recipe(task: Task) -> tuple[Config, float, float]:
 
 def change(task: Task, recipe: Config, way: tuple[float, float | None], repetition: int) -> float:
     """The true value of the best of as many changes as a search tries before it has values to go by."""
-    search = SearchTask(task.space, task.limits, (task.max_epochs,), MIN_VALUES)
+    search = SearchTask(task.space, task.limits, (task.max_epochs,), NUM_CHANGES)
     study, values = optuna.create_study(), []
-    for number in range(MIN_VALUES):
+    for number in range(NUM_CHANGES):
         kept_fraction, step = way
-        study.sampler = MutationSampler(recipe, derive_seed(repetition, task.name, number), step, kept_fraction)
+        study.sampler = MutationSampler(recipe, derive_seed(repetition, task.name, number), kept_fraction, step)
         values.append(task.curve(ask(search, study, Source("mutated")).config, repetition).true_final)
     return max(values)
 
@@ -93,7 +94,7 @@ def table(rows: list[dict[str, Any]], title: str) -> list[str]:
     lines = [
         title,
         "",
-        f"| change | tasks | a better one among {MIN_VALUES}, % | {against} | gain over the recipe | {against} |",
+        f"| change | tasks | a better one among {NUM_CHANGES}, % | {against} | gain over the recipe | {against} |",
         "|---|---|---|---|---|---|",
     ]
     for way in dict.fromkeys(row["way"] for row in rows):

@@ -24,7 +24,7 @@ from benchmarks.search_quality_report import Regrets, compute_regrets, interval,
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Proposal, Source, Trial
 from tune_sketch.samplers.base import Sampler, SearchTask, ask, propose_at_random
-from tune_sketch.samplers.incumbent import MIN_VALUES, RANDOM_FRACTION
+from tune_sketch.samplers.incumbent import RANDOM_FRACTION
 from tune_sketch.storage.history import History
 
 ROWS = Path(__file__).parent / "results" / "search_variants-cpu.csv"
@@ -37,7 +37,7 @@ class Variant(Sampler):
     """The default sampler as it was before it mutated configurations, with what was varied as attributes."""
 
     random_fraction = RANDOM_FRACTION
-    min_values = MIN_VALUES
+    min_values = 8
     good_fraction = tpe.GOOD_FRACTION
     num_candidates = tpe.NUM_CANDIDATES
     shallower_fraction = 0.0  # of the model's proposals: from the rung before the deepest

@@ -38,6 +38,7 @@ from tune_sketch.trainables.networks.build import build_model
 from tune_sketch.trainables.training import DivergedError, fit
 
 MAX_EPOCHS = 27
+KEPT_FRACTION = 0.5  # of the recipe in its changes, as the search had it when the pretrained table was recorded
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
@@ -112,7 +113,7 @@ def draw_configuration(recording: Recording, number: int) -> tuple[dict[str, Any
     if number < 2:
         study.enqueue_trial((paper_configuration(recording.network, limits), recipe)[number])
     elif number % 3:
-        study.sampler = MutationSampler(recipe, seed, RECIPE_STEP)
+        study.sampler = MutationSampler(recipe, seed, KEPT_FRACTION, RECIPE_STEP)
     trial = study.ask()
     config = squeezenet_space.space(trial, limits)
     return trial.params, config

@@ -67,7 +67,14 @@ def search(method="incumbent", **more):
     )
 
 
-@pytest.mark.parametrize("method", METHODS)
+def test_the_first_configuration_alone_is_one_training():
+    first = {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.01}
+    outcome = search("first-alone", first=[first])
+    assert outcome.by_best == pytest.approx([0.5, 0.5])
+    assert outcome.num_trials == 1
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "first-alone"])
 def test_every_method_finds_something_in_the_time_it_has(method):
     outcome = search(method)
     assert len(outcome.by_rung) == len(outcome.by_best) == 2

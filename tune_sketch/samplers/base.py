@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import optuna
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import BaseTrial, FixedTrial, TrialState
 
@@ -95,6 +96,14 @@ def ask(task: SearchTask, study: optuna.Study, source: Source) -> Proposal:
     params, distributions = trial.params, trial.distributions
     study.tell(trial, state=TrialState.FAIL)
     return Proposal(config, params, distributions, source)
+
+
+def nearest_value(distribution: FloatDistribution | IntDistribution, value: float) -> float | int:
+    """The number of a range that is nearest: within it and on its grid, where it has one; whole, where they are."""
+    if distribution.step:
+        value = distribution.low + round((value - distribution.low) / distribution.step) * distribution.step
+    value = min(max(value, distribution.low), distribution.high)
+    return int(value) if isinstance(distribution, IntDistribution) else value
 
 
 def propose_at_random(task: SearchTask, number: int) -> Proposal:

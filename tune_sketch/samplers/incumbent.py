@@ -11,15 +11,13 @@ from optuna.trial import FrozenTrial, create_trial
 
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Config, Proposal, Source, Trial
-from tune_sketch.samplers.base import Sampler, SearchTask, ask, propose_at_random
+from tune_sketch.samplers.base import Sampler, SearchTask, ask, nearest_value, propose_at_random, propose_from
 from tune_sketch.storage.history import History
 
-MIN_VALUES = 8  # a rung with fewer values is not used
-KEPT_FRACTION = 0.5  # of the parameters of what is mutated, in the mean
 # By which the recipe's numbers move, in widths of their ranges: benchmarks/results/recipe_mutations-cpu.md.
 RECIPE_STEP = 0.2
 RECIPE_KEPT_FRACTION = 0.85  # two or three parameters change: benchmarks/results/kept_recipe-cpu.md
-MOST_DRAWS = 20  # of a mutation of the recipe, until one differs from it
+MOST_DRAWS = 20  # of a mutation, until one differs from its parent
 RANDOM_FRACTION = 0.2  # of the proposals: insurance against a model that is wrong
 MUTATED_FRACTION = 0.6  # of the proposals; the rest comes from TPE
 BLOCK_SIZE = 100  # values after which TPE forgets older ones
@@ -31,16 +29,21 @@ class IncumbentSampler(Sampler):
     compared.
 
     For each rung there are the values of the trials that got there (a trial that ended by itself earlier counts with
-    its final value). Proposals rest on the deepest rung with at least MIN_VALUES: three in five mutate the best
-    configuration there, each parameter redrawn with probability 1/2; one in five comes from Optuna's TPE; one in five
-    is random. Until a rung has as many, four in five mutate the recipe that the search began with, if there is one: few
-    of its parameters, and numbers by steps, because it is already far better than what is drawn at random.
+    its final value). Proposals rest on the deepest rung with at least four: three in five mutate the best configuration
+    there, each parameter redrawn with probability 0.3; one in five comes from Optuna's TPE; one in five is random, and
+    eight random ones in a row cover every range evenly. Until a rung has as many, four in five mutate the recipe that
+    the search began with, if there is one: few of its parameters, and numbers by steps, because it is already far
+    better than what is drawn at random.
     Relatives are the (1 + lambda) evolution strategies and the incumbent mutation of PriorBand (Mallik et al. 2023,
     arXiv 2306.12370). Other variants: benchmarks/results/search_variants-cpu.md.
     """
 
     name = "incumbent"
     summary = "mutations of the best configuration at the deepest rung, some from TPE, some random"
+    # Chosen for searches of few trainings: benchmarks/results/few_trainings-cpu.md.
+    min_values = 4  # a rung with fewer is not used
+    kept_fraction = 0.7  # of the parameters of what is mutated, in the mean
+    num_strata = 8  # parts of every range that as many random proposals in a row are in, one each; 0: independent
 
     def __init__(self, task: SearchTask) -> None:
         super().__init__(task)
@@ -53,30 +56,39 @@ class IncumbentSampler(Sampler):
 
     def propose(self, number: int, history: History) -> Proposal:
         self.learn(history)
-        rung = next((r for r in reversed(self.task.rungs) if len(self.known[r]) >= MIN_VALUES), None)
+        rung = next((r for r in reversed(self.task.rungs) if len(self.known[r]) >= self.min_values), None)
         chance = random.Random(derive_seed(self.task.seed, "random", number)).random()
         recipe = next((trial for trial in history.trials[: len(self.task.first)] if trial.is_recipe), None)
         if chance < RANDOM_FRACTION or (rung is None and recipe is None):
-            return propose_at_random(self.task, number)
+            return self.propose_evenly(number)
         seed = derive_seed(self.task.seed, "sampler", number)
         if rung is None:
             assert recipe is not None
-            return self.mutate_recipe(recipe, seed)
+            return self.mutate(recipe, seed, RECIPE_KEPT_FRACTION, RECIPE_STEP)
         if chance < RANDOM_FRACTION + MUTATED_FRACTION:
-            parent = self.best[rung][1]
-            self.study.sampler = MutationSampler(history.trials[parent].params, seed)
-            return ask(self.task, self.study, Source("mutated", rung=rung, parent=parent))
+            parent = history.trials[self.best[rung][1]]
+            return self.mutate(parent, seed, self.kept_fraction, rung=rung)
         study = self.values[rung].study
-        study.sampler = TPESampler(n_startup_trials=MIN_VALUES, seed=seed)
+        study.sampler = TPESampler(n_startup_trials=self.min_values, seed=seed)
         return ask(self.task, study, Source("tpe", rung=rung))
 
-    def mutate_recipe(self, recipe: Trial, seed: int) -> Proposal:
-        """A configuration near the recipe, and another one, as far as chance allows in MOST_DRAWS."""
+    def propose_evenly(self, number: int) -> Proposal:
+        """A random configuration, in a part of every range that those before it were not in."""
+        if not self.num_strata:
+            return propose_at_random(self.task, number)
+        block, index = divmod(number - len(self.task.first), self.num_strata)
+        seed, of_block = derive_seed(self.task.seed, "sampler", number), derive_seed(self.task.seed, "strata", block)
+        return propose_from(self.task, StratifiedSampler(seed, of_block, index, self.num_strata), Source("random"))
+
+    def mutate(
+        self, parent: Trial, seed: int, kept_fraction: float, step: float | None = None, *, rung: int | None = None
+    ) -> Proposal:
+        """A configuration near the parent's, and another one, as far as chance allows in MOST_DRAWS."""
         for draw in range(MOST_DRAWS):
             of_draw = derive_seed(seed, draw) if draw else seed
-            self.study.sampler = MutationSampler(recipe.params, of_draw, RECIPE_STEP, RECIPE_KEPT_FRACTION)
-            proposal = ask(self.task, self.study, Source("mutated", parent=recipe.number))
-            if proposal.params != recipe.params:
+            self.study.sampler = MutationSampler(parent.params, of_draw, kept_fraction, step)
+            proposal = ask(self.task, self.study, Source("mutated", rung=rung, parent=parent.number))
+            if proposal.params != parent.params:
                 break
         return proposal
 
@@ -121,6 +133,36 @@ class RungValues:
         self.study.add_trials([*best, *self.all[-BLOCK_SIZE:]])
 
 
+class StratifiedSampler(RandomSampler):
+    """Draws proposal `index` of a block, each of which is in another part of every range: a Latin hypercube (McKay,
+    Beckman and Conover 1979)."""
+
+    def __init__(self, seed: int, seed_of_block: int, index: int, num_strata: int) -> None:
+        super().__init__(seed)
+        self.random, self.seed_of_block, self.index, self.num_strata = (
+            random.Random(seed),
+            seed_of_block,
+            index,
+            num_strata,
+        )
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: BaseDistribution) -> Any:
+        order = list(range(self.num_strata))
+        random.Random(derive_seed(self.seed_of_block, param_name)).shuffle(order)
+        return value_at(param_distribution, (order[self.index] + self.random.random()) / self.num_strata)
+
+
+def value_at(distribution: BaseDistribution, position: float) -> Any:
+    """The value at a position in [0, 1) of a range, on its own scale; of choices and whole numbers each has a share."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[int(position * len(distribution.choices))]
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    to_scale, from_scale = (math.log, math.exp) if distribution.log else (float, float)
+    half = (distribution.step or 0) / 2  # of a grid the ends have as large a share as the others
+    low, high = to_scale(distribution.low - half), to_scale(distribution.high + half)
+    return nearest_value(distribution, from_scale(low + position * (high - low)))
+
+
 class MutationSampler(RandomSampler):
     """Keeps each parameter of a configuration by chance, and draws the others anew.
 
@@ -128,9 +170,7 @@ class MutationSampler(RandomSampler):
     it is, in widths of the range.
     """
 
-    def __init__(
-        self, params: Config, seed: int, step: float | None = None, kept_fraction: float = KEPT_FRACTION
-    ) -> None:
+    def __init__(self, params: Config, seed: int, kept_fraction: float, step: float | None = None) -> None:
         super().__init__(seed)
         self.params, self.random, self.step, self.kept_fraction = params, random.Random(seed), step, kept_fraction
 
@@ -152,9 +192,7 @@ def take_step(distribution: BaseDistribution, value: Any, step: float) -> Any:
     if width == 0:
         return value
     position = ((to_scale(value) - low) / width + step) % 2
-    moved = from_scale(low + min(position, 2 - position) * width)
-    moved = round(moved) if isinstance(distribution, IntDistribution) else moved
-    return min(max(moved, distribution.low), distribution.high)  # rounding does not lead out of the range
+    return nearest_value(distribution, from_scale(low + min(position, 2 - position) * width))
 
 
 def holds(distribution: BaseDistribution, value: Any) -> bool:

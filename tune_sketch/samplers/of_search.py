@@ -52,7 +52,7 @@ def count_first(facts: Facts) -> int:
 
 
 def choose_experience(facts: Facts) -> tuple[EarlierTrial, ...]:
-    """What is known of the network from other drawings, where the search may use it."""
+    """The best known of the network from other drawings, where the search may use it."""
     settings = facts.settings
     return read_experience(settings.model, facts.weights.pretrained) if settings.experience else ()
 

@@ -11,7 +11,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from tune_sketch.events import Config, Proposal, Source, Trial, Value
-from tune_sketch.samplers.base import Sampler, SearchTask, propose_from
+from tune_sketch.samplers.base import Sampler, SearchTask, nearest_value, propose_from
 from tune_sketch.schedulers.rungs import curve_epochs
 from tune_sketch.storage.history import History
 
@@ -197,10 +197,7 @@ def spread(distribution: BaseDistribution, current: Any, number_of_pass: int) ->
     values = []
     for index in range(NUM_VALUES):
         value = float(f"{from_scale(low + (high - low) * index / (NUM_VALUES - 1)):.3g}")  # 0.001, not 0.00099999
-        if distribution.step:
-            value = distribution.low + round((value - distribution.low) / distribution.step) * distribution.step
-        value = min(max(value, distribution.low), distribution.high)
-        values.append(int(value) if isinstance(distribution, IntDistribution) else value)
+        values.append(nearest_value(distribution, value))
     return list(dict.fromkeys(values))
 
 
