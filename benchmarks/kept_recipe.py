@@ -20,10 +20,9 @@ import optuna
 
 from benchmarks.curves.tasks import Task, load_tasks
 from benchmarks.machine import write_result
-from benchmarks.opponents import METHODS, Method
+from benchmarks.opponents import METHODS, IncumbentBefore, Method
 from benchmarks.search_quality import Search, read_rows, run_missing, run_one
 from tune_sketch.samplers import incumbent
-from tune_sketch.samplers.incumbent import IncumbentSampler
 from tune_sketch.statistics import t_interval
 
 ROWS = Path(__file__).parent / "results" / "kept_recipe-cpu.csv"
@@ -44,7 +43,7 @@ def load_task(which: str) -> Task:
 
 def search(task: Task, share: float, workers: int, seed: int) -> list[dict[str, Any]]:
     """One simulated search whose changes of the recipe keep that share of it."""
-    METHODS[method_of(share)] = Method(IncumbentSampler)
+    METHODS[method_of(share)] = Method(IncumbentBefore)  # as it was when the share was chosen
     shipped, incumbent.RECIPE_KEPT_FRACTION = incumbent.RECIPE_KEPT_FRACTION, share
     try:
         return run_one(task, method_of(share), workers, seed, times=TIMES)

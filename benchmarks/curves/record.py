@@ -46,7 +46,7 @@ class Drawings(NamedTuple):
     """The drawings of one task, and how often it is trained."""
 
     data: str
-    num_classes: int  # the first ones
+    classes: int | tuple[str, ...]  # so many, the first ones, or by name
     per_class: int
     num_configurations: int
     num_repeated: int  # of the configurations, on a second seed
@@ -125,7 +125,7 @@ def load_splits(recording: Recording, task: str) -> TrainingSplits:
     request = DataRequest(
         data=drawings.data,
         image_px=recording.image_px,
-        classes=drawings.num_classes,
+        classes=drawings.classes,
         per_class=drawings.per_class,
         invert=True,
         skip_bad_images=False,
