@@ -141,8 +141,8 @@ def main() -> int:
             measure(case, rows, None if arguments.quick else path)
     lines = [
         f"Sketchy, its last {NUM_CLASSES} classes of 25, 60 % of the drawings for training and 40 % for validation, by",
-        f"photo; {MAX_EPOCHS} epochs, of which the best counts. Known: the best of SqueezeNet on Quick, Draw!, with which",
-        "a search of SqueezeNet begins. An interval is Student's t over seeds, on one split.",
+        f"photo; {MAX_EPOCHS} epochs, of which the best counts. Known: the best of SqueezeNet on Quick, Draw!, which a",
+        "search of SqueezeNet begins with. An interval is Student's t over seeds, on one split.",
         "",
         *table(rows),
     ]
