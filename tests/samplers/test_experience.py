@@ -32,6 +32,15 @@ def test_each_is_a_configuration_of_the_space_that_is_not_tried_anyway():
     assert len({str(params) for params in adapted}) == 4
 
 
+def test_that_of_baseline_has_the_parts_of_the_recipe():
+    known = [adapt(one, "baseline", LIMITS._replace(pretrained=False)) for one in read_experience("baseline", False)]
+    assert len({str(params) for params in known}) == 4
+    assert {(params["head"], params["averaging"], params["warmup_steps"]) for params in known} == {
+        ("normalised", True, 100)
+    }
+    assert all(params["dropout"] < 0.25 for params in known), "much less than in the recipe: few epochs, from scratch"
+
+
 @pytest.mark.parametrize(
     ("model", "pretrained"), [("squeezenet1_1", False), ("resnet50", True), ("timm:resnet18", True)]
 )
@@ -57,7 +66,7 @@ def test_a_search_can_do_without_and_the_papers_procedure_does():
 
 
 def test_networks_take_turns_as_if_no_experience_were_there():
-    networks = [("squeezenet1_1", WEIGHTS), ("baseline", WeightsFacts(None, "baseline: from scratch", False))]
+    networks = [("squeezenet1_1", WEIGHTS), ("resnet50", WeightsFacts(None, "resnet50: from scratch", False))]
     each = tuple(Network(model, 50, 3, weights) for model, weights in networks)
     strategy = make_strategy(make_facts(Settings("squeezenet1_1", max_epochs=50), weights=WEIGHTS, networks=each))
     assert isinstance(strategy, SeveralNetworks)
