@@ -77,11 +77,12 @@ def table(rows: list[Row], part: Part) -> list[str]:
     weights = "ImageNet's weights" if part.weights == "imagenet" else "from scratch"
     label = DATA[part.data].label if part.data in DATA else part.data
     of_what = "on the clock" if part.kind == "wall" else "of CPU"
+    machines = sorted({row["machine"] for own in tools.values() for row in own.values()})
     num_test = sorted({int(row["num_test"]) for own in tools.values() for row in own.values()})
     lines = [
         f"## {label}, {weights}, {IMAGE_PX[part.weights]} px, {part.minutes:.3g} minutes {of_what}",
         "",
-        f"{' or '.join(map(str, num_test))} test drawings in each repetition.",
+        f"{' or '.join(map(str, num_test))} test drawings in each repetition; {' and '.join(machines)}.",
         "",
         "| tool | n | top-1, percent | top-5 | ours minus it, points [95 %] ([t]) | minutes | of CPU | others | how |",
         f"|{'---|' * 9}",

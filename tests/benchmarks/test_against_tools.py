@@ -125,7 +125,7 @@ def row(tool, repetition, right, minutes="30", kind="wall", status="ok"):
         **{"data": "sketchy", "weights": "imagenet", "kind": kind, "minutes": minutes, "tool": tool},
         **{"repetition": str(repetition), "status": status, "top1": f"{right / 100}", "top5": "0.9"},
         **{"num_test": "100", "wall_seconds": "1800", "cpu_seconds": "3000", "others": "0.01"},
-        **{"note": "12 epochs", "versions": f"{tool} 1.0", "right": to_hex(bits)},
+        **{"note": "12 epochs", "versions": f"{tool} 1.0", "machine": "2 cores", "right": to_hex(bits)},
     }
 
 
@@ -152,6 +152,7 @@ def test_the_page_has_every_number_and_what_failed():
     assert "| frozen features + logistic regression | 1 | 30.0" in text
     assert "- Ray Tune's PyTorch tutorial, sketchy, imagenet, 30 minutes, repetition 0: failed: no ray" in text
     assert "fastai 1.0" in text
+    assert "100 test drawings in each repetition; 2 cores." in text
     assert text.count("## Sketchy") == 1
 
 
