@@ -52,7 +52,6 @@ class Pair(NamedTuple):
     table: type[RecordedTable]
     source: str
     target: str
-
     is_shipped: bool = False
 
 
@@ -144,17 +143,21 @@ def table(rows: Sequence[dict[str, Any]], counts: Sequence[int]) -> list[str]:
     return lines
 
 
-def gain_text(gains: Sequence[float]) -> str:
+def interval_of(gains: Sequence[float]) -> tuple[float, float] | None:
+    """Student's t interval; None of one gain, and where all are the same."""
+    return t_interval(gains) if len(set(gains)) > 1 else None
+
+
+def gain_text(gains: Sequence[float], num_digits: int = 2) -> str:
     """Mean and Student's t interval."""
-    interval = t_interval(gains) if len(gains) > 1 and len(set(gains)) > 1 else None
-    return f"{statistics.mean(gains):+.2f}" + (f" [{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else "")
+    shown = [f"{value:+.{num_digits}f}" for value in (statistics.mean(gains), *(interval_of(gains) or ()))]
+    return shown[0] + (f" [{shown[1]}, {shown[2]}]" if len(shown) > 1 else "")
 
 
 def judge(rows: Sequence[dict[str, Any]]) -> int:
     """1 where what is shipped certainly finds less than nothing known, at any time."""
     for pair, workers, t in itertools.product(filter(lambda pair: pair.is_shipped, PAIRS), WORKERS, TIMES):
-        gains = gains_of(rows, load(pair.table, pair.target).name, NUM_SHIPPED, workers, t)
-        interval = t_interval(gains) if len(gains) > 1 and len(set(gains)) > 1 else None
+        interval = interval_of(gains_of(rows, load(pair.table, pair.target).name, NUM_SHIPPED, workers, t))
         if interval and interval[1] < 0:
             return 1
     return 0

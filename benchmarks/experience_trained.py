@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.curves.record import MAX_EPOCHS, SKETCHY, Drawings, Recording, load_splits
+from benchmarks.curves.record import MAX_EPOCHS, SKETCHY, Drawings, Recording, build_first, load_splits
 from benchmarks.curves.tasks import PretrainedTable
-from benchmarks.experience import NUM_SHIPPED, find_best, load
+from benchmarks.experience import NUM_SHIPPED, find_best, gain_text, load
 from benchmarks.machine import read_rows, result_path, write_result
 from benchmarks.real_weights import write_weights
 from tune_sketch.config.seeds import derive_seed
@@ -28,10 +28,9 @@ from tune_sketch.events import Config
 from tune_sketch.samplers.experience import read_experience
 from tune_sketch.samplers.warm_start import adapt
 from tune_sketch.search_spaces import configuration_of, recipe_configuration
-from tune_sketch.statistics import t_interval
 from tune_sketch.storage.facts import EarlierTrial
 from tune_sketch.storage.files import write_csv
-from tune_sketch.trainables.networks.build import build_model
+from tune_sketch.trainables.batches import TrainingSplits
 from tune_sketch.trainables.training import fit
 
 NUM_CLASSES = 60  # the last ones; the tables have the first
@@ -69,21 +68,11 @@ def list_configurations(case: Case) -> dict[str, Config]:
     return {RECIPE: recipe_configuration(case.network, limits)} | found
 
 
-def train(case: Case, params: Config, seed: int, num_epochs: int, weights: Path | None) -> list[float]:
+def train(case: Case, splits: TrainingSplits, config: Config, seed: int, weights: Path | None) -> list[float]:
     """Validation top-1 after each epoch."""
-    recording = case.recording
-    splits, config = load_splits(recording, ""), configuration_of(case.network, params, recording.limits)
     seed = derive_seed("experience", seed)
-    torch.manual_seed(seed)
-    model = build_model(
-        case.network,
-        splits.num_classes,
-        dropout=config["dropout"],
-        freeze=config["freeze"],
-        head=config["head"],
-        weights_path=str(weights) if weights else None,
-    )
-    epochs = fit(model, splits, config | {"epochs": num_epochs}, seed=seed, pretrained=case.is_pretrained)
+    model = build_first(case.network, splits.num_classes, config, seed, str(weights) if weights else None)
+    epochs = fit(model, splits, config, seed=seed, pretrained=case.is_pretrained)
     return [metrics["val_top1"] for metrics, _ in epochs]
 
 
@@ -101,30 +90,27 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     lines += ["|---|---|---|---|---|"]
     for (network, what), of_seeds in sorted(best.items(), key=lambda item: item[0][0]):
         if of_seeds:
-            gain = "" if what == RECIPE else gain_text(of_seeds, best[network, RECIPE])
+            of_recipe = best[network, RECIPE]
+            gains = [value - of_recipe[seed] for seed, value in of_seeds.items() if seed in of_recipe]
+            gain = "" if what == RECIPE else gain_text(gains, num_digits=1)
             lines.append(
                 f"| {network} | {what} | {statistics.mean(of_seeds.values()):.1f} | {gain} | {len(of_seeds)} |"
             )
     return lines
 
 
-def gain_text(of_seeds: dict[int, float], of_recipe: dict[int, float]) -> str:
-    """Mean of the differences, and Student's t interval over seeds."""
-    gains = [value - of_recipe[seed] for seed, value in of_seeds.items() if seed in of_recipe]
-    interval = t_interval(gains) if len(gains) > 1 else None
-    return f"{statistics.mean(gains):+.1f}" + (f" [{interval[0]:+.1f}, {interval[1]:+.1f}]" if interval else "")
-
-
 def measure(case: Case, rows: list[dict[str, Any]], path: Path | None) -> None:
     """Append the trainings of a case that are missing, and keep them; path: None for a quick look."""
-    configurations = list_configurations(case)
+    configurations, recording = list_configurations(case), case.recording
+    splits = load_splits(recording, "")
     with tempfile.TemporaryDirectory() as folder:
         weights = write_weights(Path(folder) / "weights.pth", case.network) if case.is_pretrained else None
         for seed in range(case.num_seeds if path else 1):
             for what, params in list(configurations.items())[: None if path else 2]:
                 if any((row["network"], row["what"], row["seed"]) == (case.network, what, seed) for row in rows):
                     continue
-                values = train(case, params, seed, MAX_EPOCHS if path else 2, weights)
+                config = configuration_of(case.network, params, recording.limits)
+                values = train(case, splits, config | {"epochs": MAX_EPOCHS if path else 2}, seed, weights)
                 for epoch, value in enumerate(values, start=1):
                     rows.append(dict(zip(COLUMNS, (case.network, what, seed, epoch, value), strict=True)))
                 if path:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import optuna
 import torch
+from torch import nn
 
 from benchmarks.curves import space as sketch_space
 from benchmarks.curves.table import METRICS, TABLES, pack_rows
@@ -139,19 +140,24 @@ def load_splits(recording: Recording, task: str) -> TrainingSplits:
     return TrainingSplits(train, validation, num_classes=len(data.class_names), invert=True)
 
 
-def run_job(recording: Recording, job: Job, splits: TrainingSplits, weights: str | None) -> dict[str, Any]:
-    """Train once; the row of the table."""
-    params, config = draw_configuration(recording, job.configuration)
-    seed = derive_seed("curves", job.task, job.configuration, job.repeat)
+def build_first(network: str, num_classes: int, config: dict[str, Any], seed: int, weights: str | None) -> nn.Module:
+    """The network of a configuration before its training; new weights come from the seed."""
     torch.manual_seed(seed)
-    model = build_model(
-        recording.network,
-        splits.num_classes,
+    return build_model(
+        network,
+        num_classes,
         dropout=config["dropout"],
         freeze=config["freeze"],
         head=config["head"],
         weights_path=weights,
     )
+
+
+def run_job(recording: Recording, job: Job, splits: TrainingSplits, weights: str | None) -> dict[str, Any]:
+    """Train once; the row of the table."""
+    params, config = draw_configuration(recording, job.configuration)
+    seed = derive_seed("curves", job.task, job.configuration, job.repeat)
+    model = build_first(recording.network, splits.num_classes, config, seed, weights)
     epochs, status = [], "completed"
     try:
         for metrics, _ in fit(

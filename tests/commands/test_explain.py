@@ -86,22 +86,25 @@ def test_one_factor_names_its_step_and_all_that_it_compares(tmp_path):
     assert "stops no trial" in text
 
 
-def test_a_warm_start_names_the_earlier_trial(tmp_path):
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (
+            Source("warm-start", run="earlier", trial=0),
+            "among the best of an earlier search: trial 0 of earlier (--warm-start)",
+        ),
+        (
+            Source("experience", run="Quick, Draw!", trial=7),
+            "among the best of trainings on Quick, Draw! that come with the program (--no-experience)",
+        ),
+    ],
+)
+def test_what_comes_from_elsewhere_says_from_where(tmp_path, source, text):
     run, journal = begin_run(tmp_path / "run")
     add_trials(run, journal, 1)
     like = journal.trials[0]
-    source = Source("warm-start", run="earlier", trial=0)
     journal.add_trial(Proposal(like.config, like.params, like.distributions, source), seed=1)
-    assert "among the best of an earlier search: trial 0 of earlier (--warm-start)" in explain(run, 1)
-
-
-def test_experience_names_its_drawings(tmp_path):
-    run, journal = begin_run(tmp_path / "run")
-    add_trials(run, journal, 1)
-    like = journal.trials[0]
-    source = Source("experience", run="Quick, Draw!", trial=7)
-    journal.add_trial(Proposal(like.config, like.params, like.distributions, source), seed=1)
-    assert "among the best of trainings on Quick, Draw! that come with the program (--no-experience)" in explain(run, 1)
+    assert text in explain(run, 1)
 
 
 def test_the_recipe_and_its_mutations_are_told(tmp_path):

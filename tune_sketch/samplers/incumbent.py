@@ -139,12 +139,8 @@ class StratifiedSampler(RandomSampler):
 
     def __init__(self, seed: int, seed_of_block: int, index: int, num_strata: int) -> None:
         super().__init__(seed)
-        self.random, self.seed_of_block, self.index, self.num_strata = (
-            random.Random(seed),
-            seed_of_block,
-            index,
-            num_strata,
-        )
+        self.random, self.seed_of_block = random.Random(seed), seed_of_block
+        self.index, self.num_strata = index, num_strata
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: BaseDistribution) -> Any:
         order = list(range(self.num_strata))

@@ -10,6 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial
 
 from tune_sketch.events import Config, Source
+from tune_sketch.samplers.base import nearest_value
 from tune_sketch.samplers.one_factor import FixedSampler, middle_of
 from tune_sketch.schedulers.rungs import rank_trials
 from tune_sketch.search_spaces import SpaceLimits, known_space
@@ -76,5 +77,5 @@ class NearestSampler(FixedSampler):
                 return value
         elif value is not None:
             assert isinstance(param_distribution, FloatDistribution | IntDistribution)
-            return min(max(value, param_distribution.low), param_distribution.high)
+            return nearest_value(param_distribution, float(value))
         return middle_of(param_distribution)
