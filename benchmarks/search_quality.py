@@ -27,7 +27,7 @@ import optuna
 from benchmarks import machine
 from benchmarks.curves.tasks import GROUPS, SHARED, Task, load_tasks
 from benchmarks.opponents import METHODS, factors_of
-from benchmarks.simulated_search import simulate
+from benchmarks.simulated_search import Outcome, simulate
 from tune_sketch.events import Config, Source
 from tune_sketch.samplers.warm_start import choose_in_turn
 from tune_sketch.schedulers.rungs import rung_epochs
@@ -57,7 +57,7 @@ def run_one(
     others: tasks of which a warm start may know earlier searches; earlier: what is tried after the first
     configurations in any case.
     """
-    best, median, unit_seconds = task.scale()
+    unit_seconds = task.scale()[2]
     chosen, times = METHODS[method], times or TIMES[num_workers]
     outcome = simulate(
         task,
@@ -74,6 +74,14 @@ def run_one(
         earlier=search_earlier(task, others, seed) if method == "incumbent-warm" else earlier,
         passes=chosen.passes,
     )
+    return to_rows(task, method, num_workers, seed, times, outcome)
+
+
+def to_rows(
+    task: Task, method: str, num_workers: int, seed: int, times: Sequence[float], outcome: Outcome
+) -> list[dict[str, Any]]:
+    """A row for each time of a search; where nothing was found yet, the median of random configurations."""
+    best, median, _ = task.scale()
     common = {
         "group": task.group,
         "task": task.name,

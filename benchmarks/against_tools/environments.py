@@ -9,19 +9,19 @@ from tune_sketch.storage.files import write_text
 REQUIREMENTS = Path(__file__).parent / "requirements"
 
 
-def python_of(environment: str | None, cache: Path) -> Path:
+def python_of(environment: str | None, cache: Path, requirements: Path = REQUIREMENTS) -> Path:
     """The interpreter of an environment, which is made if it is not there as the file says. Ours for None.
 
     Raises ValueError, with the end of pip's answer, where it cannot be made.
     """
     if environment is None:
         return Path(sys.executable)
-    pinned = (REQUIREMENTS / f"{environment}.txt").read_text()
+    pinned = (requirements / f"{environment}.txt").read_text()
     folder = cache / "environments" / environment
     made = folder / "made-from.txt"
     if not made.exists() or made.read_text() != pinned:
         print(f"making the environment of {environment} in {folder}", flush=True)
-        install(folder, REQUIREMENTS / f"{environment}.txt")
+        install(folder, requirements / f"{environment}.txt")
         write_text(made, pinned)
     return folder / "bin" / "python"
 

@@ -361,7 +361,7 @@ def describe_space(task: Task) -> dict[str, Any]:
         trial = study.ask()
         task.space(trial, task.limits)
         found |= trial.distributions
-    found.pop("epochs")  # the length of the curve, no property of it
+    found.pop("epochs", None)  # the length of the curve, no property of it
     return dict(sorted(found.items()))
 
 

@@ -16,7 +16,7 @@ from benchmarks.real_weights import LITE_PACKAGE, PACKAGE
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-OWN_ENVIRONMENTS = ROOT / "benchmarks" / "against_tools" / "tools"  # each has packages of its own
+OWN_ENVIRONMENTS = {ROOT / "benchmarks" / name / "tools" for name in ("against_tools", "other_searchers")}
 
 
 def names_of(requirements: list[str]) -> set[str]:
@@ -26,7 +26,7 @@ def names_of(requirements: list[str]) -> set[str]:
 
 def modules_needed() -> dict[str, set[str]]:
     """{module that is neither ours nor Python's: files that import it}, of benchmarks and the tests' parts they use."""
-    files = [path for path in (ROOT / "benchmarks").rglob("*.py") if OWN_ENVIRONMENTS not in path.parents]
+    files = [path for path in (ROOT / "benchmarks").rglob("*.py") if path.parent not in OWN_ENVIRONMENTS]
     found: dict[str, set[str]] = {}
     for path in files:  # grows
         for node in ast.walk(ast.parse(path.read_text())):

@@ -118,7 +118,7 @@ def test_regrets_and_intervals():
     assert regrets["incumbent", 8.0, 4.0]["a"] == pytest.approx({0: 0.1, 1: 0.1})
     pairs = pair(regrets["incumbent", 8.0, 4.0], regrets["random+asha", 8.0, 4.0])
     assert interval(pairs) == pytest.approx((0.2, 0.2, 0.2))
-    assert rank_methods(regrets, 8.0, 4.0, ["incumbent", "random+asha"]) == {"incumbent": 1.0, "random+asha": 2.0}
+    assert rank_methods(regrets, 8.0, 4.0, ["incumbent", "random+asha"]) == ({"incumbent": 1.0, "random+asha": 2.0}, 4)
     mean, low, high = interval([np.array([0.0, 1.0]), np.array([0.5, 0.5])])
     assert low < mean == 0.5 < high
 
