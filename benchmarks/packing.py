@@ -1,5 +1,7 @@
 """Trials beside each other on one thread each, against one trial on all cores: drawings per second all together.
 
+And one trial, with one thread or all, while another program keeps a core busy.
+
 python -m benchmarks.packing [--quick]     on a GPU: how many trials share it, as a search measures it
 """
 
@@ -7,10 +9,15 @@ import argparse
 import itertools
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import torch
 
 from benchmarks.machine import describe, spread, write_result
@@ -56,9 +63,13 @@ def make_job(model: str, image_px: int, num_threads: int, *, largest: bool = Fal
 
 
 def measure(model: str, image_px: int, num_cores: int, repetitions: int, seconds: float) -> dict[str, list[float]]:
-    """Rates of: one trial with one thread or all, and one per core with one thread each or all each; in turn."""
+    """Rates of: one trial with one thread or all, and one per core with one thread each or all each; in turn.
+
+    Then of one trial with one thread or all beside a busy program.
+    """
     one_thread, all_threads = (make_job(model, image_px, threads) for threads in (1, num_cores))
     rates: dict[str, list[float]] = {name: [] for name in ("single", "one", "many", "oversubscribed")}
+    rates |= {"single beside": [], "one beside": []}
     with JobTrainings(one_thread, seconds) as singles, JobTrainings(all_threads, seconds) as wides:
         singles.start(num_cores)
         wides.start(num_cores)
@@ -67,8 +78,33 @@ def measure(model: str, image_px: int, num_cores: int, repetitions: int, seconds
             rates["one"].append(wides.images_per_second(1))
             rates["many"].append(singles.images_per_second(num_cores))
             if number < 2:
+                with busy_program():
+                    rates["single beside"].append(singles.images_per_second(1))
+                    rates["one beside"].append(wides.images_per_second(1))
+                settle()
                 rates["oversubscribed"].append(wides.images_per_second(num_cores))
+                settle()
     return rates
+
+
+def settle() -> None:
+    """Wait until the trainings stand still: the step in which they were stopped may take seconds."""
+    members = [process for process in psutil.Process().children() if process.name().startswith("python")]
+    before, now = -1.0, 0.0
+    while now > before:
+        time.sleep(0.3)
+        before, now = now, sum(sum(process.cpu_times()[:2]) for process in members)
+
+
+@contextmanager
+def busy_program() -> Iterator[None]:
+    """A program that keeps a core busy, as of another terminal: schedulers weigh sessions, not programs."""
+    program = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
+    try:
+        yield
+    finally:
+        program.kill()
+        program.wait()
 
 
 def compare_on_cpu(repetitions: int, seconds: float) -> tuple[list[str], list[float]]:
@@ -76,16 +112,17 @@ def compare_on_cpu(repetitions: int, seconds: float) -> tuple[list[str], list[fl
     num_cores = os.cpu_count() or 1
     lines = [
         f"| model, px | 1 trial, 1 thread | 1 trial, {num_cores} threads | {num_cores} trials, 1 thread each | "
-        f"{num_cores} trials, {num_cores} threads each | third over second, n = {repetitions} (fourth: 2) |",
-        "|---|---|---|---|---|---|",
+        f"{num_cores} trials, {num_cores} threads each | third over second, n = {repetitions} (others: 2) | "
+        f"1 thread beside a busy program | {num_cores} threads beside it |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     ratios = []
     for model, image_px in itertools.product(MODELS, IMAGE_PX):
         rates = measure(model, image_px, num_cores, repetitions, seconds)
         pairs = [many / one for many, one in zip(rates["many"], rates["one"], strict=True)]
         ratios.append(statistics.median(pairs))
-        columns = " | ".join(spread(rates[name]) for name in rates)
-        lines.append(f"| {model}, {image_px} | {columns} | {spread(pairs)} |")
+        cells = [spread(found) for found in rates.values()]
+        lines.append(f"| {model}, {image_px} | {' | '.join([*cells[:4], spread(pairs), *cells[4:]])} |")
         print(lines[-1], flush=True)
     return lines, ratios
 

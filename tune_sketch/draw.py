@@ -5,6 +5,7 @@ import sys
 
 from tune_sketch.data.paths import path_argument
 from tune_sketch.data.screen import print_error
+from tune_sketch.inference.cores import leave_a_core_free
 from tune_sketch.inference.model import load_classifier
 
 
@@ -19,6 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Serve the page until Ctrl-C. Returns the exit code: 2 for an error of the user."""
     arguments = build_parser().parse_args(argv)
+    leave_a_core_free()
     try:
         if not 0 <= arguments.port <= 65535:
             raise ValueError(f"--port must be 0 to 65535, got {arguments.port}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from tune_sketch.data.paths import path_argument
 from tune_sketch.data.screen import prepare_screen, print_error
 from tune_sketch.export import export_tensors
+from tune_sketch.inference.cores import leave_a_core_free
 from tune_sketch.inference.model import Classifier, load_classifier
 from tune_sketch.inference.photos import find_pictures
 from tune_sketch.inference.recognition import Layout, print_predictions
@@ -55,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--ensemble is several networks, and an activation map is of one: leave out --cam and --vote cam")
     if arguments.ensemble and arguments.export not in (None, "onnx"):
         parser.error(f"--ensemble is several networks, and --export {arguments.export} writes one: take --export onnx")
+    leave_a_core_free()
     try:
         pictures = find_pictures([path.expanduser() for path in arguments.images])
         model = load_networks(arguments.run, ensemble=arguments.ensemble)

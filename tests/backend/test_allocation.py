@@ -26,12 +26,17 @@ def settings_of(**choices):
     ("have", "num_trainings", "choices", "expected"),
     [
         ([(2, 0)], 8, {}, (2, 1, 0)),  # trials beside each other rather than threads
-        ([(2, 0)], 1, {}, (1, 2, 0)),  # but no core is left idle
-        ([(2, 0)], 8, {"max_concurrent": 1}, (1, 2, 0)),
+        ([(2, 0)], 1, {}, (1, 1, 0)),  # one core is left to other programs
+        ([(3, 0)], 1, {}, (1, 2, 0)),
+        ([(8, 0)], 1, {}, (1, 7, 0)),
+        ([(8, 0)], 2, {}, (2, 3, 0)),
+        ([(2, 0)], 8, {"max_concurrent": 1}, (1, 1, 0)),
+        ([(2, 0)], 8, {"max_concurrent": 1, "cpus_per_trial": 2.0}, (1, 2, 0)),
         ([(2, 0)], 8, {"max_concurrent": 1, "cpus_per_trial": 1.0}, (1, 1, 0)),
         ([(16, 0)], 6, {}, (6, 2, 0)),
         ([(64, 0)], 1, {}, (1, 8, 0)),
-        ([(0, 0), (4, 0), (4, 0)], 3, {}, (3, 2, 0)),
+        ([(0, 0), (4, 0), (4, 0)], 3, {}, (3, 1, 0)),  # two with two threads each would fill a machine
+        ([(0, 0), (4, 0), (4, 0)], 2, {}, (2, 3, 0)),
         ([(16, 1)], 50, {}, (3, 5, 0.3333)),
         ([(16, 2)], 50, {}, (6, 2, 0.3333)),
         ([(16, 2)], 2, {}, (2, 8, 1)),  # each has a GPU of its own

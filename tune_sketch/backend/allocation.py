@@ -6,7 +6,7 @@ from tune_sketch.backend.base import Workers
 from tune_sketch.backend.cluster import list_machines
 from tune_sketch.config.settings import Settings
 
-MOST_THREADS = 8.0  # of one training on a CPU, though cores be idle: more were not measured
+MOST_THREADS = 8  # of one training on a CPU, though cores be idle: more were not measured
 
 
 def allocate_workers(
@@ -66,13 +66,16 @@ def share_of_cores(machines: list[dict[str, float]], gpus: float, at_once: int) 
     """Cores of one training, which has as many threads.
 
     With GPUs, its GPU's share, so that none of a machine's GPUs is left without. Else one core, for trainings beside
-    each other use cores better than threads do (benchmarks/packing.py), and more only where cores would be idle.
+    each other use cores better than threads do (benchmarks/packing.py), and more only where cores would be idle. Then
+    one core of each machine stays free: threads wait for each other at every operation, so a single busy program on the
+    core of one of them makes the training many times slower, where one thread is as fast as before.
     """
     if gpus:
         shares = [have.get("CPU", 0.0) * gpus // have["GPU"] for have in machines if have.get("GPU", 0.0)]
         return max(1.0, min(shares, default=1.0))
-    cores = [have["CPU"] for have in machines if have.get("CPU", 0.0) >= 1]
-    return max(1.0, min([sum(cores) // at_once, MOST_THREADS, *cores]))
+    free = [max(0, int(have.get("CPU", 0.0)) - 1) for have in machines]
+    fitting = (threads for threads in range(MOST_THREADS, 1, -1) if sum(cpus // threads for cpus in free) >= at_once)
+    return float(next(fitting, 1))
 
 
 def count_slots(machines: list[dict[str, float]], cpus: float, gpus: float) -> int:
