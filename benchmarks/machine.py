@@ -79,8 +79,10 @@ def spread(values: Sequence[float]) -> str:
     return "{} ({} to {})".format(*(f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in three))
 
 
-def write_result(name: str, title: str, lines: list[str]) -> Path:
-    """Write results/NAME-cpu.md, or -gpu.md: what was measured, where, and the table."""
+def write_result(name: str, title: str, lines: list[str], command: str | None = None) -> Path:
+    """Write results/NAME-cpu.md, or -gpu.md: what was measured, where, and the table. command: if not NAME."""
     path = result_path(name, ".md")
-    path.write_text("\n".join([f"# {title}", "", f"`python -m benchmarks.{name}`; {describe()}", "", *lines, ""]))
+    path.write_text(
+        "\n".join([f"# {title}", "", f"`python -m benchmarks.{command or name}`; {describe()}", "", *lines, ""])
+    )
     return path

@@ -89,7 +89,7 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     names = list(dict.fromkeys(row["run"] for row in rows))
     lines = [
         f"Test split: {rows[0]['num_test']} drawings. Percent; of finalists the mean over fresh seeds, whose number "
-        f"is in brackets. {len(names)} searches, on {cpu_name()}.",
+        f"is in brackets. {len(names)} search{'es' * (len(names) > 1)}, on {cpu_name()}.",
         "",
         "| search | seed | trials | search, retraining, all | " + " | ".join(test_names()) + " | winner |",
         "|---" * (5 + len(test_names())) + "|",
@@ -136,7 +136,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     lines = table(rows)
     write_csv(result_path(arguments.name, ".csv"), COLUMNS, rows)
     commands = sorted({row["command"] for row in rows})
-    write_result(arguments.name, "Searches side by side", [*(f"`{command}`" for command in commands), "", *lines])
+    lines = [*(f"`{command}`" for command in commands), "", *lines]
+    write_result(arguments.name, "Searches side by side", lines, f"searches {arguments.name} RUN...")
     print("\n".join(lines))
     return 0
 

@@ -1,7 +1,7 @@
 """SMAC3's MultiFidelityFacade with its defaults: Hyperband, random forests, expected improvement.
 
-The initial design is that of its documentation's example of epochs as budget, five random configurations: by default
-there would be 25, and what is known before comes after them.
+But its initial design is five random configurations, to its advantage: by default there are 25, and what is known
+before comes after them.
 """
 
 import tempfile
