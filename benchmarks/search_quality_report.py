@@ -258,7 +258,7 @@ def write_report(rows: Rows, path: Path) -> int:
         "Other packages, each with its defaults and its own thinking time, told the same first configurations where",
         f"they take them (DEHB does not): {', '.join(f'{name} {number}' for name, number in read_versions().items())},",
         "Optuna's HyperbandPruner with its TPE: benchmarks/other_searchers/. SMAC begins with five",
-        "random configurations: its default of 25 would come before what is known. All see the spaces without conditions.",
+        "random configurations: its default of 25 would come before what is known. All see spaces without conditions.",
         "",
         "What was tried on the tasks for choosing: [search_variants](search_variants-cpu.md). What a suggestion takes:",
         "[suggestion_time](suggestion_time-cpu.md).",
