@@ -14,6 +14,7 @@ from benchmarks.simulated_search import MOST_TRIALS, Outcome
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Config, Source
 from tune_sketch.samplers.base import SearchTask, nearest_value, propose_fixed
+from tune_sketch.samplers.one_factor import middle_of
 
 Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 
@@ -37,10 +38,9 @@ class Space:
         known = propose_fixed(self.search_task, config, Source("paper")).params
         params: dict[str, Any] = {}
         for name, distribution in self.distributions.items():
-            if isinstance(distribution, CategoricalDistribution):
-                params[name] = distribution.choices.index(known.get(name, distribution.choices[0]))
-            else:
-                params[name] = known.get(name, middle(distribution))
+            value = known.get(name, middle_of(distribution))
+            is_choice = isinstance(distribution, CategoricalDistribution)
+            params[name] = distribution.choices.index(value) if is_choice else value
         return params
 
     def decode(self, params: dict[str, Any]) -> Config:
@@ -60,12 +60,6 @@ def describe(distribution: Distribution) -> dict[str, Any]:
         return {"kind": "choice", "num_choices": len(distribution.choices)}
     kind = "int" if isinstance(distribution, IntDistribution) else "float"
     return {"kind": kind, "low": distribution.low, "high": distribution.high, "log": distribution.log}
-
-
-def middle(distribution: FloatDistribution | IntDistribution) -> float | int:
-    """The middle of a range on its scale."""
-    low, high = distribution.low, distribution.high
-    return nearest_value(distribution, (low * high) ** 0.5 if distribution.log else (low + high) / 2)
 
 
 @dataclass
@@ -125,7 +119,6 @@ def simulate(
         first=[space.encode(config) for config in first],
         first_epochs=task.grace_epochs,
         max_epochs=task.max_epochs,
-        num_workers=num_workers,
         seed=seed,
     )
     trainings: dict[str, Training] = {}

@@ -117,7 +117,7 @@ def test_a_known_configuration_is_told_and_understood():
 def test_optunas_searcher_in_a_process_begins_with_what_is_known_and_searches_the_same_twice():
     task = {"space": Space(Slope(), 0).describe(), "first": [{"x": 0.25}], "first_epochs": 1, "max_epochs": 9}
     with SearcherProcess(Path(sys.executable), "optuna_hyperband") as searcher:
-        searcher.begin(**task, num_workers=1, seed=3)
+        searcher.begin(**task, seed=3)
         assert searcher.ask() == Asked(0, {"x": 0.25}, 9)
         found = [search(searcher, times=[40.0, 80.0], driver_speed=0.0) for _ in range(2)]
     assert found[0].by_best == found[1].by_best

@@ -3,9 +3,7 @@
 import tempfile
 from typing import Any
 
-from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace
-from ConfigSpace import UniformFloatHyperparameter as Float
-from ConfigSpace import UniformIntegerHyperparameter as Integer
+from config_space import make_space
 from dehb import DEHB
 from loguru import logger
 from protocol import Params, Searcher, Task, serve
@@ -14,16 +12,9 @@ from protocol import Params, Searcher, Task, serve
 class AskedDEHB(Searcher):
     def __init__(self, task: Task) -> None:
         logger.remove()
-        space = ConfigurationSpace(seed=task.seed)
-        for name, parameter in task.space.items():
-            if parameter["kind"] == "choice":
-                space.add(CategoricalHyperparameter(name, list(range(parameter["num_choices"]))))
-            else:
-                kind = Integer if parameter["kind"] == "int" else Float
-                space.add(kind(name, parameter["low"], parameter["high"], log=parameter["log"]))
         self.folder = tempfile.TemporaryDirectory()
         self.dehb = DEHB(
-            cs=space,
+            cs=make_space(task),
             min_fidelity=task.first_epochs,
             max_fidelity=task.max_epochs,
             n_workers=1,  # of those that it would start itself

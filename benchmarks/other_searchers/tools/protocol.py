@@ -27,7 +27,6 @@ class Task(NamedTuple):
     first: list[Params]
     first_epochs: int
     max_epochs: int
-    num_workers: int
     seed: int
 
 

@@ -8,26 +8,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ConfigSpace import CategoricalHyperparameter, Configuration, ConfigurationSpace
-from ConfigSpace import UniformFloatHyperparameter as Float
-from ConfigSpace import UniformIntegerHyperparameter as Integer
+from config_space import make_space
+from ConfigSpace import Configuration
 from protocol import Params, Searcher, Task, serve
 from smac import MultiFidelityFacade, Scenario
 from smac.runhistory.dataclasses import TrialInfo, TrialValue
 
 NUM_RANDOM = 5
-
-
-def make_space(task: Task) -> ConfigurationSpace:
-    """The space in ConfigSpace's words."""
-    space = ConfigurationSpace(seed=task.seed)
-    for name, parameter in task.space.items():
-        if parameter["kind"] == "choice":
-            space.add(CategoricalHyperparameter(name, list(range(parameter["num_choices"]))))
-        else:
-            kind = Integer if parameter["kind"] == "int" else Float
-            space.add(kind(name, parameter["low"], parameter["high"], log=parameter["log"]))
-    return space
 
 
 class SMAC(Searcher):
