@@ -211,7 +211,6 @@ def test_a_tool_that_hangs_is_ended(folder, tmp_path, monkeypatch):
 
 def test_an_environment_that_cannot_be_made_is_a_visible_row(tmp_path, monkeypatch):
     (tmp_path / "fastai.txt").write_text("no such package==1\n")
-    monkeypatch.setattr("benchmarks.against_tools.environments.REQUIREMENTS", tmp_path)
     monkeypatch.setattr(
         "benchmarks.against_tools.environments.install",
         lambda folder, requirements: (_ for _ in ()).throw(ValueError("the environment of fastai cannot be made: no")),
@@ -222,16 +221,15 @@ def test_an_environment_that_cannot_be_made_is_a_visible_row(tmp_path, monkeypat
 
 def test_an_environment_is_made_once_for_what_its_file_says(tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr("benchmarks.against_tools.environments.REQUIREMENTS", tmp_path)
     monkeypatch.setattr(
         "benchmarks.against_tools.environments.install",
         lambda folder, requirements: (made.append(folder), folder.mkdir(parents=True, exist_ok=True)),
     )
     (tmp_path / "some.txt").write_text("numpy==2.0\n")
-    assert python_of("some", tmp_path) == python_of("some", tmp_path)
+    assert python_of("some", tmp_path, tmp_path) == python_of("some", tmp_path, tmp_path)
     assert len(made) == 1
     (tmp_path / "some.txt").write_text("numpy==2.1\n")
-    python_of("some", tmp_path)
+    python_of("some", tmp_path, tmp_path)
     assert len(made) == 2
     assert str(python_of(None, tmp_path)) == sys.executable
 
