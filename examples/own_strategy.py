@@ -54,6 +54,7 @@ if __name__ == "__main__":
             num_samples=6,
             max_epochs=3,
             finalists=1,
+            experience=False,  # it would be four of the six trials
         ),
         name="own_strategy",
     )

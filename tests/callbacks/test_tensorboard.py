@@ -1,5 +1,6 @@
 """TensorBoard logs: every trial with its values, each point once, columns that grow, however trials end."""
 
+import errno
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from tensorboard.plugins.hparams.api_pb2 import Status
 
 from tests.support.fake_runs import add_trials, begin_run
 from tests.support.trials import make_epoch
+from tune_sketch.callbacks import tensorboard
 from tune_sketch.callbacks.tensorboard import TABLE_METRICS, TensorBoardLog
 
 
@@ -76,11 +78,36 @@ def test_a_resumed_search_writes_no_point_twice(started):
 def test_a_new_trial_is_in_the_table_after_its_first_epoch(started):
     run, journal = started
     log = TensorBoardLog(run.tensorboard, journal.trials)
-    last = journal.trials[-1]
+    last = next(trial for trial in reversed(journal.trials) if trial.epochs)
     late = replace(last, key="trial-0099", number=99, params=last.params | {"momentum": 0.5})  # not seen before
-    log.writer_of(late).flush()
+    log.on_epoch(late)
     assert "momentum" in read_columns(read_logs(run.tensorboard))
     assert len(list(run.tensorboard.glob("events*"))) == 1, "one definition of the columns"
+
+
+def test_what_could_not_be_written_is_there_when_there_is_room_again(started, monkeypatch):
+    run, journal = started
+    log = TensorBoardLog(run.tensorboard, journal.trials)
+    first, second = (trial.key for trial in journal.trials if trial.is_unfinished)
+    with monkeypatch.context() as full:
+        full.setattr(tensorboard, "append_events", write_half)
+        for number in (2, 3):
+            with pytest.raises(OSError, match=f"log of {first} cannot be written: .*No space left"):
+                log.on_epoch(journal.record_epoch(first, make_epoch(number)))
+        with pytest.raises(OSError, match="No space left"):
+            log.on_end(journal.end(second, "completed"))
+    log.on_epoch(journal.record_epoch(first, make_epoch(4)))
+    logs = read_logs(run.tensorboard)
+    assert [event.step for event in logs.Scalars(first, "validation/top1")] == [1, 2, 3, 4]
+    assert logs.SummaryMetadata(second, "_hparams_/session_end_info")
+    assert not log.lost
+    assert {len(list((run.tensorboard / key).iterdir())) for key in (first, second)} == {1}
+
+
+def write_half(path, events):
+    """As a disk that is full takes half of it."""
+    path.write_bytes(path.read_bytes() + b"half" if path.exists() else b"")
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_trial_that_ends_is_closed_with_its_status(started):
@@ -89,7 +116,6 @@ def test_a_trial_that_ends_is_closed_with_its_status(started):
     going_on = [trial.key for trial in journal.trials if trial.is_unfinished]
     for key, status in zip(going_on, ("completed", "failed"), strict=True):
         log.on_end(journal.end(key, status))
-        assert key not in log.writers
     logs = read_logs(run.tensorboard)
     for key, expected in zip(going_on, (Status.STATUS_SUCCESS, Status.STATUS_FAILURE), strict=True):
         content = logs.SummaryMetadata(key, "_hparams_/session_end_info").plugin_data.content

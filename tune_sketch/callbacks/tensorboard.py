@@ -1,7 +1,9 @@
 """Writes TensorBoard logs as trials run: scalars per epoch, and HParams so that its views compare trials."""
 
+import io
 import re
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,11 @@ from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.plugins.hparams.api_pb2 import DataType, Experiment, HParamInfo, MetricInfo, MetricName, Status
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from tune_sketch.events import Trial, Value
 
+FILE_NAME = "events.out.tfevents"  # how TensorBoard knows its files
 # tag in TensorBoard -> name among an epoch's metrics
 SCALARS = {
     "validation/top1": "val_top1",
@@ -43,55 +46,53 @@ SHOWN_FIRST = ("batch_size", "decay", "learning_rate", "optimizer", "weight_deca
 class TensorBoardLog:
     """One folder per trial below `folder`, written by the driver, who knows how each trial ended.
 
-    At the start everything is written anew from the journal, so that no kill leaves a gap or a point twice.
+    At the start everything is written anew from the journal, so that no kill leaves a gap or a point twice. So is a
+    trial whose file could not be written, at the next epoch of any trial: a full disk leaves no gap either.
     """
 
     def __init__(self, folder: Path, trials: Sequence[Trial]) -> None:
-        self.folder = folder
-        self.writers: dict[str, EventFileWriter] = {}
+        """trials: the search's own, to which later ones are added."""
+        self.folder, self.trials = folder, trials
+        self.files: dict[str, Path] = {}  # by key of a trial
+        self.lost: set[str] = set()  # keys of trials whose files are to be written anew
         self.columns: set[str] = set()
-        self.experiment_writer: EventFileWriter | None = None
         shutil.rmtree(folder, ignore_errors=True)
         for trial in trials:
-            for epoch in range(1, len(trial.epochs) + 1):
-                self.write_epoch(trial, epoch)
-            if not trial.is_unfinished:
-                self.on_end(trial)
-        for writer in self.writers.values():
-            writer.flush()
+            if trial.epochs or not trial.is_unfinished:
+                self.write_whole(trial)
 
     def on_epoch(self, trial: Trial) -> None:
-        """Write the newest epoch. The first one announces the trial's hyperparameters as well."""
-        self.write_epoch(trial, len(trial.epochs))
-        self.writers[trial.key].flush()
-
-    def write_epoch(self, trial: Trial, epoch: int) -> None:
-        writer = self.writer_of(trial)
-        recorded = trial.epochs[epoch - 1]
-        values = [
-            Summary.Value(tag=tag, simple_value=recorded.metrics[name])
-            for tag, name in SCALARS.items()
-            if name in recorded.metrics
-        ]
-        seconds = sum(past.seconds for past in trial.epochs[:epoch])
-        values.append(Summary.Value(tag="trial/epochs", simple_value=float(epoch)))
-        values.append(Summary.Value(tag="trial/seconds", simple_value=seconds))
-        writer.add_event(Event(wall_time=recorded.recorded_at, step=epoch, summary=Summary(value=values)))
+        """Write the newest epoch. The first one announces the trial's hyperparameters as well. Raises OSError."""
+        self.write(trial, [epoch_event(trial, len(trial.epochs))])
 
     def on_end(self, trial: Trial) -> None:
-        """Say how the trial ended, and close its file."""
-        writer = self.writer_of(trial)
-        status = Status.STATUS_SUCCESS if trial.status in ("completed", "stopped") else Status.STATUS_FAILURE
-        end = SessionEndInfo(status=status, end_time_secs=trial.ended_at)
-        writer.add_event(plugin_event(trial.ended_at or 0.0, "session_end_info", session_end_info=end))
-        writer.close()
-        del self.writers[trial.key]
+        """Say how the trial ended. Raises OSError."""
+        self.write(trial, [end_event(trial)])
 
-    def writer_of(self, trial: Trial) -> EventFileWriter:
-        """The trial's writer; a new one begins with the hyperparameters, so running trials are in the table too."""
-        if trial.key not in self.writers:
+    def write(self, trial: Trial, events: list[Event]) -> None:
+        """Append to a trial's file, or write it anew with those of others where that failed before. Raises OSError."""
+        try:
+            if not self.lost:
+                append_events(self.file_of(trial), events)
+                return
+            for key in sorted({*self.lost, trial.key}):
+                self.write_whole(next(other for other in self.trials if other.key == key))
+        except OSError as error:
+            self.lost.add(trial.key)
+            raise OSError(f"TensorBoard's log of {trial.key} cannot be written: {error}") from error
+
+    def write_whole(self, trial: Trial) -> None:
+        """Write all that is known of a trial. Raises OSError."""
+        self.files.pop(trial.key, None)
+        shutil.rmtree(self.folder_of(trial), ignore_errors=True)
+        events = [epoch_event(trial, number) for number in range(1, len(trial.epochs) + 1)]
+        append_events(self.file_of(trial), events if trial.is_unfinished else [*events, end_event(trial)])
+        self.lost.discard(trial.key)
+
+    def file_of(self, trial: Trial) -> Path:
+        """The trial's file; a new one begins with the hyperparameters, so running trials are in the table too."""
+        if trial.key not in self.files:
             self.announce_columns(trial)
-            writer = EventFileWriter(str(self.folder / f"trial-{trial.number:04d}"))
             start = SessionStartInfo(
                 group_name=f"trial {trial.number}", start_time_secs=trial.started_at, monitor_url=""
             )
@@ -102,29 +103,69 @@ class TensorBoardLog:
                     start.hparams[name].number_value = value
                 else:
                     start.hparams[name].string_value = str(value)
-            writer.add_event(plugin_event(trial.started_at, "session_start_info", session_start_info=start))
-            self.writers[trial.key] = writer
-        return self.writers[trial.key]
+            event = plugin_event(trial.started_at, "session_start_info", session_start_info=start)
+            self.files[trial.key] = begin_file(self.folder_of(trial), event)
+        return self.files[trial.key]
+
+    def folder_of(self, trial: Trial) -> Path:
+        return self.folder / f"trial-{trial.number:04d}"
 
     def announce_columns(self, trial: Trial) -> None:
         """Tell TensorBoard the table's columns, again when a conditional name is seen for the first time."""
-        names = set(shown_values(trial))
-        if names <= self.columns:
+        columns = self.columns | set(shown_values(trial))
+        if columns == self.columns:
             return
-        self.columns |= names
         experiment = Experiment(description="one row per trial; metrics are those of its last epoch")
-        for name in sorted(self.columns):
+        for name in sorted(columns):
             info = HParamInfo(name=name, display_name=name, type=type_of(name, trial), differs=name in SHOWN_FIRST)
             experiment.hparam_infos.append(info)
         for tag, title in TABLE_METRICS:
             experiment.metric_infos.append(MetricInfo(name=MetricName(group="", tag=tag), display_name=title))
-        if self.experiment_writer is not None:
-            self.experiment_writer.close()
-            for old in self.folder.glob("events.out.tfevents.*"):
+        path = begin_file(self.folder, plugin_event(trial.started_at, "experiment", experiment=experiment))
+        for old in self.folder.glob(f"{FILE_NAME}.*"):
+            if old != path:
                 old.unlink()  # TensorBoard shows the first definition it finds
-        self.experiment_writer = EventFileWriter(str(self.folder))
-        self.experiment_writer.add_event(plugin_event(trial.started_at, "experiment", experiment=experiment))
-        self.experiment_writer.flush()
+        self.columns = columns
+
+
+def begin_file(folder: Path, event: Event) -> Path:
+    """A new file of TensorBoard's with its first event. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{FILE_NAME}.{time.time_ns()}"  # a server goes on in one that it knows by name
+    append_events(path, [Event(wall_time=event.wall_time, file_version="brain.Event:2"), event])
+    return path
+
+
+def append_events(path: Path, events: Sequence[Event]) -> None:
+    """Append events to a file, which is on disk then: TensorBoard's own writer has a thread for each file, whose errors
+    come late and are printed with a traceback. Raises OSError."""
+    records = io.BytesIO()
+    writer = RecordWriter(records)
+    for event in events:
+        writer.write(event.SerializeToString())
+    with open(path, "ab") as file:
+        file.write(records.getvalue())
+
+
+def epoch_event(trial: Trial, number: int) -> Event:
+    """The scalars of one epoch, counted from 1."""
+    recorded = trial.epochs[number - 1]
+    values = [
+        Summary.Value(tag=tag, simple_value=recorded.metrics[name])
+        for tag, name in SCALARS.items()
+        if name in recorded.metrics
+    ]
+    seconds = sum(past.seconds for past in trial.epochs[:number])
+    values.append(Summary.Value(tag="trial/epochs", simple_value=float(number)))
+    values.append(Summary.Value(tag="trial/seconds", simple_value=seconds))
+    return Event(wall_time=recorded.recorded_at, step=number, summary=Summary(value=values))
+
+
+def end_event(trial: Trial) -> Event:
+    """Whether a trial succeeded, and when it ended."""
+    status = Status.STATUS_SUCCESS if trial.status in ("completed", "stopped") else Status.STATUS_FAILURE
+    end = SessionEndInfo(status=status, end_time_secs=trial.ended_at)
+    return plugin_event(trial.ended_at or 0.0, "session_end_info", session_end_info=end)
 
 
 def shown_values(trial: Trial) -> dict[str, Value]:

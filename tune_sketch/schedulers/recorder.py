@@ -46,6 +46,7 @@ class Recorder:
         self.stop_requested, self.interrupt, self.save_error, self.say = stop_requested, interrupt, save_error, say
         # Of each training since its last new epoch: one that gets on is tried again, however long it takes.
         self.num_deaths, self.num_hindrances = dict[str, int](), dict[str, int]()
+        self.has_warned = False  # of what a callback could not write
         self.full_since: float | None = None  # when a checkpoint first could not be written, time.monotonic()
 
     def __call__(self, key: str, report: Report) -> Verdict:
@@ -82,8 +83,7 @@ class Recorder:
             trial = self.journal.record_epoch(trial.key, replace(epoch, decision=decision))
             self.num_deaths.pop(trial.key, None)
             self.num_hindrances.pop(trial.key, None)
-            for callback in self.callbacks:
-                callback.on_epoch(trial)
+            self.tell([callback.on_epoch for callback in self.callbacks], trial)
         if report.number < len(trial.epochs):
             return "continue"  # an epoch done again after a kill: recorded and decided before
         if self.is_settled(trial):
@@ -145,9 +145,18 @@ class Recorder:
         if error:
             self.save_error(trial.key, error)
         trial = self.journal.end(trial.key, status, error.strip().splitlines()[-1] if error else "")
-        for callback in self.callbacks:
-            callback.on_end(trial)
+        self.tell([callback.on_end for callback in self.callbacks], trial)
         return "stop"
+
+    def tell(self, calls: Sequence[Callable[[Trial], None]], trial: Trial) -> None:
+        """Call the callbacks. What one cannot write ends no search: it can be made again from the journal."""
+        for call in calls:
+            try:
+                call(trial)
+            except OSError as error:
+                if not self.has_warned:
+                    self.has_warned = True
+                    self.say(f"WARNING  {error}; the search goes on, and a resume writes what is missing")
 
     def survives(self, trial: Trial, death: DeathReport) -> bool:
         """Whether a training whose process died is tried again: not when that happened too often."""
