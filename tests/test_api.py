@@ -39,6 +39,8 @@ def test_settings_fill_in_what_is_left_out():
 
 
 @pytest.mark.real
+@pytest.mark.parallel
+@pytest.mark.timeout(600)
 def test_searches_from_a_thread_one_after_the_other(tmp_path):
     """In a thread no signal can be caught, and it says so; Ray is ended after a search and started for the next."""
     code = f"""

@@ -56,6 +56,8 @@ def column_of(path: Path, name: str) -> list[str]:
 
 
 @pytest.mark.real
+@pytest.mark.parallel
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", SEARCHES)
 def test_an_example_that_searches(tmp_path, name):
     assert SEARCHES[name] in run_example(tmp_path, name)
@@ -63,6 +65,8 @@ def test_an_example_that_searches(tmp_path, name):
 
 
 @pytest.mark.real
+@pytest.mark.parallel
+@pytest.mark.timeout(600)
 def test_the_second_stage_begins_with_the_first_ones_network(tmp_path):
     """The first stage on a folder as Quick, Draw! publishes it."""
     many = tmp_path / "many"

@@ -20,6 +20,8 @@ WIDTHS_PX = {"report": 1400, "tensorboard": 1400, "draw": 1100, "phone": 585}
 
 
 @pytest.mark.real
+@pytest.mark.parallel
+@pytest.mark.timeout(600)
 @needs_browser
 def test_the_pictures_of_a_run(tmp_path):
     pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")

@@ -72,6 +72,8 @@ def test_snippet(snippet: Block, tmp_path: Path) -> None:
 
 
 @pytest.mark.real
+@pytest.mark.parallel
+@pytest.mark.timeout(600)
 @parametrize(real=True)
 def test_snippet_of_a_search(snippet: Block, folder: Path) -> None:
     if "model.onnx" in snippet.text:  # the text around it names the command

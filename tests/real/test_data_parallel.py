@@ -190,7 +190,8 @@ def test_a_dead_process_is_an_error_and_the_next_job_gets_new_ones(group: Worker
 
 
 @pytest.mark.real
-@pytest.mark.timeout(300)
+@pytest.mark.parallel
+@pytest.mark.timeout(600)
 def test_a_search_with_two_gpus_for_each_trial_outlives_one_of_its_processes(tmp_path: Path) -> None:
     """Ray is told of two GPUs that are not there, so the processes train on the CPU."""
     search = Search(tmp_path, {"RAY_OVERRIDE_RESOURCES": '{"GPU": 2}'})

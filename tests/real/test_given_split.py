@@ -13,7 +13,7 @@ from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.files import read_csv
 from tune_sketch.storage.run_directory import RunDirectory
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.real, pytest.mark.parallel, pytest.mark.timeout(900)]
 
 
 def run_command(*arguments: object) -> subprocess.CompletedProcess:

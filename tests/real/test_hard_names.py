@@ -17,7 +17,7 @@ from tune_sketch.data.names import from_cell, written_name
 from tune_sketch.predict import main as predict
 from tune_sketch.storage.run_directory import RunDirectory
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.real, pytest.mark.parallel, pytest.mark.timeout(900)]
 HARD = "#?%20{} '\"$ café 猫 😀 =x"
 CLASSES = ("$a$b", f"={HARD}", "two\nlines", "b\udce9b\udce9")
 FLAGS = (

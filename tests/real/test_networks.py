@@ -15,7 +15,8 @@ FLAGS = "--model baseline squeezenet1_1 --weights none --max-epochs 2 --finalist
 
 
 @pytest.mark.real
-@pytest.mark.timeout(300)
+@pytest.mark.parallel
+@pytest.mark.timeout(600)
 def test_two_networks_share_a_budget(tmp_path):
     search = Search(tmp_path, {})
     try:

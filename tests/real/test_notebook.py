@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.parallel, pytest.mark.timeout(600)]
 
 NOTEBOOK = Path(__file__).parents[2] / "examples" / "first_search.ipynb"
 

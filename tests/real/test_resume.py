@@ -10,7 +10,7 @@ from tests.support.real_search import Search, output_of
 from tests.support.recorded import check_complete, snapshot, untimed
 from tune_sketch.storage.reading import read_history
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.parallel, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

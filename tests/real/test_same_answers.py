@@ -13,7 +13,7 @@ from tune_sketch import open_run
 from tune_sketch.storage.files import read_csv
 from tune_sketch.storage.run_directory import RunDirectory
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.parallel, pytest.mark.timeout(600)]
 
 
 def predict(run, *arguments):

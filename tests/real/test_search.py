@@ -19,7 +19,7 @@ from tune_sketch.storage.reading import read_history
 ROOT = Path(__file__).parents[2]
 SKETCHY = ROOT.parent / "shared" / "data" / "sketchy-125x25"
 QUICKDRAW = ROOT.parent / "shared" / "data" / "quickdraw-344x25-simplified"
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.parallel, pytest.mark.timeout(600)]
 
 
 def test_the_screen_tells_plan_progress_table_and_next_commands(searched):

@@ -8,7 +8,7 @@ from tune_sketch.storage.files import read_csv
 from tune_sketch.storage.reading import read_history
 
 FLAGS = ("--strategy", "one-factor", "--max-epochs", 3, "--finalists", 1)
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.parallel, pytest.mark.timeout(600)]
 
 
 def test_one_factor_ends_with_its_budget_and_goes_on_with_more(tmp_path):

@@ -22,7 +22,7 @@ from tune_sketch.trainables.networks.registry import ARCHITECTURES
 from tune_sketch.trainables.speed.feature_cache import CachePolicy
 from tune_sketch.trainables.training import fit
 
-pytestmark = [pytest.mark.slow, needs_real_weights, needs_sketchy]
+pytestmark = [pytest.mark.slow, pytest.mark.parallel, needs_real_weights, needs_sketchy]
 NUM_CLASSES = 8
 
 

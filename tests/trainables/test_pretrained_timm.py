@@ -21,7 +21,7 @@ from tune_sketch.trainables.networks.registry import known_architecture
 from tune_sketch.trainables.speed.feature_cache import CachePolicy
 from tune_sketch.trainables.training import fit
 
-pytestmark = [pytest.mark.slow, needs_efficientnet, needs_sketchy]
+pytestmark = [pytest.mark.slow, pytest.mark.parallel, needs_efficientnet, needs_sketchy]
 NAME, NUM_CLASSES, PX = "timm:efficientnet_lite0", 10, 64
 
 

@@ -111,6 +111,7 @@ def classifier(name: str, network: nn.Module) -> Classifier:
 
 
 @pytest.mark.slow
+@pytest.mark.parallel
 @pytest.mark.parametrize("name", ["timm:mobilenetv3_small_050", "timm:test_vit", "timm:levit_128s"])
 def test_onnx_computes_the_same(name: str, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
