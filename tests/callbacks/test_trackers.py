@@ -70,6 +70,20 @@ def test_mlflow_has_every_ended_trial_once(ended):
         assert [(m.step, m.value) for m in history] == [(e.number, e.val_top1) for e in trial.epochs]
 
 
+def test_whatever_goes_wrong_in_a_tracker_is_an_error_that_a_search_outlives(ended, monkeypatch):
+    """See `Recorder.tell`; the next session writes what is missing, as the test above shows."""
+    pytest.importorskip("mlflow", reason="the extra `mlflow` is not installed")
+    run, trials = ended
+    log = MlflowLog(run.path, [])
+
+    def fail(*arguments):
+        raise RuntimeError("no such experiment")
+
+    monkeypatch.setattr(log.client, "create_run", fail)
+    with pytest.raises(OSError, match="--track mlflow: a trial cannot be written: no such experiment"):
+        log.on_end(trials[0])
+
+
 def test_a_search_writes_what_its_flag_asks_for(tmp_path, monkeypatch):
     """A whole search in this process: each trial with its epochs, and nothing of a tracker that was not asked for."""
     pytest.importorskip("mlflow", reason="the extra `mlflow` is not installed")

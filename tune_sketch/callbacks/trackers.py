@@ -3,14 +3,24 @@
 Each is a callback of a few lines, imports its package only when it is asked for, and sends nothing anywhere.
 """
 
+import contextlib
 import importlib.util
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tune_sketch.events import Trial
 
 PROJECT = "tune_sketch"
+
+
+@contextlib.contextmanager
+def writing(name: str) -> Iterator[None]:
+    """Raises OSError for whatever goes wrong in a tracker, which a search goes on without."""
+    try:
+        yield
+    except Exception as error:  # each package has errors of its own
+        raise OSError(f"--track {name}: a trial cannot be written: {error}") from error
 
 
 class MlflowLog:
@@ -41,8 +51,12 @@ class MlflowLog:
     def on_epoch(self, trial: Trial) -> None:
         """Nothing: a trial is written when it has ended."""
 
+    @writing(package)
     def on_end(self, trial: Trial) -> None:
-        """Write the trial with its configuration and every epoch's metrics. Times of MLflow are in milliseconds."""
+        """Write the trial with its configuration and every epoch's metrics. Times of MLflow are in milliseconds.
+
+        Raises OSError.
+        """
         from mlflow.entities import Metric, Param
 
         begun, status = round(1000 * trial.started_at), "FAILED" if trial.error else "FINISHED"
@@ -78,8 +92,9 @@ class WandbLog:
     def on_epoch(self, trial: Trial) -> None:
         """Nothing: a trial is written when it has ended."""
 
+    @writing(package)
     def on_end(self, trial: Trial) -> None:
-        """Write the trial with its configuration and every epoch's metrics."""
+        """Write the trial with its configuration and every epoch's metrics. Raises OSError."""
         import wandb
 
         settings = wandb.Settings(
