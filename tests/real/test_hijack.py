@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 NAMES = ("analysis", "trainables", "search_spaces", "utils", "data", "statistics_", "events", "run", "search", "config")
 SEARCH = "--model baseline --classes 3 --per-class 12 --image-px 32 --num-samples 2 --max-epochs 2 --finalists 1"
 SEARCH += " --retraining-seeds 1 --name mine"
-pytestmark = [pytest.mark.real, pytest.mark.parallel, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
