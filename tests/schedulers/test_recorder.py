@@ -51,20 +51,24 @@ def test_callbacks_hear_of_every_epoch_and_ending_once_it_is_recorded(journal):
 
 
 class FullDisk:
+    def __init__(self, what):
+        self.what = what
+
     def on_epoch(self, trial):
-        raise OSError("its log cannot be written: No space left on device")
+        raise OSError(f"{self.what} cannot be written: No space left on device")
 
     on_end = on_epoch
 
 
-def test_a_callback_that_cannot_write_ends_no_search_and_is_said_once(journal):
+def test_callbacks_that_cannot_write_end_no_search_and_each_is_said_once(journal):
     said, screen, trial = [], Screen(), add_trial(journal, 2)
-    recorder = make_recorder(journal, callbacks=[FullDisk(), screen], say=said.append)
+    recorder = make_recorder(journal, callbacks=[FullDisk("the log"), screen, FullDisk("a table")], say=said.append)
     assert report(recorder, trial, 1) == "continue"
     assert report(recorder, trial, 2) == "stop"
     assert screen.seen == [(trial.key, 1), (trial.key, 2), (trial.key, "completed")]
-    assert len(said) == 1
-    assert "No space left on device; the search goes on" in said[0]
+    assert len(said) == 2
+    for line, what in zip(said, ("the log", "a table"), strict=True):
+        assert f"{what} cannot be written: No space left on device; the search goes on" in line
 
 
 def test_an_epoch_done_again_is_neither_recorded_nor_decided_twice(journal):

@@ -53,8 +53,8 @@ class TensorBoardLog:
     def __init__(self, folder: Path, trials: Sequence[Trial]) -> None:
         """trials: the search's own, to which later ones are added."""
         self.folder, self.trials = folder, trials
-        self.files: dict[str, Path] = {}  # by key of a trial
-        self.lost: set[str] = set()  # keys of trials whose files are to be written anew
+        self.files: dict[int, Path] = {}  # by number of a trial
+        self.lost: set[int] = set()  # numbers of trials whose files are to be written anew
         self.columns: set[str] = set()
         shutil.rmtree(folder, ignore_errors=True)
         for trial in trials:
@@ -75,23 +75,23 @@ class TensorBoardLog:
             if not self.lost:
                 append_events(self.file_of(trial), events)
                 return
-            for key in sorted({*self.lost, trial.key}):
-                self.write_whole(next(other for other in self.trials if other.key == key))
+            for number in sorted({*self.lost, trial.number}):
+                self.write_whole(self.trials[number])
         except OSError as error:
-            self.lost.add(trial.key)
+            self.lost.add(trial.number)
             raise OSError(f"TensorBoard's log of {trial.key} cannot be written: {error}") from error
 
     def write_whole(self, trial: Trial) -> None:
         """Write all that is known of a trial. Raises OSError."""
-        self.files.pop(trial.key, None)
+        self.files.pop(trial.number, None)
         shutil.rmtree(self.folder_of(trial), ignore_errors=True)
         events = [epoch_event(trial, number) for number in range(1, len(trial.epochs) + 1)]
         append_events(self.file_of(trial), events if trial.is_unfinished else [*events, end_event(trial)])
-        self.lost.discard(trial.key)
+        self.lost.discard(trial.number)
 
     def file_of(self, trial: Trial) -> Path:
         """The trial's file; a new one begins with the hyperparameters, so running trials are in the table too."""
-        if trial.key not in self.files:
+        if trial.number not in self.files:
             self.announce_columns(trial)
             start = SessionStartInfo(
                 group_name=f"trial {trial.number}", start_time_secs=trial.started_at, monitor_url=""
@@ -104,8 +104,8 @@ class TensorBoardLog:
                 else:
                     start.hparams[name].string_value = str(value)
             event = plugin_event(trial.started_at, "session_start_info", session_start_info=start)
-            self.files[trial.key] = begin_file(self.folder_of(trial), event)
-        return self.files[trial.key]
+            self.files[trial.number] = begin_file(self.folder_of(trial), event)
+        return self.files[trial.number]
 
     def folder_of(self, trial: Trial) -> Path:
         return self.folder / f"trial-{trial.number:04d}"

@@ -46,7 +46,7 @@ class Recorder:
         self.stop_requested, self.interrupt, self.save_error, self.say = stop_requested, interrupt, save_error, say
         # Of each training since its last new epoch: one that gets on is tried again, however long it takes.
         self.num_deaths, self.num_hindrances = dict[str, int](), dict[str, int]()
-        self.has_warned = False  # of what a callback could not write
+        self.warned: set[int] = set()  # positions of the callbacks of which it was said that they could not write
         self.full_since: float | None = None  # when a checkpoint first could not be written, time.monotonic()
 
     def __call__(self, key: str, report: Report) -> Verdict:
@@ -150,12 +150,12 @@ class Recorder:
 
     def tell(self, calls: Sequence[Callable[[Trial], None]], trial: Trial) -> None:
         """Call the callbacks. What one cannot write ends no search: it can be made again from the journal."""
-        for call in calls:
+        for position, call in enumerate(calls):
             try:
                 call(trial)
             except OSError as error:
-                if not self.has_warned:
-                    self.has_warned = True
+                if position not in self.warned:
+                    self.warned.add(position)
                     self.say(f"WARNING  {error}; the search goes on, and a resume writes what is missing")
 
     def survives(self, trial: Trial, death: DeathReport) -> bool:
