@@ -61,7 +61,8 @@ ABOUT = (
     "Same split, network and first weights in a row; n seeds, of which the order of drawings, their changes and the "
     "head's first weights depend. An interval is Student's t over the seeds; without one there is one seed, and a "
     "difference of less than some three points (a validation split of 666 drawings; some five with 40 classes, of 221) "
-    "says nothing. What is not built in was measured by code that was not kept."
+    "says nothing. What is not built in was measured by code that was not kept. Rows are of several machines: the "
+    "line above names the last."
 )
 COLUMNS = ("model", "what", "seed", "epoch", "val_top1", "raw_val_top1", "train_loss")
 
@@ -79,7 +80,7 @@ class Training(NamedTuple):
 
 
 TRAININGS = {
-    "squeezenet1_1": Training("squeezenet1_1", 64, 8, (1, 2, 4, 8)),
+    "squeezenet1_1": Training("squeezenet1_1", 64, 8, (1, 2, 4, 8), num_seeds=6),
     LONGER: Training("squeezenet1_1", 48, 16, (2, 4, 8, 12, 16), num_seeds=6, num_classes=40, num_last=4),
     WHOLE: Training("squeezenet1_1", 128, 50, (3, 9, 27, 50), num_seeds=1, num_last=5),
     "baseline": Training("baseline", 64, 24, (1, 3, 8, 24)),
@@ -210,13 +211,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one seed of `baseline` alone; writes no result file")
     parser.add_argument("--report", action="store_true", help="train nothing, write the table of what is there")
+    parser.add_argument("--only", nargs="+", choices=TRAININGS, default=list(TRAININGS), help="train for these tables")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="trainings at once")
     given = parser.parse_args()
     quick = given.quick
     path = result_path("recipe_parts", ".csv")
     rows = [] if quick else read_rows(path)
     done = {Job(int(row["seed"]), row["model"], row["what"]) for row in rows}
-    wanted = list_jobs("baseline", 1) if quick else [j for m, t in TRAININGS.items() for j in list_jobs(m, t.num_seeds)]
+    wanted = (
+        list_jobs("baseline", 1) if quick else [j for m in given.only for j in list_jobs(m, TRAININGS[m].num_seeds)]
+    )
     jobs = [] if given.report else [job for job in wanted if job not in done]
     for more in train_all(jobs, given.processes) if jobs else ():
         rows += more
