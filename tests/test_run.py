@@ -127,6 +127,8 @@ def test_a_search_that_is_interrupted_pauses_and_goes_on(finished, tmp_path, cap
     assert history.retrainings == {}
     assert run.report_html.exists(), "a report of what there is"
     assert run_search(run, InProcessBackend())
+    said = capsys.readouterr().err
+    assert said.endswith("reading the test split\nwriting the report\n"), "what takes minutes when all is trained"
     assert untimed(run) == untimed(finished)
 
 

@@ -226,8 +226,9 @@ def retrain_and_report(work: OpenRun, storage: str | None) -> bool:
     if work.settings.last_step and not stop.by_signal:
         take_last_step(work)
     if not stop.by_signal:
+        work.screen.print_line("reading the test split")
         finish(work)
-    work.screen.show_live("")
+    work.screen.print_line("writing the report")  # both take a minute or two after a long search
     work.live_report.close()
     write_report([run.path], run.report_html, storage)
     if stop.by_signal:
