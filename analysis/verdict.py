@@ -10,13 +10,14 @@ from tune_sketch.analysis.tables.selection_bias import tabulate_selection_bias
 from tune_sketch.analysis.text import interval_text, percent_text
 from tune_sketch.commands import command_text
 from tune_sketch.formatting import count_text, duration_text
-from tune_sketch.retraining.finalists import shipped_network
+from tune_sketch.retraining.finalists import Finalist, shipped_network
 from tune_sketch.search_spaces import MAX_EVEN_RATIO
 from tune_sketch.statistics import wilson_interval
 
 SMALL_TEST = 1000
 SELECTION_MARGIN = 0.02
-PAPERS = "the paper's configuration"
+# What was known before the search, by the name of its numbers.
+KNOWN = {"baseline": "trained as the paper did it", "recipe": "by today's recipe without a search"}
 
 
 def tabulate_verdict(run: RunData) -> Rows:
@@ -80,12 +81,12 @@ def tabulate_verdict(run: RunData) -> Rows:
         note("last_step_test_top1", shipped.test.top1, "winner.csv: last step")
         for end, bound in zip(("low", "high"), wilson_interval(shipped.test.top1, data.num_test), strict=True):
             note(f"last_step_test_top1_{end}", bound, "winner.csv: last step")
-    of_network = (finalist for finalist in run.finalists if finalist.network == chosen.network)
-    baseline = next((finalist for finalist in of_network if finalist.is_baseline), None)
-    baseline_top1 = baseline.mean("test_top1") if baseline is not None else None
-    if not chosen.is_baseline and baseline_top1 is not None:
-        note("baseline_test_top1", baseline_top1, "finalists.csv: mean of trial 0")
-        note("gain_over_baseline", top1 - baseline_top1, "test_top1 - baseline_test_top1")
+    others = [other for other in run.finalists if other.network == chosen.network and other is not chosen]
+    for other in (other for other in others if other.is_baseline or other.is_recipe):
+        known, known_top1 = "baseline" if other.is_baseline else "recipe", other.mean("test_top1")
+        if known_top1 is not None:
+            note(f"{known}_test_top1", known_top1, f"finalists.csv: mean of trial {other.number}")
+            note(f"gain_over_{known}", top1 - known_top1, f"test_top1 - {known}_test_top1")
     if len(run.finalists) > 1 and chosen.chance_of_best is not None:
         note("num_finalists", len(run.finalists), "finalists.csv")
         note("chance_of_best", chosen.chance_of_best, "finalists.csv")
@@ -121,7 +122,7 @@ def state_result(run: RunData) -> list[str]:
         f"classes{within_five}.",
         state_gain(its),
         f"These are means over {count_text(its['num_seeds'], 'seed')} of "
-        f"{PAPERS if run.chosen.is_baseline else f'the configuration of trial {run.chosen.number}'}, "
+        f"{name_configuration(run.chosen)}, "
         f"which was chosen on validation. 95 % interval of the first guess of one network on that many drawings: "
         f"{between} (Wilson)"
         + (f"; over seeds: {over_seeds} (Student's t)." if (over_seeds := interval_over_seeds(its)) else "."),
@@ -155,30 +156,37 @@ def state_result(run: RunData) -> list[str]:
     return sentences
 
 
+def name_configuration(chosen: Finalist) -> str:
+    """What a reader knows it by."""
+    if chosen.is_baseline:
+        return "the paper's configuration"
+    return (
+        f"today's recipe (trial {chosen.number})" if chosen.is_recipe else f"the configuration of trial {chosen.number}"
+    )
+
+
 def has_lost(its: Row) -> bool:
-    """Whether the paper's configuration did better on the test split: then nothing that was chosen is the best."""
-    return bool(its.get("gain_over_baseline", 0.0) < 0)
+    """Whether what was known before did better on the test split: then nothing that was chosen is the best."""
+    return any(its.get(f"gain_over_{name}", 0.0) < 0 for name in KNOWN)
 
 
 def state_gain(its: Row) -> str:
-    """The second sentence: what the search gained over training as the paper did, and whether that is more than chance.
+    """The second sentence: what is gained over what was known before the search, and whether that is more than chance.
 
     Chance: half the width of the interval of one network's result.
     """
     own = its["num_trials_of_network" if "num_trials_of_network" in its else "num_trials"]
     chosen = "was chosen, on validation, among" if has_lost(its) else "is the best of"
-    found = f"It {chosen} {count_text(own, 'way')} of training it that were tried"
-    if "gain_over_baseline" not in its:
-        return found + "."
-    gain, papers = its["gain_over_baseline"], percent_text(its["baseline_test_top1"])
     chance = (its["test_top1_wilson_high"] - its["test_top1_wilson_low"]) / 2
-    judged = " more, a difference that may be chance" if gain >= 0 else " fewer, a difference that may be chance"
-    if abs(gain) > chance:
-        judged = " more" if gain > 0 else " fewer"
-    return (
-        f"{found}; trained as the paper did it, the same network recognises {papers}: the search brought "
-        f"{100 * abs(gain):.1f} points{judged}."
-    )
+    gains = []
+    for name, known in KNOWN.items():
+        if (gain := its.get(f"gain_over_{name}")) is None:
+            continue
+        top1 = percent_text(its[f"{name}_test_top1"])
+        than = f"{100 * abs(gain):.1f} points {'more' if gain >= 0 else 'fewer'} than {known} ({top1})"
+        gains.append(than + ", a difference that may be chance" * (abs(gain) <= chance))
+    found = f"It {chosen} {count_text(own, 'way')} of training it that were tried"
+    return ": ".join([found, ", and ".join(gains)] if gains else [found]) + "."
 
 
 def state_networks(run: RunData) -> list[str]:
