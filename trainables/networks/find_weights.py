@@ -91,7 +91,8 @@ def resolve_path(architecture: Architecture, path: Path) -> ResolvedWeights:
     note = check_weights_file(architecture, file)
     scaled_as_new = of_run is not None and architecture.normalisation is not None and not of_run["pretrained"]
     # Whether the head fits depends on the classes, which only the trial knows.
-    notes = [note, f"its head only where the {'number of ' if of_run is None else ''}classes are the same"]
+    what = "the number of classes is" if of_run is None else "the classes are"
+    notes = [note, f"its head only where {what} the same"]
     if scaled_as_new:
         notes.append("drawings scaled as in that run, for it began with new weights")
     elif architecture.normalisation is not None:
