@@ -157,7 +157,7 @@ def state_result(run: RunData) -> list[str]:
 
 
 def name_configuration(chosen: Finalist) -> str:
-    """What a reader knows it by."""
+    """The name by which a reader knows it."""
     if chosen.is_baseline:
         return "the paper's configuration"
     return (
