@@ -104,14 +104,23 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
             f"| {name} | {any_row['seed']} | {any_row['num_trials']} | {times} | {' | '.join(cells)} "
             f"| trial {own[WINNER]['trial']}, {kind} |"
         )
-    means = []
+    by_run = {(row["run"], row["what"]): 100 * row["test_top1"] for row in rows}
+    ends, gains = [], []
     for what in test_names():
-        values = [100 * row["test_top1"] for row in rows if row["what"] == what]
-        between = t_interval(values)
-        interval = f" [{between[0]:.1f}, {between[1]:.1f}]" if between else ""
-        means.append(f"{statistics.mean(values):.1f}{interval}" if values else "")
-    lines.append(f"| mean of test top-1 [95 % over searches] | | | | {' | '.join(means)} | |")
+        runs = [name for name in names if (name, what) in by_run]
+        ends.append(mean_text([by_run[name, what] for name in runs]))
+        is_other = what != WINNER
+        gains.append(mean_text([by_run[name, what] - by_run[name, WINNER] for name in runs], "+") if is_other else "")
+    lines.append(f"| mean of test top-1 [95 % over searches] | | | | {' | '.join(ends)} | |")
+    lines.append(f"| minus the winner's, points [95 % over searches] | | | | {' | '.join(gains)} | |")
     return lines
+
+
+def mean_text(values: Sequence[float], sign: str = "") -> str:
+    """A mean with Student's t interval over searches, where there are two or more; nothing of no values."""
+    between = t_interval(list(values))
+    interval = f" [{between[0]:{sign}.1f}, {between[1]:{sign}.1f}]" if between else ""
+    return f"{statistics.mean(values):{sign}.1f}{interval}" if values else ""
 
 
 def test_names() -> list[str]:
