@@ -255,7 +255,10 @@ def retrain_finalists(work: OpenRun) -> None:
 def take_last_step(work: OpenRun) -> None:
     """Train the winner once more, on training and validation drawings together: the network of best/."""
     last, stop, timetable = LastStep(work.journal, seed=work.settings.seed), work.stop, work.timetable
-    work.screen.num_retraining_epochs += last.num_epochs_left()
+    begun = last.begun()
+    trained = [trial for trial in work.journal.later_trainings.values() if begun is None or trial.key != begun.key]
+    # Not what the race might have trained: where it is decided early it ends early.
+    work.screen.num_retraining_epochs = sum(len(t.epochs) for t in trained) + last.num_epochs_left()
     if timetable is not None and last.num_epochs_left():
         if not timetable.has_time_for(last.retraining()):
             work.screen.print_line("no time is left to train the winner once more with the validation drawings")

@@ -19,6 +19,7 @@ from tune_sketch.analysis.tables.recipe import tabulate_recipe
 from tune_sketch.analysis.tables.winner import show_winner, tabulate_winner
 from tune_sketch.analysis.verdict import state_result, tabulate_verdict
 from tune_sketch.backend.jobs import job_of
+from tune_sketch.callbacks.progress import Progress
 from tune_sketch.data import open_data
 from tune_sketch.data.splits import read_splits
 from tune_sketch.events import EndingReport, TestResult
@@ -49,6 +50,25 @@ def journal(tmp_path):
             trial = journal.add_retraining(number, index, {"epochs": 1, "averaging": True}, seed=index)
             train(journal, trial, [value], "completed", raw_val_top1=value, averaged_val_top1=value - 0.01)
     return journal
+
+
+def test_the_time_left_knows_that_the_race_before_it_has_ended_early(tmp_path, monkeypatch):
+    left = []
+
+    class Seen(Progress):
+        def on_epoch(self, trial):
+            super().on_epoch(trial)
+            if trial.is_last_step:
+                later = [trial for trial in self.trials.values() if trial.is_retraining]
+                left.append(self.num_retraining_epochs - sum(len(trial.epochs) for trial in later))
+
+    monkeypatch.setattr("tune_sketch.run.Progress", Seen)
+    decided = "tune_sketch.retraining.racing.chances_of_best"
+    monkeypatch.setattr(decided, lambda values: {number: float(number == 0) for number in values})
+    run = make_run(tmp_path / "run", num_samples=2, retraining_seeds=4)
+    assert run_search(run, InProcessBackend())
+    assert len(read_history(run).retrainings) == 4, "two of each, of eight that were allowed"
+    assert left == list(reversed(range(len(left)))), "epochs, to the last one"
 
 
 def test_it_sees_training_and_validation_drawings_and_no_others(finished):
