@@ -81,8 +81,9 @@ def tabulate_verdict(run: RunData) -> Rows:
         note("last_step_test_top1", shipped.test.top1, "winner.csv: last step")
         for end, bound in zip(("low", "high"), wilson_interval(shipped.test.top1, data.num_test), strict=True):
             note(f"last_step_test_top1_{end}", bound, "winner.csv: last step")
-    others = [other for other in run.finalists if other.network == chosen.network and other is not chosen]
-    for other in (other for other in others if other.is_baseline or other.is_recipe):
+    for other in (other for other in run.finalists if other.is_baseline or other.is_recipe):
+        if other is chosen or other.network != chosen.network:
+            continue
         known, known_top1 = "baseline" if other.is_baseline else "recipe", other.mean("test_top1")
         if known_top1 is not None:
             note(f"{known}_test_top1", known_top1, f"finalists.csv: mean of trial {other.number}")
@@ -160,9 +161,8 @@ def name_configuration(chosen: Finalist) -> str:
     """The name by which a reader knows it."""
     if chosen.is_baseline:
         return "the paper's configuration"
-    return (
-        f"today's recipe (trial {chosen.number})" if chosen.is_recipe else f"the configuration of trial {chosen.number}"
-    )
+    trial = f"trial {chosen.number}"
+    return f"today's recipe ({trial})" if chosen.is_recipe else f"the configuration of {trial}"
 
 
 def has_lost(its: Row) -> bool:
@@ -186,7 +186,7 @@ def state_gain(its: Row) -> str:
         than = f"{100 * abs(gain):.1f} points {'more' if gain >= 0 else 'fewer'} than {known} ({top1})"
         gains.append(than + ", a difference that may be chance" * (abs(gain) <= chance))
     found = f"It {chosen} {count_text(own, 'way')} of training it that were tried"
-    return ": ".join([found, ", and ".join(gains)] if gains else [found]) + "."
+    return f"{found}: {', and '.join(gains)}." if gains else f"{found}."
 
 
 def state_networks(run: RunData) -> list[str]:

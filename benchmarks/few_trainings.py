@@ -41,7 +41,7 @@ class MutatesTheFirst(IncumbentBefore):
     def propose(self, number: int, history: History) -> Proposal:
         self.learn(history)
         chance = random.Random(derive_seed(self.task.seed, "random", number)).random()
-        is_early = all(len(known) < self.min_values for known in self.known.values())
+        is_early = self.deepest_rung() is None
         if not is_early or chance < RANDOM_FRACTION or any(trial.is_recipe for trial in history.trials[:2]):
             return super().propose(number, history)
         seed = derive_seed(self.task.seed, "sampler", number)
@@ -57,7 +57,7 @@ class ChangesOneAtATime(IncumbentSampler):
     def propose(self, number: int, history: History) -> Proposal:
         self.learn(history)
         draw = random.Random(derive_seed(self.task.seed, "one", number))
-        rung = next((r for r in reversed(self.task.rungs) if len(self.known[r]) >= self.min_values), None)
+        rung = self.deepest_rung()
         if rung is None or draw.random() >= self.fraction:
             return super().propose(number, history)
         best = history.trials[self.best[rung][1]]

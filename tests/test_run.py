@@ -150,13 +150,14 @@ def test_a_search_whose_backend_dies_pauses_and_goes_on(finished, tmp_path):
     assert untimed(run) == untimed(finished)
 
 
-def test_a_finished_search_has_nothing_to_do_and_can_be_extended(finished, tmp_path):
+def test_a_finished_search_has_nothing_to_do_and_can_be_extended(finished, tmp_path, capsys):
     run = RunDirectory(Path(shutil.copytree(finished.path, tmp_path / "run")))
     before, backend = untimed(run), InProcessBackend()
     assert run_search(run, backend)
     assert untimed(run) == before
     assert (backend.num_reports, backend.num_scored) == (0, 0), "nothing is trained or tested again"
     assert read_history(run).notes == read_history(finished).notes
+    assert "reading the test split" not in capsys.readouterr().err
 
     prepare_resume(run, {"num_samples": 6, "max_epochs": 4, "finalists": 2})
     backend = InProcessBackend()

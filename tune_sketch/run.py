@@ -226,9 +226,8 @@ def retrain_and_report(work: OpenRun, storage: str | None) -> bool:
     if work.settings.last_step and not stop.by_signal:
         take_last_step(work)
     if not stop.by_signal:
-        work.screen.print_line("reading the test split")
         finish(work)
-    work.screen.print_line("writing the report")  # both take a minute or two after a long search
+    work.screen.print_line("writing the report")  # takes a minute or two after a long search
     work.live_report.close()
     write_report([run.path], run.report_html, storage)
     if stop.by_signal:
@@ -255,10 +254,9 @@ def retrain_finalists(work: OpenRun) -> None:
 def take_last_step(work: OpenRun) -> None:
     """Train the winner once more, on training and validation drawings together: the network of best/."""
     last, stop, timetable = LastStep(work.journal, seed=work.settings.seed), work.stop, work.timetable
-    begun = last.begun()
-    trained = [trial for trial in work.journal.later_trainings.values() if begun is None or trial.key != begun.key]
+    trained = [trial for trial in work.journal.later_trainings.values() if trial not in last.unfinished()]
     # Not what the race might have trained: where it is decided early it ends early.
-    work.screen.num_retraining_epochs = sum(len(t.epochs) for t in trained) + last.num_epochs_left()
+    work.screen.num_retraining_epochs = sum(len(trial.epochs) for trial in trained) + last.num_epochs_left()
     if timetable is not None and last.num_epochs_left():
         if not timetable.has_time_for(last.retraining()):
             work.screen.print_line("no time is left to train the winner once more with the validation drawings")
@@ -294,5 +292,6 @@ def finish(work: OpenRun) -> None:
     """Choose on validation, then score every retrained network on the test split that has not been, and write it."""
     from tune_sketch.retraining.testing import read_test_split  # imports torch, as no driver does before
 
-    read_test_split(work.directory, work.facts, work.journal, work.backend, work.allocate(work.facts.num_retrainings))
+    workers = work.allocate(work.facts.num_retrainings)
+    read_test_split(work.directory, work.facts, work.journal, work.backend, workers, work.screen.print_line)
     sweep_checkpoints(work.directory, work.journal.trials)  # also of what was kept for want of another network

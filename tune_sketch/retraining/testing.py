@@ -1,5 +1,6 @@
 """Chooses the winner on validation, then reads the test split, once for each retrained network."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +26,9 @@ from tune_sketch.trainables.calibration import mean_temperature
 from tune_sketch.trainables.job import keep_weights
 
 
-def read_test_split(run: RunDirectory, facts: Facts, journal: Journal, backend: Backend, workers: Workers) -> None:
+def read_test_split(
+    run: RunDirectory, facts: Facts, journal: Journal, backend: Backend, workers: Workers, say: Callable[[str], None]
+) -> None:
     """Choose, then score every retrained network that has not been, and write the results.
 
     The network to ship is the last step's where there is one, else the winner's best on validation. Raises ValueError
@@ -50,6 +53,7 @@ def read_test_split(run: RunDirectory, facts: Facts, journal: Journal, backend: 
         # The choice is recorded before the test split is touched, and every reading of it is counted.
         reading = {"chosen": chosen, "shipped": shipped.key, "networks": [trial.key for trial in unread]}
         journal.note("test_readings", [*readings, reading])
+        say("reading the test split")  # takes a minute or two after a long search
         for trials in ([t for t in unread if not t.is_last_step], [t for t in unread if t.is_last_step]):
             jobs = [
                 (

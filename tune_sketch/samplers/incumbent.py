@@ -56,7 +56,7 @@ class IncumbentSampler(Sampler):
 
     def propose(self, number: int, history: History) -> Proposal:
         self.learn(history)
-        rung = next((r for r in reversed(self.task.rungs) if len(self.known[r]) >= self.min_values), None)
+        rung = self.deepest_rung()
         chance = random.Random(derive_seed(self.task.seed, "random", number)).random()
         recipe = next((trial for trial in history.trials[: len(self.task.first)] if trial.is_recipe), None)
         if chance < RANDOM_FRACTION or (rung is None and recipe is None):
@@ -71,6 +71,10 @@ class IncumbentSampler(Sampler):
         study = self.values[rung].study
         study.sampler = TPESampler(n_startup_trials=self.min_values, seed=seed)
         return ask(self.task, study, Source("tpe", rung=rung))
+
+    def deepest_rung(self) -> int | None:
+        """The deepest rung with enough values to go by."""
+        return next((rung for rung in reversed(self.task.rungs) if len(self.known[rung]) >= self.min_values), None)
 
     def propose_evenly(self, number: int) -> Proposal:
         """A random configuration, in a part of every range that those before it were not in."""
