@@ -4,8 +4,7 @@ import random
 import statistics
 from typing import Any
 
-from tune_sketch.config.settings import default_grace_epochs
-from tune_sketch.schedulers.rungs import rung_epochs
+from tune_sketch.schedulers.rungs import default_grace_epochs, rung_epochs
 
 NUM_VIEWS = (1, 2, 4, 8)
 LEAST_SPEEDUP = 1.2  # below, a training gives the store up

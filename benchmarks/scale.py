@@ -41,14 +41,13 @@ from tune_sketch.callbacks.cleanup import Cleanup
 from tune_sketch.callbacks.progress import Progress
 from tune_sketch.callbacks.tensorboard import TensorBoardLog
 from tune_sketch.config.seeds import derive_seed
-from tune_sketch.config.settings import default_grace_epochs
 from tune_sketch.events import EpochReport, Job, Trial, Worker
 from tune_sketch.samplers.base import SearchTask
 from tune_sketch.samplers.incumbent import IncumbentSampler
 from tune_sketch.schedulers.asha import ASHA
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
-from tune_sketch.schedulers.rungs import expected_epochs_per_trial, rung_epochs
+from tune_sketch.schedulers.rungs import default_grace_epochs, expected_epochs_per_trial, rung_epochs
 from tune_sketch.schedulers.stop_signal import StopSignal
 from tune_sketch.search_spaces import SpaceLimits, known_space
 from tune_sketch.storage.files import write_csv, write_json

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from benchmarks.curves.tasks import Task
 from tests.support.untrained import make_job
 from tune_sketch.backend.simulated import Curve, SimulatedBackend
+from tune_sketch.callbacks.base import Callback
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Config, Job, Source, Trial
 from tune_sketch.samplers.base import Sampler, SearchTask
@@ -92,6 +93,7 @@ def simulate(
     earlier: Sequence[tuple[Config, Source]] = (),
     passes: int = 1,
     driver_speed: float = 1.0,
+    callbacks: Sequence[Callback] = (),
 ) -> Outcome:
     """One search. times: seconds; rungs: those of the sampler and of the final choice; scheduler_rungs: ASHA's.
 
@@ -111,7 +113,7 @@ def simulate(
         return None if proposal is None else journal.add_trial(proposal, seed_of_trial)
 
     queue = TrialQueue(journal, [], propose, make_job)
-    recorder = Recorder(journal, queue, ASHA(scheduler_rungs, reduction_factor), callbacks=[watch])
+    recorder = Recorder(journal, queue, ASHA(scheduler_rungs, reduction_factor), callbacks=[watch, *callbacks])
     backend.simulate(queue, recorder, watch.on_time)
     watch.on_time(float("inf"))  # the sampler had no more to try
     outcome = watch.outcome

@@ -4,9 +4,14 @@ Searches are simulated on known learning curves, with the real sampler and ASHA,
 after each share of T is given to the program's own plan of retrainings, whose curves are known too. Regret of the
 network that comes out: 0 for the best configuration known at its full length, 1 for the median of random ones. T is
 counted in median full trainings.
+
+A second table: what a search loses that ends early enough for a last step of its own best network, where that takes no
+more than a share of T, in points of validation top-1 on tables whose values are accuracies. What a last step brings is
+measured by other benchmarks (searches, last_step).
 """
 
 import argparse
+import itertools
 import statistics
 import sys
 from collections import defaultdict
@@ -21,9 +26,11 @@ from benchmarks.search_quality_report import interval
 from tests.support.untrained import make_job
 from tune_sketch.backend.simulated import Curve, SimulatedBackend
 from tune_sketch.config.seeds import derive_seed
-from tune_sketch.config.total_time import RETRAINING_SHARE
+from tune_sketch.config.total_time import LAST_STEP_SHARE, RETRAINING_SHARE
 from tune_sketch.events import Job, Source, Trial
+from tune_sketch.retraining.finalists import best_own_network
 from tune_sketch.retraining.time_plan import find_candidates, plan_retrainings
+from tune_sketch.retraining.timetable import SPARE_EPOCHS
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.samplers.base import SearchTask
 from tune_sketch.schedulers.asha import ASHA
@@ -33,13 +40,16 @@ from tune_sketch.schedulers.rungs import rung_epochs
 from tune_sketch.search_spaces.common import fewest_epochs
 from tune_sketch.storage.journal import Journal
 
+LAST_STEP_SHARES = (0.3, 0.4, 0.5, 0.6)
+LAST_STEP_TIMES = (1.0, 2.0, 4.0, 8.0)
+LAST_STEP_LENGTH = 4 / 3  # over that of the training it follows: validation drawings are a third of the others
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 TIMES = (2.0, 4.0, 8.0, 16.0)
 NUM_WORKERS, NUM_BEST, MEAN_SEEDS = 2, 2, 3
 
 
-def simulate(task: Task, seconds: float, seed: int) -> list[Trial]:
-    """The trials of a search that was left to itself for so long."""
+def simulate(task: Task, seconds: float, seed: int, *, with_recipe: bool = False) -> list[Trial]:
+    """The trials of a search that was left to itself for so long. with_recipe: where the task has one."""
 
     def curve_of(job: Job) -> Curve:
         curve = task.curve(job.config, derive_seed(task.name, job.seed))
@@ -49,6 +59,7 @@ def simulate(task: Task, seconds: float, seed: int) -> list[Trial]:
     journal = Journal(clock=backend.clock)
     rungs = rung_epochs(task.grace_epochs, task.max_epochs, 3)
     first = [(params, Source("paper")) for params in task.first]
+    first += [(task.recipe, Source("recipe"))] if with_recipe and task.recipe is not None else []
     sampler = SAMPLERS["incumbent"](SearchTask(task.space, task.limits, rungs, 2000, seed, first, 1))
 
     def propose() -> Trial | None:
@@ -91,6 +102,58 @@ def network(task: Task, trials: list[Trial], now: float, seconds: float, seed: i
     if best is None:
         return task.scale()[1], False
     return smooth(task, best.config | {"epochs": task.max_epochs}, len(best.epochs)), False
+
+
+def own_network(trials: list[Trial], seconds: float, share: float) -> tuple[Trial | None, bool]:
+    """(the best trial as it was when the search ended, whether time was left for its last step).
+
+    The search ends at the first epoch after which no more than the last step's time is left, if that is no more than
+    the share; else when all the time is over.
+    """
+    moments = sorted({epoch.recorded_at for trial in trials for epoch in trial.epochs if epoch.recorded_at <= seconds})
+    for now in moments if share else ():
+        best = best_own_network(known_at(trials, now))
+        assert best is not None
+        needed = LAST_STEP_LENGTH * best.train_seconds * (1 + SPARE_EPOCHS / len(best.epochs))
+        if needed <= share * seconds and now + needed >= seconds:
+            return best, True
+    return best_own_network(known_at(trials, seconds)), False
+
+
+def last_step_rows(tasks: list[Task], seeds: range) -> list[str]:
+    """The second table, in Markdown."""
+    lost: dict[tuple[float, float], list[float]] = defaultdict(list)
+    for task, seed in itertools.product(tasks, seeds):
+        unit, median = task.scale()[2], task.scale()[1]
+        trials = simulate(task, LAST_STEP_TIMES[-1] * unit, seed, with_recipe=True)
+        for total in LAST_STEP_TIMES:
+            values = {}
+            for share in (0.0, *LAST_STEP_SHARES):
+                best, is_kept = own_network(trials, total * unit, share)
+                value = smooth(task, best.config | {"epochs": task.max_epochs}, len(best.epochs)) if best else median
+                values[share] = value
+                if is_kept:
+                    lost[total, share].append(100 * (values[0.0] - value))
+    lines = [
+        f"{len(seeds)} searches on each of {len(tasks)} tables: points lost [95 %] by the searches that ended for a "
+        f"last step, and how many did. The program gives it up to {LAST_STEP_SHARE:.0%}.",
+        "",
+        f"| share | {' | '.join(f'T = {total:g} trainings' for total in LAST_STEP_TIMES)} |",
+        f"|---|{'---|' * len(LAST_STEP_TIMES)}",
+    ]
+    for share in LAST_STEP_SHARES:
+        cells = []
+        for total in LAST_STEP_TIMES:
+            values_lost = np.array(lost[total, share])
+            if not len(values_lost):
+                cells.append("none")
+                continue
+            kept = f"{len(values_lost) / len(tasks) / len(seeds):.0%}"
+            draws = np.random.default_rng(0).choice(values_lost, (2000, len(values_lost))).mean(axis=1)
+            low, high = np.quantile(draws, (0.025, 0.975))
+            cells.append(f"{values_lost.mean():.1f} [{low:.1f}, {high:.1f}], {kept}")
+        lines.append(f"| {share:.0%} | {' | '.join(cells)} |")
+    return lines
 
 
 def known_at(trials: list[Trial], now: float) -> list[Trial]:
@@ -146,6 +209,8 @@ def main(argv: list[str] | None = None) -> int:
             mean, low, high = interval(regrets[total, share])
             cells.append(f"{mean:.2f} [{low:.2f}, {high:.2f}], {statistics.fmean(retrained[total, share]):.0%}")
         lines.append(f"| {share:.0%} | {' | '.join(cells)} |")
+    accuracies = [*load_tasks("choose", ("lcbench", "pretrained")).values()]
+    lines += ["", *last_step_rows(accuracies[:3] if quick else accuracies, seeds)]
     if quick:
         print("\n".join(lines))
     else:

@@ -11,6 +11,7 @@ import pytest
 from tests.support.in_process import InProcessBackend
 from tests.support.whole_run import Killed, kill_at, untimed
 from tune_sketch.config.plan import plan_lines, prepare_inputs
+from tune_sketch.config.settings import BUDGET_SAMPLES
 from tune_sketch.config.several import check_networks, settings_of_networks
 from tune_sketch.events import EpochReport
 from tune_sketch.explain import explain_lines
@@ -242,12 +243,14 @@ def test_the_plan_names_each_network_and_its_rungs():
 
 
 def test_all_networks_see_the_same_drawings_and_share_what_is_not_their_own():
-    each = settings_of_networks(["baseline", "resnet50"], gpu_hours=8.0)
+    each = settings_of_networks(["baseline", "resnet50"], seed=2)
     assert {settings.classes for settings in each} == {each[1].classes}
     assert {settings.num_samples for settings in each} == {16 + 6}
+    within = settings_of_networks(["baseline", "resnet50"], gpu_hours=8.0)
+    assert {settings.num_samples for settings in within} == {BUDGET_SAMPLES}, "the budget ends it"
     assert [settings.max_epochs for settings in each] == [27, 4]
     assert check_networks(each) == each
-    with pytest.raises(ValueError, match="networks of one search share --seed, got 0 for baseline and 1 for resnet50"):
+    with pytest.raises(ValueError, match="networks of one search share --seed, got 2 for baseline and 1 for resnet50"):
         check_networks([each[0], replace(each[1], seed=1)])
     with pytest.raises(ValueError, match="each network is searched once"):
         check_networks([each[0], each[0]])

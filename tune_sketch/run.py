@@ -157,6 +157,9 @@ def search_trials(work: OpenRun) -> None:
         work.timetable = Timetable(work.facts, journal, workers.num_workers)
         work.screen.ends_at = work.timetable.end
         callbacks.append(SearchEnd(work.timetable, stop, journal.trials))
+    work.screen.search_seconds_left = lambda: min(
+        stop.seconds_left(), budget.worker_seconds_left() / workers.num_workers
+    )
 
     def propose() -> Trial | None:
         proposed = strategy.next(journal)

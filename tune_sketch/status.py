@@ -38,7 +38,7 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
         since = "" if seconds is None else f", for {duration_text(seconds)}"
         lines.append(f"owner          process {owner.process} on {owner.host}{since}")
     lines.append(f"strategy       {settings.strategy}: {sampler.summary}")
-    most = f"{'at most ' * bool(sampler.most_trials)}{settings.num_samples}"
+    most = f"{'at most ' * (bool(sampler.most_trials) or settings.has_budget)}{settings.num_samples}"
     lines.append(f"trials         {len(trials)} of {most}: {count_states(trials, owner is not None)}")
     lines += hindrance_lines(history)
     lines += best_lines(trials)
@@ -56,8 +56,8 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
         lines.append(f"last step      {count_states(last_steps, owner is not None)}")
     lines.append(f"test split     {describe_test(history)}")
     if owner is not None:
-        lines.append(f"time left      {time_left_text(trials, facts, present(facts, owner))}")
-    lines.append(f"a resume would {describe_resume(run, history, settings)}")
+        lines.append(f"time left      {time_left_text(history, facts, present(facts, owner))}")
+    lines.append(f"a resume would {describe_resume(run, history, facts)}")
     return lines
 
 

@@ -29,8 +29,8 @@ def tabulate_total_time(run: RunData) -> Rows:
             "remark": "at least; the start of processes is part of it",
         },
         {
-            "part": "retraining",
-            "planned_seconds": division.retraining_seconds,
+            "part": "retraining and last step",
+            "planned_seconds": division.retraining_seconds + division.last_step_seconds,
             "seconds": spent.retraining,
             "remark": f"at most. Planned after the search: {note['text']}" if note else "at most",
         },

@@ -18,8 +18,8 @@ from benchmarks.curves.record import MAX_EPOCHS
 from benchmarks.curves.space import paper_parameters, space
 from benchmarks.curves.table import TABLES, load_table
 from tune_sketch.config.seeds import derive_seed
-from tune_sketch.config.settings import default_grace_epochs
 from tune_sketch.samplers.one_factor import FixedSampler
+from tune_sketch.schedulers.rungs import default_grace_epochs
 from tune_sketch.search_spaces import paper_configuration, recipe_configuration, squeezenet1_1
 from tune_sketch.search_spaces.common import PAPER_RECIPE, SpaceLimits, fewest_epochs
 

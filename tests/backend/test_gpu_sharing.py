@@ -98,6 +98,8 @@ def test_a_search_measures_where_it_is_worth_it(machines, monkeypatch, tmp_path)
     assert find(tmp_path, settings_of(num_samples=2, max_epochs=80)).reason == "no choice", "one GPU each"
     assert find(tmp_path, settings_of(gpus_per_trial=1.0, num_samples=50)).reason == "no choice"
     assert "short search" in find(tmp_path, settings, num_train=100).reason
+    for budget in ({"time_budget_seconds": 500.0}, {"total_time_seconds": 500.0}, {"gpu_hours": 0.1}):
+        assert "short search" in find(tmp_path, settings_of(max_epochs=80, **budget)).reason
     assert jobs == []
     found = find(tmp_path, settings)
     assert found == GpuSharing(3, "", (1.0, 2.0), (GIB, 16 * GIB), 128, ("accelerator_type:T4",), 8)

@@ -1,11 +1,13 @@
 """The screen: a line for each ended training, and now and then where the search stands."""
 
 import io
+from dataclasses import replace
 
 import pytest
 
 from tests.support.trials import make_trial
 from tune_sketch.callbacks.progress import Progress
+from tune_sketch.events import Epoch
 
 CONFIG = {"epochs": 9, "optimizer": "adam", "learning_rate": 0.00123, "batch_size": 32}
 
@@ -104,3 +106,26 @@ def test_time_left_of_a_retraining_has_no_trials_to_come(monkeypatch):
     progress.started, progress.num_epochs_here, progress.num_retraining_epochs = 40.0, 6, 12
     progress.is_search_over = True
     assert progress.time_left_text() == "about 2 min left", "12 epochs of 10 s"
+
+
+def test_time_left_is_no_more_than_what_budgets_leave(monkeypatch):
+    monkeypatch.setattr("tune_sketch.callbacks.progress.time.monotonic", lambda: 100.0)  # ten seconds for each epoch
+    progress = make_progress()
+    progress.num_epochs_here, progress.started = 10, 0.0
+    assert progress.time_left_text() == "about 8 min left", "10 trials of 3 epochs, and 18 of retraining"
+    progress.search_seconds_left = lambda: 120.0
+    assert progress.time_left_text() == "about 5 min left", "2 min of search, then the retraining"
+    progress.search_seconds_left = lambda: -1.0
+    assert progress.time_left_text() == "about 3 min left"
+    progress.ends_at = 160.0
+    assert progress.time_left_text() == "about 60 s left", "retraining included"
+
+
+def test_a_last_step_may_be_the_only_training_after_the_search():
+    """Where the search's own network is taken, and no retraining was seen."""
+    progress = make_progress(trials=[trial_of(1, [0.75], status="stopped")])
+    epoch = Epoch(1, {"train_loss": 0.5})  # without drawings to validate it
+    progress.on_epoch(
+        replace(trial_of(1, [], seed_index=1), key="last-step-0001-01", epochs=(epoch,), is_last_step=True)
+    )
+    assert "best 75.0 % (trial 1)" in progress.file.getvalue()

@@ -1,18 +1,27 @@
 """The text of status for a run in each state, reading only."""
 
 import os
+import re
 import subprocess
 import sys
+import time
+from dataclasses import replace
 
 import pytest
 
 from tests.support.fake_runs import add_epochs, add_trials, begin_run, make_finished_run
 from tests.support.mounts import read_only
 from tests.support.real_search import ROOT
+from tune_sketch.config.total_time import divide
 from tune_sketch.events import TestResult
+from tune_sketch.formatting import duration_text
 from tune_sketch.retraining.last_step import LastStep
+from tune_sketch.retraining.timetable import PLAN_NOTE
+from tune_sketch.standing.progress import time_left_text
 from tune_sketch.status import main, status_lines
+from tune_sketch.storage.facts import read_facts, write_facts
 from tune_sketch.storage.lock import lock
+from tune_sketch.storage.reading import read_history
 
 
 def lines_by_name(run):
@@ -145,12 +154,59 @@ def test_it_needs_neither_ray_nor_torch(tmp_path):
 def test_budgets_and_what_more_search_may_bring(tmp_path):
     run, journal = begin_run(tmp_path / "run", num_samples=40, gpu_hours=2.0, min_gain=0.002, time_budget_seconds=90.0)
     assert "more search" not in lines_by_name(run)
-    add_trials(run, journal, 24)
+    add_trials(run, journal, 34)
     text = "\n".join(status_lines(run))
     assert "budget         ends after 2 min of searching" in text
     assert "budget         ends after 2 GPU-hours of training (worker-hours without a GPU)" in text
     assert "less than 0.2 points of top-1" in text
     assert "10 more trials can be expected to gain at most " in lines_by_name(run)["more search"]
+
+
+def begin_now(path, **choices):
+    """A run whose first session began now, as epochs are recorded; (run, journal)."""
+    run, journal = begin_run(path, num_samples=1000, **choices)
+    facts = read_facts(run)
+    total = facts.settings.total_time_seconds
+    division = divide(total, 0.0, last_step=False) if total is not None else None
+    sessions = (replace(facts.sessions[0], started_at=time.time()),)
+    write_facts(run, replace(facts, sessions=sessions, division=division))
+    return run, journal
+
+
+@pytest.mark.parametrize(("budget", "little", "much"), [("time_budget_seconds", 5.0, 1e6), ("gpu_hours", 1e-4, 100.0)])
+def test_what_a_resume_would_do_within_a_budget(tmp_path, budget, little, much):
+    for value, first in ((little, ""), (much, "start new trials, as its budget allows, then ")):
+        run, journal = begin_now(tmp_path / f"{value}", **{budget: value})
+        add_trials(run, journal, 6)
+        lines = lines_by_name(run)
+        assert lines["trials"].startswith("6 of at most 1000: ")
+        assert lines["a resume would"] == f"{first}retrain the finalists and read the test split"
+
+
+@pytest.mark.parametrize("budget", [{}, {"time_budget_seconds": 30.0}, {"gpu_hours": 100 / 3600}])
+def test_the_time_left_is_no_more_than_what_the_budget_leaves(tmp_path, budget):
+    run, journal = begin_now(tmp_path / "run", **budget)
+    add_trials(run, journal, 6)
+    trials, facts = read_history(run).trials, read_facts(run)
+    now = facts.sessions[0].started_at + 20.0
+    trained = sum(trial.train_seconds for trial in trials)
+    expected = 10.0 if "time_budget_seconds" in budget else (100.0 - trained) * 20 / trained
+    text = time_left_text(read_history(run), facts, now)
+    if budget:
+        assert text == f"about {duration_text(expected)} for the search, then the retrainings"
+    else:
+        assert re.fullmatch("about .* (min|h) for the search, then the retrainings", text)
+
+
+def test_the_time_left_of_a_total_time_includes_all(tmp_path):
+    run, journal = begin_now(tmp_path / "run", total_time_seconds=7200.0)
+    add_trials(run, journal, 2)
+    facts = read_facts(run)
+    text = time_left_text(read_history(run), facts, facts.sessions[0].started_at + 3600.0)
+    assert text == "at most 60 min, retrainings, test and report included"
+    assert lines_by_name(run)["a resume would"].startswith("start new trials, as its budget allows, then ")
+    journal.note(PLAN_NOTE, {"total_seconds": 7200.0, "planned": [], "text": ""})
+    assert lines_by_name(run)["a resume would"] == "retrain the finalists and read the test split"
 
 
 def test_one_factor_is_extended_by_passes(tmp_path):

@@ -14,7 +14,8 @@ from tune_sketch.config.flags import (
     read_models,
 )
 from tune_sketch.config.settings import FLAGS as SETTINGS_FLAGS
-from tune_sketch.config.settings import Settings, default_grace_epochs, resolve_choices
+from tune_sketch.config.settings import Settings, resolve_choices
+from tune_sketch.schedulers.rungs import default_grace_epochs
 from tune_sketch.search import main
 
 FLAGS = """address checkpoint-epochs class-from classes cpus-per-trial data download dry-run finalists frozen-views

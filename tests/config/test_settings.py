@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from tune_sketch.config.settings import FLAGS, Settings, change_settings
+from tune_sketch.config.settings import BUDGET_SAMPLES, BUDGETS, FLAGS, Settings, change_settings
 
 OTHER = {  # a different value for each setting that cannot change
     "classes": 5,
@@ -104,3 +104,13 @@ def test_more_passes_bring_the_trials_that_they_need():
     assert change_settings(settings, {"passes": 4, "num_samples": 61}).num_samples == 61
     many = dataclasses.replace(settings, num_samples=100)
     assert change_settings(many, {"passes": 2}).num_samples == 100
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+def test_a_budget_ends_a_search_and_no_number_of_trials_does_unless_it_is_said(name):
+    budget = {name: 60.0}
+    for model, data in (("baseline", "doodles"), ("resnet50", "doodles"), ("resnet50", "drawings")):
+        assert Settings(model, data=data).num_samples < BUDGET_SAMPLES
+        assert Settings(model, data=data, **budget).num_samples == BUDGET_SAMPLES
+    assert Settings("baseline", num_samples=7, **budget).num_samples == 7
+    assert Settings("baseline", strategy="one-factor", **budget).num_samples == 20

@@ -90,11 +90,12 @@ def test_a_retraining_that_failed_is_not_tried_again_on_its_seed():
     assert lengths(plan(40.0, (BEST,), [failed])) == [(5, 2, 20)]
 
 
-def test_time_is_kept_for_the_last_step_unless_nothing_else_would_fit():
+def test_time_is_kept_for_the_last_step():
     """The last step: the winner once more, on a quarter more drawings."""
     assert lengths(plan(40.0, (BEST,), last_step=1.25)) == [(5, 1, 17)]
     assert lengths(plan(45.0, (BEST,), last_step=1.25)) == [(5, 1, 20)]
-    assert lengths(plan(16.0, (BEST,), last_step=1.25)) == [(5, 1, 16)], "no time for both: the retraining comes first"
+    assert lengths(plan(30.0, (BEST,), last_step=1.25)) == [], "no time for both: the search's own network has its own"
+    assert lengths(plan(16.0, (BEST,), last_step=1.25)) == [(5, 1, 16)], "a retraining fits and a last step does not"
     assert lengths(plan(66.0, (BEST, RECIPE), last_step=1.25)) == [(5, 1, 20), (1, 1, 20)]
 
 
@@ -115,8 +116,9 @@ def test_nothing_planned_ends_late_or_is_shorter_than_it_may_be(seconds, num_wor
         assert one.ends_after <= seconds * (1 + 1e-9)
     worked = sum(one.num_epochs * candidates[one.number].epoch_seconds for one in planned)
     assert worked <= num_workers * seconds * (1 + 1e-9)
-    if candidates and seconds >= candidates[0].least_epochs * candidates[0].epoch_seconds * (1 + 1e-9):
-        assert planned[0].number == 0, "where the best fits it is retrained"
+    least = candidates[0].least_epochs * candidates[0].epoch_seconds * (1 + 1e-9) if candidates else math.inf
+    if seconds >= least and not last_step * least <= seconds * (1 + 1e-8) < (1 + last_step) * least * (1 + 1e-8):
+        assert planned[0].number == 0, "where the best fits it is retrained, unless only its last step fits"
 
 
 def test_candidates_are_ordered_by_use_and_not_shorter_than_the_best():

@@ -6,21 +6,25 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.support.facts import make_session
 from tests.support.in_process import InProcessBackend
-from tests.support.trials import make_trial
+from tests.support.trials import add_trial, make_trial, train
 from tests.support.whole_run import Killed, make_run
 from tune_sketch.config.plan import plan_lines, prepare_inputs
 from tune_sketch.config.settings import Settings
 from tune_sketch.config.total_time import REPORT_SECONDS, START_SECONDS, divide
 from tune_sketch.events import EpochReport
+from tune_sketch.retraining.finalists import OF_SEARCH
 from tune_sketch.retraining.time_plan import find_candidates
-from tune_sketch.retraining.timetable import PLAN_NOTE, SearchEnd
+from tune_sketch.retraining.timetable import PLAN_NOTE, SearchEnd, Timetable
 from tune_sketch.run import confirm_run, run_search
 from tune_sketch.schedulers.stop_signal import StopSignal
 from tune_sketch.storage.facts import read_facts
 from tune_sketch.storage.files import read_csv
+from tune_sketch.storage.journal import Journal
 from tune_sketch.storage.reading import read_history
 from tune_sketch.storage.resume import prepare_resume
 from tune_sketch.storage.run_directory import RunDirectory
@@ -117,7 +121,7 @@ def test_the_search_has_the_time_that_retraining_does_not_need(tmp_path, clock):
     run, _ = search_within(tmp_path, clock, 4000.0, num_samples=8)
     history, division = read_history(run), read_facts(run).division
     spent = measure_spent(read_facts(run).sessions, history)
-    assert division == divide(4000.0, division.preparation_seconds)
+    assert division == divide(4000.0, division.preparation_seconds, last_step=False)
     assert division.preparation_seconds == pytest.approx(3.0, abs=0.5)
     assert all(not trial.is_unfinished for trial in history.trials)
     assert len(history.trials) == 8, "all that were asked for"
@@ -206,30 +210,38 @@ def test_a_confirmation_is_asked_for_whatever_time_it_is(tmp_path, clock):
     check_network(run)
 
 
-def test_the_plan_says_how_the_time_is_divided():
-    settings = Settings("baseline", total_time_seconds=600.0, time_budget_seconds=60.0, weights="none", classes=3)
+@pytest.mark.parametrize(
+    ("last_step", "parts"),
+    [
+        (False, "at least 8 min of search, at most 2 min of retraining"),
+        (True, "at least 4 min of search, at most 2 min of retraining, 4 min of last step"),
+    ],
+)
+def test_the_plan_says_how_the_time_is_divided(last_step, parts):
+    times = {"total_time_seconds": 600.0, "time_budget_seconds": 60.0}
+    settings = Settings("baseline", weights="none", classes=3, last_step=last_step, **times)
     lines = plan_lines(settings, prepare_inputs(settings), 12.0)
-    assert (
-        "total     10 min: 12 s of preparation, at least 8 min of search, at most 2 min of retraining, about 20 s of "
-        "test and report"
-    ) in lines
+    assert f"total     10 min: 12 s of preparation, {parts}, about 20 s of test and report" in lines
     assert "budget    the search ends earlier after 60 s of searching" in lines
 
 
 def test_the_division_adds_up():
     for total, prepared in ((10.0, 0.0), (60.0, 5.0), (600.0, 12.0), (1e5, 1.0), (5.0, 30.0)):
-        division = divide(total, prepared)
-        parts = (
-            division.preparation_seconds,
-            division.search_seconds,
-            division.retraining_seconds,
-            division.ending_seconds,
-        )
-        assert min(parts) >= 0.0
-        if prepared < total / 2:
-            assert sum(parts) == pytest.approx(total)
-            assert division.search_seconds > division.retraining_seconds > 0
-    assert divide(600.0, 0.0).ending_seconds == 2 * START_SECONDS + REPORT_SECONDS
+        for last_step in (False, True):
+            division = divide(total, prepared, last_step=last_step)
+            parts = (
+                division.preparation_seconds,
+                division.search_seconds,
+                division.retraining_seconds,
+                division.last_step_seconds,
+                division.ending_seconds,
+            )
+            assert min(parts) >= 0.0
+            assert (division.last_step_seconds > 0) <= last_step
+            if prepared < total / 2:
+                assert sum(parts) == pytest.approx(total)
+                assert division.search_seconds > division.retraining_seconds > 0
+    assert divide(600.0, 0.0, last_step=True).ending_seconds == 2 * START_SECONDS + REPORT_SECONDS
 
 
 def test_a_run_of_before_has_no_division(tmp_path):
@@ -247,11 +259,53 @@ def test_time_is_kept_for_a_last_step(tmp_path, clock):
     assert json.loads((run.best / "model.json").read_text())["retraining"] == last.key
 
 
+@pytest.mark.parametrize("seconds", [200.0, 400.0, 550.0, 900.0])
+def test_with_a_last_step_the_search_has_its_part_and_nothing_is_late(tmp_path, clock, seconds):
+    run, took = search_within(tmp_path, clock, seconds, max_epochs=12, retraining_seeds=1, last_step=True)
+    assert took <= seconds + EPOCH + 1.0
+    facts, history = read_facts(run), read_history(run)
+    assert measure_spent(facts.sessions, history).search >= facts.division.search_seconds - 2 * EPOCH
+    networks = [trial for trial in history.retrainings.values() if trial.status == "completed"]
+    lasts = [trial for trial in history.last_steps.values() if trial.status == "completed"]
+    for last in lasts:
+        assert json.loads((run.best / "model.json").read_text())["retraining"] == last.key
+        assert last.test is not None
+        assert len(last.epochs) in {len(trial.epochs) for trial in networks}, "as long as what it follows"
+    if any(trial.seed_index == OF_SEARCH for trial in networks):
+        assert len(networks) == 1, "no time was spent on a retraining without a last step"
+    assert lasts or seconds < 900.0
+
+
+def test_where_there_is_no_time_to_confirm_it_is_kept_for_the_last_step_of_the_searchs_own_network(tmp_path, clock):
+    """The best trained 20 epochs of 10 s; with a third more drawings its last step takes 293 s."""
+    kept = {}
+    for seconds in (600.0, 800.0, 1400.0, 4000.0):
+        run = make_run(tmp_path / f"{seconds}", total_time_seconds=seconds, max_epochs=20, retraining_seeds=1)
+        facts = read_facts(run)
+        facts = replace(
+            facts,
+            sessions=(make_session(clock()),),
+            division=divide(seconds, 0.0, last_step=True),
+            data=replace(facts.data, num_train=300, num_validation=100),
+        )
+        journal = Journal(clock=clock)
+        trial = train(journal, add_trial(journal, 20), np.linspace(0.1, 0.5, 20), "completed", epoch_seconds=EPOCH)
+        timetable = Timetable(facts, journal, 1)
+        kept[seconds] = timetable.retraining_end(1) - timetable.search_end()
+        assert timetable.own_last_step_seconds() == pytest.approx(
+            timetable.start_seconds() + 4 / 3 * (trial.train_seconds + 2 * EPOCH)
+        )
+    assert kept[600.0] == pytest.approx(0.0, abs=0.1), "more than two fifths of the time"
+    assert kept[800.0] == pytest.approx(timetable.own_last_step_seconds(), abs=0.1), "a retraining does not fit as well"
+    assert kept[1400.0] == pytest.approx(200.0 + 4 / 3 * 200.0, abs=EPOCH), "a retraining and its last step"
+    assert kept[4000.0] == pytest.approx(kept[1400.0], abs=0.1), "there is nothing else to retrain"
+
+
 def test_looking_at_the_end_takes_a_twentieth_of_the_driver_at_most(tmp_path, clock):
     """A look goes over all epochs: with a thousand trials it takes longer than some epochs."""
 
     class Costly:
-        total_seconds, end, num_looks = 900.0, 2e9, 0
+        total_seconds, end, num_looks, last_step = 900.0, 2e9, 0, 0.0
 
         def search_end(self):
             self.num_looks += 1

@@ -1,5 +1,6 @@
 """The search winds up: on a signal, when its time is spent, or when every trial fails for one reason."""
 
+import math
 import os
 import signal
 import threading
@@ -62,13 +63,16 @@ def test_an_interruption_is_for_what_comes_after_too_and_a_first_signal_leaves_t
 
 
 def test_a_spent_time_budget_ends_the_search_but_not_what_comes_after(stop):
+    assert stop.seconds_left() == math.inf
     stop.deadline = time.monotonic() + 60
     assert not stop.requested()
+    assert 50 < stop.seconds_left() <= 60
     stop.deadline = time.monotonic() - 1
     assert stop.requested()
     assert stop.requested()
     assert len(stop.said) == 1
     assert "the time budget is spent" in stop.said[0]
+    assert stop.seconds_left() == 0
     stop.clear()
     assert not stop.requested()
     assert not stop.run.stop_file.exists()

@@ -48,3 +48,23 @@ def make_trial(number: int, values: Iterable[float] = (), *, recorded_at: float 
     )
     key = retraining_key(number, fields["seed_index"]) if "seed_index" in fields else f"trial-{number:04d}"
     return Trial(key, number, {"epochs": 9}, 0, epochs=epochs, **fields)
+
+
+def make_ended_trials(values, seconds=2.0, epochs=1, num_given=0):
+    """Trials that have ended after these numbers of epochs with these values, in this order; the first were given."""
+    return [
+        Trial(
+            f"trial-{number:04d}",
+            number,
+            {"epochs": 9},
+            seed=0,
+            status="stopped",
+            epochs=tuple(
+                Epoch(epoch, make_metrics(value, epoch_seconds=seconds), recorded_at=10.0 * number + epoch)
+                for epoch in range(1, epochs + 1)
+            ),
+            ended_at=10.0 * number + epochs,
+            source=Source("recipe" if number < num_given else "random"),
+        )
+        for number, value in enumerate(values)
+    ]

@@ -28,4 +28,4 @@ def estimate_lines(settings: Settings, inputs: Inputs, backend: RayBackend) -> l
             config = configuration_of(model, paper_configuration(model, own.limits), own.limits)
             job = job_of(Trial(f"timing-{model_name(model)}", 0, config, settings.seed), run, own, workers)
             seconds[model] = backend.time_epoch(job, workers)
-    return expected_hours_lines(facts, seconds, workers.num_workers)
+    return expected_hours_lines(facts, seconds, workers.num_workers, workers.gpus)

@@ -14,6 +14,7 @@ from tune_sketch.storage.facts import Facts, GpuSharing
 from tune_sketch.storage.run_directory import RunDirectory
 
 WORTH_MEASURING_IMAGES = 1_000_000  # a search that trains fewer is over before it would have paid to measure
+WORTH_MEASURING_SECONDS = 600.0  # the same, where a budget ends it
 
 
 def measure_gpu_sharing(run: RunDirectory, facts: Facts) -> GpuSharing:
@@ -26,7 +27,7 @@ def measure_gpu_sharing(run: RunDirectory, facts: Facts) -> GpuSharing:
     most = most_per_gpu(settings, machines)
     if most < 2:
         return GpuSharing(1, "no choice")
-    if count_planned_images(settings, facts.data.num_train) < WORTH_MEASURING_IMAGES:
+    if is_short(settings, facts.data.num_train):
         return GpuSharing(1, "a short search is not worth measuring")
     for session in facts.sessions:
         known = session.gpu_sharing
@@ -57,10 +58,12 @@ def cores_of_a_gpu(machines: list[dict[str, float]]) -> int:
     return int(min(have.get("CPU", 0.0) // have["GPU"] for have in machines if have.get("GPU", 0.0) >= 1))
 
 
-def count_planned_images(settings: Settings, num_train: int) -> float:
-    """Drawings that the search is expected to train on, each anew in every epoch."""
-    rungs = settings.rungs
-    return settings.num_samples * expected_epochs_per_trial(rungs, settings.reduction_factor) * num_train
+def is_short(settings: Settings, num_train: int) -> bool:
+    """Whether the search is expected to train on few drawings, each anew in every epoch, or not to last."""
+    epochs = settings.num_samples * expected_epochs_per_trial(settings.rungs, settings.reduction_factor)
+    budgets = settings.time_budget_seconds, settings.total_time_seconds, 3600 * (settings.gpu_hours or math.inf)
+    seconds = min(budget for budget in budgets if budget is not None)
+    return epochs * num_train < WORTH_MEASURING_IMAGES or seconds < WORTH_MEASURING_SECONDS
 
 
 def measure(job: Job, most: int, cores: int) -> GpuSharing:

@@ -1,7 +1,8 @@
 """Says what a search has spent, ends it when its budget is, and what more of it can be expected to bring."""
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from tune_sketch.events import Trial
@@ -11,7 +12,8 @@ from tune_sketch.storage.facts import Session
 
 HORIZON = 10  # trials to look ahead
 FEWEST_VALUES = 3  # at the rung whose values are compared
-UNLIKELY_GAIN = 0.001  # of validation top-1: with less to expect, more search is called unlikely to help
+GIVEN = ("paper", "recipe", "experience", "warm-start")  # where first configurations come from
+UNLIKELY_GAIN = 0.001  # of validation top-1: with less to expect, the next trials are called unlikely to help
 
 
 def training_seconds(trials: Iterable[Trial]) -> float:
@@ -36,44 +38,63 @@ class Forecast:
     num_trials: int
     gain: float  # of validation top-1
     worker_seconds: float
-    num_recent: int  # trials that it was estimated from
+    num_ended: int  # trials that it was estimated from
 
     def text(self) -> str:
         return (
             f"{self.num_trials} more trials can be expected to gain at most {100 * self.gain:.2f} points of validation "
-            f"top-1 for {duration_text(self.worker_seconds)} of worker time (estimated from the last "
-            f"{self.num_recent} trials)"
+            f"top-1 for {duration_text(self.worker_seconds)} of worker time (estimated from {self.num_ended} trials)"
         )
 
 
 def forecast(trials: Sequence[Trial], rungs: Sequence[int]) -> Forecast | None:
-    """The yield of HORIZON more trials like the later half of those that have ended; None before there are enough.
+    """The yield of HORIZON more trials like those that the searcher proposed and that have ended.
 
-    The gain is the mean, over all choices of HORIZON of these trials, of what the best value would lose without them.
-    For trials that are alike this is more than the next HORIZON gain on average: the expected best of n draws grows
-    ever more slowly with n, whatever their distribution. Luck in the best value is part of it. So it is rather too
-    high than too low, unless the searcher is just finding a better region. Values are those of the deepest rung that
-    has FEWEST_VALUES; a trial that did not get there counts as worse.
+    None before there are enough. The gain is that of now or of HORIZON trials ago, whichever is higher: a value that
+    falls by chance has spoken too early (benchmarks/expected_gain.py). First configurations, which nobody drew, are
+    left out; where one of them is best, less than the gain is to be had.
     """
-    ended = sorted((r for r in trials if r.ended_at is not None), key=lambda r: (r.ended_at or 0.0, r.number))
-    if len(ended) < 2 * HORIZON:
+    ended = sorted(
+        (t for t in trials if t.ended_at is not None and t.source.kind not in GIVEN),
+        key=lambda t: (t.ended_at or 0.0, t.number),
+    )
+    gains = [expected_gain(some, rungs) for some in (ended[:-HORIZON], ended)]
+    if len(ended) < 3 * HORIZON or None in gains:
         return None
-    recent = {trial.number for trial in ended[len(ended) // 2 :]}
+    recent = ended[len(ended) // 2 :]
+    seconds = HORIZON * training_seconds(recent) / len(recent)
+    return Forecast(HORIZON, max(gain for gain in gains if gain is not None), seconds, len(ended))
+
+
+def expected_gain(ended: Sequence[Trial], rungs: Sequence[int]) -> float | None:
+    """The mean loss of the best value of some trials, in the order of their ends, without HORIZON of them.
+
+    For trials that are alike this is more than HORIZON further ones gain on average: the expected best of n draws grows
+    ever more slowly with n, whatever their distribution. Luck in the best value is part of it. Of all trials and their
+    later half, which is better where a searcher learns, the higher gain counts: the later half alone says zero wherever
+    the best is older. Values are those of the deepest rung that has FEWEST_VALUES; a trial that did not get there
+    counts as worse. None where no rung has as many.
+    """
     for rung in reversed(rungs):
-        known = [(epoch.val_top1, r.number) for r in ended if (epoch := r.epoch_at(rung)) is not None]
+        known = [(epoch.val_top1, trial.number) for trial in ended if (epoch := trial.epoch_at(rung)) is not None]
         if len(known) >= FEWEST_VALUES:
+            return max(mean_loss(known, {t.number for t in some}) for some in (ended, ended[len(ended) // 2 :]))
+    return None
+
+
+def mean_loss(known: Sequence[tuple[float, int]], among: Set[int]) -> float:
+    """The loss of the best value when HORIZON of some trials are left out, the mean over all choices of these.
+
+    known: value and number of each trial that has one; among: the numbers of those that may be left out.
+    """
+    loss, share = 0.0, 1.0  # share: of the choices, those that hold all of the best trials so far
+    best_first = sorted(known, key=lambda pair: (-pair[0], pair[1]))
+    for index, (better, worse) in enumerate(itertools.pairwise(best_first)):
+        if better[1] not in among or index >= HORIZON:
             break
-    else:
-        return None
-    known.sort(key=lambda pair: (-pair[0], pair[1]))
-    gain, share = 0.0, 1.0  # share: of the choices, those that hold all of the best trials so far
-    for index, (better, worse) in enumerate(itertools.pairwise(known)):
-        if better[1] not in recent or index >= HORIZON:
-            break
-        share *= (HORIZON - index) / (len(recent) - index)
-        gain += share * (better[0] - worse[0])
-    seconds = training_seconds(r for r in ended if r.number in recent) / len(recent)
-    return Forecast(HORIZON, gain, HORIZON * seconds, len(recent))
+        share *= (HORIZON - index) / (len(among) - index)
+        loss += share * (better[0] - worse[0])
+    return loss
 
 
 def forecast_search(trials: Sequence[Trial], rungs: Mapping[str, Sequence[int]]) -> Forecast | None:
@@ -122,11 +143,15 @@ class Budget:
 
     def check_hours(self) -> None:
         """End the search when its GPU-hours are spent."""
-        if self.gpu_hours is not None and not self.ended:
-            hours = training_seconds(self.trials) * (self.gpus or 1.0) / 3600
-            if hours >= self.gpu_hours:
-                unit = "GPU-hours" if self.gpus else "worker-hours"
-                self.end(f"the budget of {self.gpu_hours:g} {unit} is spent: the search ends")
+        if not self.ended and self.worker_seconds_left() <= 0:
+            unit = "GPU-hours" if self.gpus else "worker-hours"
+            self.end(f"the budget of {self.gpu_hours:g} {unit} is spent: the search ends")
+
+    def worker_seconds_left(self) -> float:
+        """Of training, until the GPU-hours are spent; infinite without such a budget."""
+        if self.gpu_hours is None:
+            return math.inf
+        return 3600 * self.gpu_hours / (self.gpus or 1.0) - training_seconds(self.trials)
 
     def check_gain(self) -> None:
         """End the search when too little is to be gained, or say that there is little."""
@@ -139,7 +164,7 @@ class Budget:
             self.end(f"{expected.text()}: under --min-gain {self.min_gain:g}, so the search ends")
         elif expected.gain < UNLIKELY_GAIN and not self.told:
             self.told = True
-            self.say(f"more search is unlikely to help: {expected.text()}")
+            self.say(f"the next trials are unlikely to help: {expected.text()}")
 
     def end(self, reason: str) -> None:
         self.ended = True

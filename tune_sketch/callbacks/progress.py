@@ -1,8 +1,9 @@
 """Shows on the screen how a search gets on: trial, epoch, best so far, time left."""
 
+import math
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TextIO
 
 from tune_sketch.data.names import written_lines
@@ -24,7 +25,8 @@ class Progress:
     """One line per ended training, and on a terminal one live line below them.
 
     Time left is the expected number of epochs still to train (`epochs_per_trial` for each trial to come) times the
-    wall-clock seconds per epoch so far, of earlier sessions too; it settles after a few trials.
+    wall-clock seconds per epoch so far, of earlier sessions too; it settles after a few trials. It is no more than what
+    budgets leave.
     """
 
     def __init__(
@@ -43,7 +45,8 @@ class Progress:
         self.seconds_before = 0.0
         self.shown_at = 0.0
         self.is_search_over = False  # then what a budget has left of it is nothing to wait for
-        self.ends_at: float | None = None  # of time.monotonic, where --total-time says
+        self.search_seconds_left: Callable[[], float] = lambda: math.inf  # what its budgets leave it
+        self.ends_at = math.inf  # of time.monotonic, where --total-time says
 
     def watch(self, trials: Iterable[Trial], wall_seconds: float = 0.0) -> None:
         """Count what earlier sessions recorded, in so much time: the pace until this one has one of its own."""
@@ -91,18 +94,19 @@ class Progress:
 
     def best_text(self, trial: Trial) -> str:
         peers = [t for t in self.trials.values() if t.is_retraining == trial.is_retraining]
-        value, best = max(((t.best_epoch.val_top1, t) for t in peers if t.best_epoch), key=lambda pair: pair[0])
+        validated = [t for t in peers if t.best_epoch] or list(self.trials.values())  # a last step may be alone
+        value, best = max(((t.best_epoch.val_top1, t) for t in validated if t.best_epoch), key=lambda pair: pair[0])
         return f"best {percent(value)} ({name_of(best)})"
 
     def time_left_text(self) -> str:
         trials = [trial for trial in self.trials.values() if not trial.is_retraining]
         retrainings = [trial for trial in self.trials.values() if trial.is_retraining]
-        epochs_left = 0.0
+        spent = self.seconds_before + time.monotonic() - self.started
+        epoch_seconds = spent / max(1, self.num_epochs_before + self.num_epochs_here)
+        seconds = 0.0
         if not self.is_search_over:
             epochs_left = epochs_left_to_search(trials, self.num_samples, self.epochs_per_trial)
-        epochs_left += max(0.0, self.num_retraining_epochs - sum(len(trial.epochs) for trial in retrainings))
-        spent = self.seconds_before + time.monotonic() - self.started
-        seconds = epochs_left * spent / max(1, self.num_epochs_before + self.num_epochs_here)
-        if self.ends_at is not None:
-            seconds = max(0.0, min(seconds, self.ends_at - time.monotonic()))
-        return f"about {duration_text(seconds)} left"
+            seconds = min(epochs_left * epoch_seconds, self.search_seconds_left())
+        epochs_left = max(0.0, self.num_retraining_epochs - sum(len(trial.epochs) for trial in retrainings))
+        seconds = min(seconds + epochs_left * epoch_seconds, self.ends_at - time.monotonic())
+        return f"about {duration_text(max(0.0, seconds))} left"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from tune_sketch.config.settings import Settings
+from tune_sketch.config.settings import BUDGETS, FLAGS, Settings
 from tune_sketch.config.total_time import divide, division_text
 from tune_sketch.data import SketchData, open_data, prepare_data, publish_data
 from tune_sketch.data.describe import (
@@ -127,16 +127,17 @@ def trials_lines(facts: Facts) -> list[str]:
     """How many trials there are and where they are compared, in words."""
     settings, sampler = facts.settings, SAMPLERS[facts.settings.strategy]
     each = {model: own.settings for model, own in facts.of_each().items()}
+    at_most = "at most " * settings.has_budget
     if not sampler.stops_trials:
         trials = f"trials    at most {settings.num_samples}, none is stopped"
     elif not facts.networks:
         trials = (
-            f"trials    {settings.num_samples}, compared at epochs {', '.join(map(str, settings.rungs))}; "
+            f"trials    {at_most}{settings.num_samples}, compared at epochs {', '.join(map(str, settings.rungs))}; "
             f"one in {settings.reduction_factor} goes on"
         )
     else:
         trials = (
-            f"trials    {settings.num_samples} of all networks together, compared within each at epochs "
+            f"trials    {at_most}{settings.num_samples} of all networks together, compared within each at epochs "
             + "; ".join(f"{', '.join(map(str, own.rungs))} ({model})" for model, own in each.items())
             + f"; one in {settings.reduction_factor} goes on"
         )
@@ -146,10 +147,17 @@ def trials_lines(facts: Facts) -> list[str]:
             f"turns     the {len(each)} networks are compared by the best validation top-1 within equal seconds of "
             "training; the better half goes on"
         )
+    if settings.has_budget:
+        lines.append(
+            f"epochs    at most {most_epochs(facts)} of a trial, about {expected_epochs_of_search(facts):.1f} expected"
+        )
+    else:
+        lines.append(
+            f"epochs    at most {settings.num_samples * most_epochs(facts)}, "
+            f"about {settings.num_samples * expected_epochs_of_search(facts):.0f} expected"
+        )
     return [
         *lines,
-        f"epochs    at most {settings.num_samples * most_epochs(facts)}, "
-        f"about {settings.num_samples * expected_epochs_of_search(facts):.0f} expected",
         f"retrain   {facts.num_finalists} finalists raced in at most {facts.num_retrainings} retrainings on "
         f"fresh seeds, of at most {most_epochs(facts)} epochs each",
     ]
@@ -194,7 +202,8 @@ def plan_lines(settings: Settings, inputs: Inputs, prepared_seconds: float = 0.0
     if settings.warm_start:
         lines.append(f"warm      begins with the best of {', '.join(settings.warm_start)}")
     if settings.total_time_seconds is not None:
-        lines.append(f"total     {division_text(divide(settings.total_time_seconds, prepared_seconds))}")
+        division = divide(settings.total_time_seconds, prepared_seconds, last_step=settings.last_step)
+        lines.append(f"total     {division_text(division)}")
     budgets = budget_texts(settings)
     if budgets:
         lines.append(f"budget    the search ends earlier after {', or '.join(budgets)}")
@@ -233,14 +242,31 @@ def budget_texts(settings: Settings) -> list[str]:
     return texts
 
 
-def expected_hours_lines(facts: Facts, epoch_seconds: Mapping[str, float], num_workers: int) -> list[str]:
-    """The plan's cost, from the measured time of one epoch of each network's paper's configuration."""
-    num_trainings = facts.num_retrainings + facts.settings.last_step  # after the search
-    worker_seconds = fmean(
-        epoch_seconds[model]
-        * (facts.settings.num_samples * expected_epochs(own.settings) + num_trainings * own.settings.max_epochs)
-        for model, own in facts.of_each().items()
-    )
+def flags_to_extend(settings: Settings, num_trials: int) -> str:
+    """The flags that a finished search of so many trials is to be resumed with: more of what bounded it."""
+    if SAMPLERS[settings.strategy].most_trials:
+        return "--passes N"
+    names = ["num_samples"] * (num_trials >= settings.num_samples)
+    names += [name for name in BUDGETS if getattr(settings, name) is not None]
+    return " ".join(f"{FLAGS[name].spelling(name)} {FLAGS[name].metavar}" for name in names or ["num_samples"])
+
+
+def expected_hours_lines(facts: Facts, epoch_seconds: Mapping[str, float], num_workers: int, gpus: float) -> list[str]:
+    """The plan's cost, from the measured time of one epoch of each network's paper's configuration.
+
+    gpus: of each worker. A budget bounds what it is the budget of.
+    """
+    settings, each = facts.settings, facts.of_each()
+    num_trainings = facts.num_retrainings + settings.last_step  # after the search
+    search = settings.num_samples * fmean(epoch_seconds[m] * expected_epochs(own.settings) for m, own in each.items())
+    later = num_trainings * fmean(epoch_seconds[m] * own.settings.max_epochs for m, own in each.items())
+    if settings.time_budget_seconds is not None:
+        search = min(search, settings.time_budget_seconds * num_workers)
+    if settings.gpu_hours is not None:
+        search = min(search, 3600 * settings.gpu_hours / (gpus or 1.0))
+    worker_seconds = search + later
+    if settings.total_time_seconds is not None:
+        worker_seconds = min(worker_seconds, settings.total_time_seconds * num_workers)
     return [
         *(
             f"one epoch {f'of {model} ' * bool(facts.networks)}takes {seconds:.2f} s on one worker (measured now, the "

@@ -1,7 +1,6 @@
 """Holds every choice that is fixed for one search: one line per setting, with its flag, rule and default."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,13 @@ from tune_sketch.data.paths import read_path
 from tune_sketch.data.request import DataRequest
 from tune_sketch.data.splits import OWN_SPLIT, PROTOCOLS, SPLIT_BY
 from tune_sketch.samplers import SAMPLERS
-from tune_sketch.schedulers.rungs import rung_epochs
+from tune_sketch.schedulers.rungs import default_grace_epochs, rung_epochs
 
 WEIGHTS = ("auto", "imagenet", "none")
 OF_WEIGHTS = ("", "search.json")  # a file itself, or this in a run directory
 OLD_VALUES = {"rung-tpe": "incumbent", "study": "paper"}  # names of version 0.1, accepted for one version
-FIRST_RUNG_FRACTION = 0.06  # of max_epochs; what won in simulation on LCBench, see benchmarks/search_quality.py
+BUDGETS = ("time_budget_seconds", "total_time_seconds", "gpu_hours")  # one of them ends a search by itself
+BUDGET_SAMPLES = 1000  # trials at most within a budget, unless it is said; no burden, see benchmarks/scale.py
 AUTO: Any = None  # a default that depends on the data and the model
 
 
@@ -107,7 +107,7 @@ class Settings:
     experience: bool = setting(
         "begin without what was best on other drawings", name="--no-experience", metavar=None, on_resume="fixed"
     )
-    num_samples: int = setting("number of trials", least=1)
+    num_samples: int = setting("number of trials (default with a budget: 1000)", least=1)
     max_epochs: int = setting("most epochs of one trial", least=1, on_resume="grows")
     grace_epochs: int = setting(
         "no trial is stopped earlier (default: 6 %% of --max-epochs)", least=1, on_resume="fixed"
@@ -156,8 +156,7 @@ class Settings:
             if getattr(self, name) is AUTO:
                 object.__setattr__(self, name, value)
         for name, flag in FLAGS.items():
-            value = getattr(self, name)
-            if flag.least is not None and value is not None:
+            if flag.least is not None and (value := getattr(self, name)) is not None:
                 check_between(flag.spelling(name), value, flag.least, flag.most)
         if self.grace_epochs is AUTO:
             object.__setattr__(self, "grace_epochs", default_grace_epochs(self.max_epochs))
@@ -183,19 +182,23 @@ class Settings:
             raise ValueError(
                 f"--grace-epochs must be at most --max-epochs: got {self.grace_epochs} > {self.max_epochs}"
             )
-        for name in ("time_budget_seconds", "total_time_seconds", "gpu_hours"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
+        for name in BUDGETS:
+            if (value := getattr(self, name)) is not None and not 0 < value < float("inf"):
                 raise ValueError(f"{FLAGS[name].spelling(name)} must be positive and finite, got {value:g}")
         if self.total_time_seconds is not None and self.checkpoint_epochs > 1:
             rule = "--total-time ends a training at a checkpoint: --checkpoint-epochs must be 1"
             raise ValueError(f"{rule}, got {self.checkpoint_epochs}")
         if self.min_gain is not None and not 0 <= self.min_gain < 1:
             raise ValueError(f"--min-gain must be a fraction of at least 0 and under 1, got {self.min_gain:g}")
-        for name in ("cpus_per_trial", "gpus_per_trial"):
-            check_share(FLAGS[name].spelling(name), getattr(self, name), may_be_none=name == "gpus_per_trial")
+        check_share("--cpus-per-trial", self.cpus_per_trial, may_be_none=False)
+        check_share("--gpus-per-trial", self.gpus_per_trial, may_be_none=True)
         if self.gpus_per_trial is not None and self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
             raise ValueError(f"--gpus-per-trial above 1 must be a whole number, got {self.gpus_per_trial:g}")
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether a time or GPU-hours end the search, rather than a number of trials."""
+        return any(getattr(self, name) is not None for name in BUDGETS)
 
     @property
     def rungs(self) -> list[int]:
@@ -248,6 +251,8 @@ def default_choices(settings: Settings) -> dict[str, Any]:
         common[name] = settings.strategy != "one-factor"
     if settings.strategy == "one-factor":
         common["num_samples"] = SAMPLERS["one-factor"].most_trials * settings.passes
+    elif settings.has_budget:
+        common["num_samples"] = BUDGET_SAMPLES
     if settings.data == "doodles":
         small = {"protocol": "small", "image_px": 32, "retraining_seeds": 2}
         if settings.model == "baseline":
@@ -257,11 +262,6 @@ def default_choices(settings: Settings) -> dict[str, Any]:
         return {"num_samples": 6, "max_epochs": 4} | common | small | {"finalists": 1}
     max_epochs = 80 if settings.model == "baseline" else 50
     return {"image_px": 224, "num_samples": 50, "max_epochs": max_epochs} | common
-
-
-def default_grace_epochs(max_epochs: int) -> int:
-    """The first rung: about 6 % of the full budget, at least one epoch."""
-    return max(1, round(FIRST_RUNG_FRACTION * max_epochs))
 
 
 def resolve_paths(settings: Settings) -> Settings:

@@ -13,13 +13,14 @@ def settings_of_networks(models: Sequence[str], **choices: Any) -> list[Settings
     """The settings of each network of one search, from the names of networks and the search's other choices.
 
     What was not chosen takes the defaults of the first network other than `baseline`, so that all see the same
-    drawings; each has its own most epochs and first rung, and the number of trials is the sum of the networks' own.
-    Raises ValueError for a choice that is impossible.
+    drawings; each has its own most epochs and first rung, and the number of trials, where no budget ends the search, is
+    the sum of the networks' own. Raises ValueError for a choice that is impossible.
     """
     each = [Settings(model, **choices) for model in dict.fromkeys(models)]
     leading = next((settings for settings in each if settings.model != "baseline"), each[0])
     shared = {name: getattr(leading, name) for name in FLAGS if name not in OWN}
-    shared["num_samples"] = choices.get("num_samples") or sum(settings.num_samples for settings in each)
+    if not choices.get("num_samples") and not leading.has_budget:
+        shared["num_samples"] = sum(settings.num_samples for settings in each)
     return [replace(settings, **shared) for settings in each]
 
 

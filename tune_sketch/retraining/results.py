@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tune_sketch.commands import command_text, tensorboard_text
+from tune_sketch.config.plan import flags_to_extend
 from tune_sketch.data import open_data
 from tune_sketch.data.pixels import measure_lines
 from tune_sketch.data.splits import read_splits
@@ -13,7 +14,6 @@ from tune_sketch.formatting import percent
 from tune_sketch.retraining.ensemble import WINNER_COLUMNS, ensemble_members, winner_lines, winner_rows
 from tune_sketch.retraining.finalists import Finalist, find_finalists
 from tune_sketch.retraining.model_card import CARD, card_text
-from tune_sketch.samplers import SAMPLERS
 from tune_sketch.statistics import wilson_interval
 from tune_sketch.storage.facts import Facts, read_facts
 from tune_sketch.storage.files import Row, write_csv, write_json, write_text
@@ -187,7 +187,7 @@ def results_lines(run: RunDirectory, history: History) -> list[str]:
         f"{'balanced':>10}{'macro F1':>10}"
     )
     lines += [finalist_line(finalist, width) for finalist in finalists]
-    more = "--passes N" if SAMPLERS[read_facts(run).settings.strategy].most_trials else "--num-samples N"
+    more = flags_to_extend(read_facts(run).settings, len(history.trials))
     lines += [
         "* chosen on validation; best?: the chance that no other finalist is better on these validation drawings",
         "balanced: balanced accuracy, the mean over classes of the share of each that is recognised",

@@ -101,7 +101,8 @@ def plan_retrainings(
 
     seconds: from now; num_workers: trainings at once, of which `num_cold` (None: all) need `start_seconds` before
     their first epoch. last_step: epochs of one more training of the winner, over those of its retraining, for which
-    time is kept at the end unless that leaves no time for the retraining; 0: there is none.
+    time is kept at the end; 0: there is none. Where there is time for one of the two, it is the last step, after the
+    search's own network: it brings a better one, and a retraining only confirms it.
     """
     if not candidates:
         return []
@@ -119,6 +120,8 @@ def plan_retrainings(
     kept = last_step * lengths.get(best.number, best.epochs) * best.epoch_seconds
     if last_step and best.number not in lengths:
         length = longest_that_fits(best, (seconds - free[0]) / (1 + last_step))
+        if not length and start_seconds + last_step * best.least_epochs * best.epoch_seconds <= seconds:
+            return []
         kept = last_step * length * best.epoch_seconds
         lengths |= {best.number: length} if length else {}
     seconds -= kept

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tune_sketch.config.total_time import ENDING_STARTS, REPORT_SECONDS, START_SECONDS
 from tune_sketch.events import Trial
 from tune_sketch.formatting import duration_text
+from tune_sketch.retraining.finalists import best_own_network
 from tune_sketch.retraining.last_step import length_of_last_step
 from tune_sketch.retraining.time_plan import Candidate, Planned, find_candidates, plan_retrainings
 from tune_sketch.schedulers.stop_signal import SPENT, StopSignal
@@ -17,6 +18,7 @@ from tune_sketch.storage.journal import Journal
 from tune_sketch.storage.spent import measure_spent
 
 PLAN_NOTE = "retraining_plan"  # in the journal: with it the search is over, until there is more time
+SPARE_EPOCHS = 2  # of the best trial, from the moment at which the search must stop until it does
 NUM_PAUSES = 20  # between two looks at the search's end, each as long as a look
 
 
@@ -84,19 +86,22 @@ class Timetable:
         )
 
     def search_end(self) -> float:
-        """When the search must stop: all retrainings have time, or as much as is kept for them.
+        """When the search must stop: all retrainings and the last step have time, or as much as is kept for them.
 
-        Where not even one fits into that, the search may have it.
+        Where not even one retraining fits into its share, time is kept for the last step of the search's own network;
+        where that does not fit either, the search may have it all.
         """
-        assert self.facts.division is not None
+        division = self.facts.division
+        assert division is not None
         if self.is_search_over():
             return float("-inf")
         wanted = self.plan(float("inf"))
         seconds = max((planned.ends_after for planned in wanted), default=0.0)
-        seconds += self.last_step_seconds()
-        kept = min(self.facts.division.retraining_seconds, seconds)
-        is_enough = bool(self.plan(kept)) or any(trial.is_unfinished for trial in self.history.retrainings.values())
-        return self.retraining_end(max(1, len(wanted))) - kept * is_enough
+        kept = min(division.retraining_seconds, seconds) + min(division.last_step_seconds, self.last_step_seconds())
+        if not self.plan(kept) and not any(trial.is_unfinished for trial in self.history.retrainings.values()):
+            kept = self.own_last_step_seconds()
+            kept = kept if kept <= division.last_step_seconds else 0.0
+        return self.retraining_end(max(1, len(wanted))) - kept
 
     def last_step_seconds(self) -> float:
         """Kept for the last step of the best: as long as its retraining, where that was begun."""
@@ -107,10 +112,16 @@ class Timetable:
         begun = [int(t.config["epochs"]) for t in self.history.retrainings.values() if t.number == best.number]
         return self.last_step * (begun[-1] if begun else best.epochs) * best.epoch_seconds
 
+    def own_last_step_seconds(self) -> float:
+        """Of the last step of the best network that the search itself has; its trial may go on for SPARE_EPOCHS."""
+        best = best_own_network(self.history.trials)
+        if not self.last_step or best is None:
+            return 0.0
+        seconds = best.train_seconds * (1 + SPARE_EPOCHS / len(best.epochs))
+        return self.start_seconds() + self.last_step * seconds
+
     def is_search_over(self) -> bool:
-        """Whether retraining was begun, in this session or an earlier one, with no more time since."""
-        note = self.history.notes.get(PLAN_NOTE)
-        return note is not None and note["total_seconds"] >= self.total_seconds
+        return is_search_over(self.history, self.total_seconds)
 
     def retraining_end(self, num_retrainings: int) -> float:
         """When a number of retrainings must stop, and the last step after them, so that all can be tested."""
@@ -129,6 +140,12 @@ class Timetable:
     def total_seconds(self) -> float:
         assert self.facts.division is not None
         return self.facts.division.total_seconds
+
+
+def is_search_over(history: History, total_seconds: float) -> bool:
+    """Whether retraining was begun, in this session or an earlier one, with no more time since."""
+    note = history.notes.get(PLAN_NOTE)
+    return note is not None and note["total_seconds"] >= total_seconds
 
 
 class SearchEnd:
@@ -171,5 +188,5 @@ class SearchEnd:
         self.stop.deadline = end
         self.stop.deadline_reason = (
             f"the search ends: the last {kept} of {duration_text(self.timetable.total_seconds)} are for retraining, "
-            "test and report; each training finishes its epoch"
+            f"{'last step, ' * bool(self.timetable.last_step)}test and report; each training finishes its epoch"
         )

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Trial
 from tune_sketch.formatting import duration_text, name_of
-from tune_sketch.retraining.finalists import OF_SEARCH
+from tune_sketch.retraining.finalists import OF_SEARCH, best_own_network
 from tune_sketch.retraining.time_plan import Planned, plan_text
 from tune_sketch.retraining.timetable import PLAN_NOTE, Timetable
 from tune_sketch.storage.journal import Journal
@@ -105,10 +105,9 @@ def adopt_best(run: RunDirectory, journal: Journal) -> Trial | None:
 
     It is the best of those whose checkpoint is there. None where none is.
     """
-    there = [trial for trial in journal.trials if trial.epochs and run.checkpoints(trial.key).is_dir()]
-    if not there:
+    trial = best_own_network([trial for trial in journal.trials if run.checkpoints(trial.key).is_dir()])
+    if trial is None:
         return None
-    trial = max(there, key=lambda trial: (trial.epochs[-1].val_top1, -trial.number))
     config = trial.config | {"epochs": len(trial.epochs)}
     adopted = journal.add_retraining(trial.number, OF_SEARCH, config, trial.seed)
     shutil.copytree(run.checkpoints(trial.key), run.checkpoints(adopted.key), dirs_exist_ok=True)

@@ -6,6 +6,12 @@ from collections.abc import Iterable, Sequence
 from tune_sketch.events import Trial
 
 CURVE_EPOCHS = 6  # of the paper's loss curves
+FIRST_RUNG_FRACTION = 0.06  # of max_epochs; what won in simulation on LCBench, see benchmarks/search_quality.py
+
+
+def default_grace_epochs(max_epochs: int) -> int:
+    """The first rung: about 6 % of the full budget, at least one epoch."""
+    return max(1, round(FIRST_RUNG_FRACTION * max_epochs))
 
 
 def rung_epochs(grace_epochs: int, max_epochs: int, reduction_factor: int) -> list[int]:

@@ -1,6 +1,7 @@
 """Knows whether to wind up: Ctrl-C or SIGTERM, the time budget, or failures that all have one reason."""
 
 import collections
+import math
 import os
 import signal
 import sys
@@ -72,6 +73,10 @@ class StopSignal:
         if not self.reason and self.deadline is not None and time.monotonic() > self.deadline:
             self.request(self.deadline_reason)
         return bool(self.reason)
+
+    def seconds_left(self) -> float:
+        """Until the deadline; infinite without one."""
+        return math.inf if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
     def may_start(self) -> bool:
         """Whether another training may begin."""

@@ -72,10 +72,11 @@ def frame(
     later = list(history.later_trainings.values())
     now, seconds = present(facts, owner), owner.seconds() if owner is not None else None
     since = "" if seconds is None else f", for {duration_text(seconds)}"
+    most_trials = f"{'at most ' * settings.has_budget}{settings.num_samples}"
     lines = [
         f"{run.path.resolve().name}: {', '.join(facts.models)}, {settings.data}{since}",
         "",
-        line("trials", f"{len(trials)} of {settings.num_samples}: {count_states(trials, owner is not None)}"),
+        line("trials", f"{len(trials)} of {most_trials}: {count_states(trials, owner is not None)}"),
         *best_lines(trials, columns - NAME_WIDTH, blocks),
         *(line("network", text) for text in network_texts(facts, trials)),
         *(rung_line(trials, rung) for rung in ([] if facts.networks else settings.rungs)),
@@ -83,7 +84,7 @@ def frame(
     if later:
         lines.append(line("retrained", f"{len(later)}: {count_states(later, owner is not None)}"))
     if owner is not None:
-        lines.append(line("time left", left_text(later, now) if later else time_left_text(trials, facts, now)))
+        lines.append(line("time left", left_text(later, now) if later else time_left_text(history, facts, now)))
         lines += ["", *worker_lines([*trials, *later], now)]
     most = max(4, rows - 2)
     if len(lines) > most:
@@ -182,4 +183,4 @@ def worker_order(trial: Trial) -> tuple[str, int, int]:
 
 def is_finished(run: RunDirectory, facts: Facts, history: History) -> bool:
     """Whether a resume would find nothing to do."""
-    return describe_resume(run, history, facts.settings).startswith("find nothing to do")
+    return describe_resume(run, history, facts).startswith("find nothing to do")

@@ -203,7 +203,8 @@ class Facts:
         total = self.settings.total_time_seconds
         if total is None or (self.division is not None and self.division.total_seconds == total):
             return self
-        return replace(self, division=divide(total, sum(session.prepared_seconds for session in self.sessions)))
+        prepared = sum(session.prepared_seconds for session in self.sessions)
+        return replace(self, division=divide(total, prepared, last_step=self.settings.last_step))
 
 
 def write_facts(run: RunDirectory, facts: Facts) -> None:

@@ -21,7 +21,6 @@ def command(job: Job) -> list[str]:
         *("--model", "squeezenet1_1" if job.weights else "baseline", "--weights", job.weights or "none"),
         *("--data", str(job.folder), "--split-by", "own", "--image-px", str(job.image_px)),
         *("--total-time", f"{max(1, int(job.wall_left()))}s", "--seed", str(job.seed)),
-        *("--num-samples", "1000"),
         *("--runs-dir", str(job.work), "--name", "ours"),
     ]
 
