@@ -122,10 +122,8 @@ def state_result(run: RunData) -> list[str]:
         f"of {its['num_test']:,} drawings that it had never seen at its first guess among {its['num_classes']} "
         f"classes{within_five}.",
         state_gain(its),
-        f"These are means over {count_text(its['num_seeds'], 'seed')} of "
-        f"{name_configuration(run.chosen)}, "
-        f"which was chosen on validation. 95 % interval of the first guess of one network on that many drawings: "
-        f"{between} (Wilson)"
+        f"{name_evidence(run.chosen)}, which was chosen on validation. 95 % interval of the first guess of one network "
+        f"on that many drawings: {between} (Wilson)"
         + (f"; over seeds: {over_seeds} (Student's t)." if (over_seeds := interval_over_seeds(its)) else "."),
     ]
     if "test_balanced_accuracy" in its:
@@ -163,6 +161,15 @@ def name_configuration(chosen: Finalist) -> str:
         return "the paper's configuration"
     trial = f"trial {chosen.number}"
     return f"today's recipe ({trial})" if chosen.is_recipe else f"the configuration of {trial}"
+
+
+def name_evidence(chosen: Finalist) -> str:
+    """The networks that a result is of."""
+    name = name_configuration(chosen)
+    if chosen.is_of_search:
+        return f"This is the one network that the search itself trained with {name}"
+    num_seeds = len(chosen.retrainings)
+    return f"This is one seed of {name}" if num_seeds == 1 else f"These are means over {num_seeds} seeds of {name}"
 
 
 def has_lost(its: Row) -> bool:

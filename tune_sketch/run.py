@@ -278,10 +278,11 @@ def retrain_within_time(work: OpenRun, timetable: Timetable) -> None:
     workers = work.allocate(max(1, len(race.plan()) + len(race.unfinished())))
     timetable.num_workers = workers.num_workers
     say(race.begin())
-    stop.deadline = race.end - timetable.last_step_seconds()
-    stop.deadline_reason = "the time for retraining is over: each training finishes its epoch"
-    work.screen.num_retraining_epochs = sum(planned.num_epochs for planned in race.plan())
-    run_trainings(work, race.unfinished(), race.propose, NEVER_STOP, [work.screen], workers)
+    if race.plan() or race.unfinished():
+        stop.deadline = race.end - timetable.last_step_seconds()
+        stop.deadline_reason = "the time for retraining is over: each training finishes its epoch"
+        work.screen.num_retraining_epochs = sum(planned.num_epochs for planned in race.plan())
+        run_trainings(work, race.unfinished(), race.propose, NEVER_STOP, [work.screen], workers)
     if stop.by_signal:
         return
     stop.clear()

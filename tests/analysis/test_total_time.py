@@ -8,9 +8,10 @@ from tests.support.facts import make_session
 from tests.support.fake_runs import add_trials, begin_run
 from tests.support.trials import train
 from tune_sketch.analysis.run_data import read_run
+from tune_sketch.analysis.tables.costs import tabulate_costs
 from tune_sketch.analysis.tables.finalists import show_finalists, tabulate_finalists
 from tune_sketch.analysis.tables.total_time import show_total_time, tabulate_total_time
-from tune_sketch.analysis.verdict import warn
+from tune_sketch.analysis.verdict import state_result, warn
 from tune_sketch.config.total_time import Division
 from tune_sketch.events import TestResult
 from tune_sketch.retraining.finalists import OF_SEARCH
@@ -55,6 +56,13 @@ def test_a_network_of_the_search_is_marked_with_its_epochs(run):
     (row,) = show_finalists(tabulate_finalists(read))
     assert (row["trial"], row["epochs"]) == ("1 (search) *", "2")
     assert any("the network is the search's own" in warning for warning in warn(read))
+    assert any("This is the one network that the search itself trained with" in text for text in state_result(read))
+
+
+def test_a_network_of_the_search_was_paid_for_by_the_search(run):
+    (row,) = tabulate_costs(read_run(run.path))
+    assert row["part"] == "search"
+    assert not any(line.startswith("retrain cost") for line in status_lines(run))
 
 
 def test_status_says_how_much_is_used(run):
