@@ -175,9 +175,11 @@ def begin_now(path, **choices):
 
 @pytest.mark.parametrize(("budget", "little", "much"), [("time_budget_seconds", 5.0, 1e6), ("gpu_hours", 1e-4, 100.0)])
 def test_what_a_resume_would_do_within_a_budget(tmp_path, budget, little, much):
-    for value, first in ((little, ""), (much, "start new trials, as its budget allows, then ")):
+    new = "start new trials, as its budget allows, then "
+    for value, first in ((little, ""), (much, f"continue 1 trial (5 after epoch 1), then {new}")):
         run, journal = begin_now(tmp_path / f"{value}", **{budget: value})
-        add_trials(run, journal, 6)
+        add_trials(run, journal, 6, running=1)
+        journal.pause(journal.trials[5].key)
         lines = lines_by_name(run)
         assert lines["trials"].startswith("6 of at most 1000: ")
         assert lines["a resume would"] == f"{first}retrain the finalists and read the test split"

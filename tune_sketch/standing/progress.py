@@ -79,18 +79,19 @@ def describe_resume(run: RunDirectory, history: History, facts: Facts) -> str:
     if not run.journal_log.is_file() and run.study_db.is_file():
         return "be refused: version 0.1 made this run, which can be read only"
     trials, retrainings, sampler = history.trials, history.retrainings.values(), SAMPLERS[settings.strategy]
-    unfinished = [trial for trial in trials if trial.is_unfinished]
+    is_spent = is_budget_spent(history, facts)
+    unfinished = [trial for trial in trials if trial.is_unfinished and not is_spent]
     steps = []
     if unfinished:
         steps.append(
-            f"continue {len(unfinished)} trials ("
+            f"continue {count_text(len(unfinished), 'trial')} ("
             + ", ".join(f"{trial.number} after epoch {len(trial.epochs)}" for trial in unfinished[:8])
             + (", ..." if len(unfinished) > 8 else "")
             + ")"
         )
     if sampler.most_trials and not retrainings:
         steps.append("go on with the steps that are left")
-    elif not sampler.most_trials and settings.num_samples > len(trials) and not is_budget_spent(history, facts):
+    elif not sampler.most_trials and settings.num_samples > len(trials) and not is_spent:
         number = "" if settings.has_budget else f"{settings.num_samples - len(trials)} "
         steps.append(f"start {number}new trials" + ", as its budget allows" * settings.has_budget)
     left = [trial for trial in retrainings if trial.is_unfinished]
