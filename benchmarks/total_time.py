@@ -22,13 +22,13 @@ import optuna
 
 from benchmarks.curves.tasks import SketchTable, Task, load_tasks
 from benchmarks.machine import write_result
+from benchmarks.race import interval as interval_of_mean
 from benchmarks.search_quality_report import interval
 from tests.support.untrained import make_job
 from tune_sketch.backend.simulated import Curve, SimulatedBackend
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.config.total_time import LAST_STEP_SHARE, RETRAINING_SHARE
 from tune_sketch.events import Job, Source, Trial
-from tune_sketch.retraining.finalists import best_own_network
 from tune_sketch.retraining.time_plan import find_candidates, plan_retrainings
 from tune_sketch.retraining.timetable import SPARE_EPOCHS
 from tune_sketch.samplers import SAMPLERS
@@ -36,7 +36,7 @@ from tune_sketch.samplers.base import SearchTask
 from tune_sketch.schedulers.asha import ASHA
 from tune_sketch.schedulers.queue import TrialQueue
 from tune_sketch.schedulers.recorder import Recorder
-from tune_sketch.schedulers.rungs import rung_epochs
+from tune_sketch.schedulers.rungs import best_own_network, rung_epochs
 from tune_sketch.search_spaces.common import fewest_epochs
 from tune_sketch.storage.journal import Journal
 
@@ -124,7 +124,7 @@ def last_step_rows(tasks: list[Task], seeds: range) -> list[str]:
     """The second table, in Markdown."""
     lost: dict[tuple[float, float], list[float]] = defaultdict(list)
     for task, seed in itertools.product(tasks, seeds):
-        unit, median = task.scale()[2], task.scale()[1]
+        _, median, unit = task.scale()
         trials = simulate(task, LAST_STEP_TIMES[-1] * unit, seed, with_recipe=True)
         for total in LAST_STEP_TIMES:
             values = {}
@@ -149,8 +149,7 @@ def last_step_rows(tasks: list[Task], seeds: range) -> list[str]:
                 cells.append("none")
                 continue
             kept = f"{len(values_lost) / len(tasks) / len(seeds):.0%}"
-            draws = np.random.default_rng(0).choice(values_lost, (2000, len(values_lost))).mean(axis=1)
-            low, high = np.quantile(draws, (0.025, 0.975))
+            low, high = interval_of_mean(values_lost)
             cells.append(f"{values_lost.mean():.1f} [{low:.1f}, {high:.1f}], {kept}")
         lines.append(f"| {share:.0%} | {' | '.join(cells)} |")
     return lines

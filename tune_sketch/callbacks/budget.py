@@ -58,12 +58,14 @@ def forecast(trials: Sequence[Trial], rungs: Sequence[int]) -> Forecast | None:
         (t for t in trials if t.ended_at is not None and t.source.kind not in GIVEN),
         key=lambda t: (t.ended_at or 0.0, t.number),
     )
-    gains = [expected_gain(some, rungs) for some in (ended[:-HORIZON], ended)]
-    if len(ended) < 3 * HORIZON or None in gains:
+    if len(ended) < 3 * HORIZON:
+        return None
+    before, now = expected_gain(ended[:-HORIZON], rungs), expected_gain(ended, rungs)
+    if before is None or now is None:
         return None
     recent = ended[len(ended) // 2 :]
     seconds = HORIZON * training_seconds(recent) / len(recent)
-    return Forecast(HORIZON, max(gain for gain in gains if gain is not None), seconds, len(ended))
+    return Forecast(HORIZON, max(before, now), seconds, len(ended))
 
 
 def expected_gain(ended: Sequence[Trial], rungs: Sequence[int]) -> float | None:

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tune_sketch.events import Trial
@@ -51,12 +51,6 @@ def comparable(completed: Sequence[Trial]) -> list[Trial]:
     fresh = [trial for trial in completed if trial.seed_index != OF_SEARCH] or list(completed)
     longest = max((len(trial.epochs) for trial in fresh), default=0)
     return [trial for trial in fresh if len(trial.epochs) >= LEAST_LENGTH * longest]
-
-
-def best_own_network(trials: Iterable[Trial]) -> Trial | None:
-    """The trial whose network is the best that the search has now: by its last epoch, which it was kept at."""
-    trained = [trial for trial in trials if trial.epochs]
-    return max(trained, key=lambda trial: (trial.epochs[-1].val_top1, -trial.number), default=None)
 
 
 def completed_retrainings(history: History) -> list[Trial]:

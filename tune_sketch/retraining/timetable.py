@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from tune_sketch.config.total_time import ENDING_STARTS, REPORT_SECONDS, START_SECONDS
 from tune_sketch.events import Trial
 from tune_sketch.formatting import duration_text
-from tune_sketch.retraining.finalists import best_own_network
 from tune_sketch.retraining.last_step import length_of_last_step
 from tune_sketch.retraining.time_plan import Candidate, Planned, find_candidates, plan_retrainings
+from tune_sketch.schedulers.rungs import best_own_network
 from tune_sketch.schedulers.stop_signal import SPENT, StopSignal
 from tune_sketch.search_spaces.common import fewest_epochs
 from tune_sketch.storage.facts import Facts

@@ -7,9 +7,10 @@ from dataclasses import asdict, replace
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Trial
 from tune_sketch.formatting import duration_text, name_of
-from tune_sketch.retraining.finalists import OF_SEARCH, best_own_network
+from tune_sketch.retraining.finalists import OF_SEARCH
 from tune_sketch.retraining.time_plan import Planned, plan_text
 from tune_sketch.retraining.timetable import PLAN_NOTE, Timetable
+from tune_sketch.schedulers.rungs import best_own_network
 from tune_sketch.storage.journal import Journal
 from tune_sketch.storage.run_directory import RunDirectory
 

@@ -54,3 +54,9 @@ def rank_trials(trials: Iterable[Trial]) -> list[Trial]:
     """
     ranked = [(-best.val_top1, trial.number, trial) for trial in trials if (best := trial.best_epoch) is not None]
     return [trial for *_, trial in sorted(ranked, key=lambda entry: entry[:2])]
+
+
+def best_own_network(trials: Iterable[Trial]) -> Trial | None:
+    """The trial whose network is the best that the search has now: by its last epoch, which it was kept at."""
+    trained = [trial for trial in trials if trial.epochs]
+    return max(trained, key=lambda trial: (trial.epochs[-1].val_top1, -trial.number), default=None)

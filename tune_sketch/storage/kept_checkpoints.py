@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from tune_sketch.events import Ending, Trial
+from tune_sketch.schedulers.rungs import best_own_network
 from tune_sketch.storage.run_directory import RunDirectory
 
 RETRIED: tuple[Ending, ...] = ("failed", "out_of_memory")  # by --retry-failed: the machine may have been to blame
@@ -21,8 +22,7 @@ def sweep_checkpoints(run: RunDirectory, trials: Iterable[Trial], *, keeps_best:
     failed = sorted((t for t in ended if t.status in RETRIED), key=lambda t: t.ended_at or 0.0)
     kept = [trial.key for trial in failed[-MOST_FAILED:]]
     if keeps_best:
-        trained = (trial for trial in ended if trial.epochs)
-        best = max(trained, key=lambda trial: trial.epochs[-1].val_top1, default=None)
+        best = best_own_network(ended)
         kept += [best.key] if best is not None else []
     for trial in ended:
         if trial.key not in kept:
