@@ -28,7 +28,7 @@ def cases(context: Context) -> Iterator[Case]:
     sizes = context.sizes
     pairs = ((sizes.small, sizes.small_px, TARGET_SMALL), (sizes.large, sizes.large_px, TARGET_LARGE))
     for network, image_px, target in pairs:
-        yield Case(f"{network}, {image_px} px", 60, lambda n=network, px=image_px, t=target: compare(context, n, px, t))
+        yield Case(f"{network}, {image_px} px", 80, lambda n=network, px=image_px, t=target: compare(context, n, px, t))
 
 
 def compare(context: Context, network: str, image_px: int, target: float) -> Iterator[Row]:

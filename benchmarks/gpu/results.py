@@ -95,12 +95,14 @@ class ResultFile:
         for part in dict.fromkeys(
             [row.part for row in self.rows.values()] + [note.part for note in self.notes.values()]
         ):
-            lines += ["", f"## {part}", "", "| case | what | value | lowest .. highest | n | target | note |"]
-            lines += ["|---|---|---|---|---|---|---|"]
-            lines += [table_line(row) for row in self.rows.values() if row.part == part]
-            for note in self.notes.values():
-                if note.part == part:
-                    lines += ["", f"{note.case}:", "", "```", note.text.rstrip(), "```"]
+            lines += ["", f"## {part}"]
+            table = [table_line(row) for row in self.rows.values() if row.part == part]
+            if table:
+                lines += ["", "| case | what | value | lowest .. highest | n | target | note |"]
+                lines += ["|---|---|---|---|---|---|---|", *table]
+            for note in (note for note in self.notes.values() if note.part == part):
+                text = note.text.rstrip()
+                lines += ["", f"{note.case}:", "", "```", text, "```"] if "\n" in text else ["", f"{note.case}: {text}"]
         return lines
 
     def verdict(self, counted: Sequence[str]) -> tuple[list[str], bool]:

@@ -5,6 +5,7 @@ import importlib
 import multiprocessing
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,16 @@ from tune_sketch.storage.provenance import find_git_commit
 from tune_sketch.trainables.speed.data_parallel import end_with_parent
 from tune_sketch.trainables.speed.devices import default_device, keep_freed_memory
 
-PARTS = ("correct", "limit", "recipe", "frozen_prefix", "sharing", "more_limits", "accuracy")  # in order of value
+PARTS = (
+    "correct",
+    "first_epoch",
+    "limit",
+    "recipe",
+    "frozen_prefix",
+    "sharing",
+    "more_limits",
+    "accuracy",
+)  # in order of value
 RESERVED_SECONDS = 5.0  # for ending: all that is written is on the disk anyway
 
 
@@ -39,51 +49,90 @@ class Machine:
     where: str
 
 
+@dataclass(frozen=True)
+class Begun:
+    """The number of the case that a part begins next."""
+
+    case: int
+
+
+class NoDeviceError(Exception):
+    """There is no GPU that torch can use."""
+
+
 def measure(parts: tuple[str, ...], sizes: Sizes, inputs: Path, folder: Path, deadline: float) -> int:
-    """Each part in a process of its own, so that what breaks a device's process breaks one part."""
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    results: ResultFile | None = None
+    """Each part in a process of its own; after a case that breaks the process, another for the cases that follow."""
     with tempfile.TemporaryDirectory(prefix="gpu-") as scratch:
+        run = Run(sizes, inputs, folder, Path(scratch), deadline)
         for part in sorted(parts, key=PARTS.index):
-            if deadline - time.monotonic() < RESERVED_SECONDS:
-                print(f"{part}: no time left", flush=True)
-                continue
-            here, there = context.Pipe(duplex=False)
-            process = context.Process(target=run_part, args=(part, sizes, inputs, Path(scratch), deadline, there))
-            process.start()
-            there.close()
-            while True:
-                if not here.poll(max(0.0, deadline - time.monotonic())):
-                    process.kill()
-                    if results is None:
-                        print(f"{part}: ended at the deadline before it said anything", flush=True)
-                    else:
-                        report(results, Note(part, "deadline", "ended at the deadline in the middle of a case"))
+            next_case: int | None = 0
+            while next_case is not None:
+                if deadline - time.monotonic() < RESERVED_SECONDS:
+                    print(f"{part}: no time left", flush=True)
                     break
                 try:
-                    item = here.recv()
-                except EOFError:  # the process has ended, and all that it said was read
-                    break
-                if isinstance(item, Machine) and item.card == "cpu":
-                    process.kill()
+                    next_case = run.follow(part, next_case)
+                except NoDeviceError:
                     print("no GPU that torch can use was found: --rehearse runs all of it in small without one")
                     return 2
-                if isinstance(item, Machine):
-                    results = results or ResultFile(folder, item.card, item.where)
-                    continue
-                assert results is not None
-                report(results, item)
-            process.join()
-            if process.exitcode and results is not None and deadline > time.monotonic():
-                report(results, Note(part, "process", f"it ended with code {process.exitcode}", is_error=True))
-    if results is None:
+    if run.results is None:
         print("nothing was measured")
         return 1
     # A rehearsal is too small to say how fast anything is.
-    lines, good = results.verdict(counted=("correct",) if sizes.is_rehearsal else PARTS)
-    print(f"\nwritten: {results.md} and {results.csv}\n")
+    lines, good = run.results.verdict(counted=("correct",) if sizes.is_rehearsal else PARTS)
+    print(f"\nwritten: {run.results.md} and {run.results.csv}\n")
     print("\n".join(lines))
     return 0 if good else 1
+
+
+@dataclass
+class Run:
+    """One command's processes, one after the other, and the file that all of them fill."""
+
+    sizes: Sizes
+    inputs: Path
+    folder: Path
+    scratch: Path
+    deadline: float
+    results: ResultFile | None = None
+
+    def follow(self, part: str, first_case: int) -> int | None:
+        """Run a part from a case on in a new process; the case to go on with when that process broke, else None."""
+        context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        here, there = context.Pipe(duplex=False)
+        arguments = (part, first_case, self.sizes, self.inputs, self.scratch, self.deadline, there)
+        process = context.Process(target=run_part, args=arguments)
+        process.start()
+        there.close()
+        begun = first_case
+        while True:
+            if not here.poll(max(0.0, self.deadline - time.monotonic())):
+                process.kill()
+                if self.results is None:
+                    print(f"{part}: ended at the deadline before it said anything", flush=True)
+                else:
+                    report(self.results, Note(part, "deadline", "ended at the deadline in the middle of a case"))
+                break
+            try:
+                item = here.recv()
+            except EOFError:  # the process has ended, and all that it said was read
+                break
+            if isinstance(item, Machine):
+                if item.card == "cpu":
+                    process.kill()
+                    raise NoDeviceError
+                self.results = self.results or ResultFile(self.folder, item.card, item.where)
+            elif isinstance(item, Begun):
+                begun = item.case
+            else:
+                assert self.results is not None
+                report(self.results, item)
+        process.join()
+        if not process.exitcode or self.results is None or self.deadline <= time.monotonic():
+            return None
+        text = f"its process ended with code {process.exitcode}"
+        report(self.results, Note(part, f"case {begun + 1}", text, is_error=True))
+        return begun + 1
 
 
 def report(results: ResultFile, item: object) -> None:
@@ -95,7 +144,9 @@ def report(results: ResultFile, item: object) -> None:
     print(f"{item.part}, {item.case}{left} {text}".rstrip(), flush=True)
 
 
-def run_part(part: str, sizes: Sizes, inputs: Path, scratch: Path, deadline: float, results: Connection) -> None:
+def run_part(
+    part: str, first_case: int, sizes: Sizes, inputs: Path, scratch: Path, deadline: float, results: Connection
+) -> None:
     """The cases of a part that still fit into the time. What one of them raises is kept, and the next one begins."""
     threading.Thread(target=end_with_parent, daemon=True).start()
     keep_freed_memory()
@@ -103,13 +154,16 @@ def run_part(part: str, sizes: Sizes, inputs: Path, scratch: Path, deadline: flo
         torch.set_num_threads(1)
     device = torch.device(default_device())
     results.send(describe_machine(device, sizes))
-    (scratch / part).mkdir()
+    (scratch / part).mkdir(exist_ok=True)
     opened = open_inputs(inputs, scratch / "inputs", sizes.num_classes, sizes.per_class)
     if opened.fallback:
         results.send(Note(part, "drawings", opened.fallback))
     context = Context(device, sizes, opened, scratch / part)
     module = importlib.import_module(f"benchmarks.gpu.{part}")
-    for case in module.cases(context):
+    for number, case in enumerate(module.cases(context)):
+        if number < first_case:
+            continue
+        results.send(Begun(number))
         left = deadline - time.monotonic() - RESERVED_SECONDS
         if left < (1.0 if sizes.is_rehearsal else case.seconds):
             results.send(Note(part, case.name, f"not begun: {left:.0f} s were left, it may take {case.seconds:.0f}"))
@@ -119,10 +173,17 @@ def run_part(part: str, sizes: Sizes, inputs: Path, scratch: Path, deadline: flo
             for item in case.run():
                 results.send(item)
         except Exception:
-            results.send(Note(part, case.name, traceback.format_exc(), is_error=True))
+            results.send(Note(part, case.name, describe_error(), is_error=True))
         print(f"{part}, {case.name}: {time.monotonic() - start:.1f} s", flush=True)
         if device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def describe_error() -> str:
+    """The traceback of the error being handled, without the folders of this machine."""
+    return re.sub(
+        r'File "[^"]*?/((?:benchmarks|tests|tune_sketch|site-packages)/)', r'File "\1', traceback.format_exc()
+    )
 
 
 def describe_machine(device: torch.device, sizes: Sizes) -> Machine:

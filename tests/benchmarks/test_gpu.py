@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from benchmarks.gpu.context import REHEARSAL, configure
 from benchmarks.gpu.inputs import describe, open_inputs, prepare, resize, write_decoded
 from benchmarks.gpu.limit import count_work
 from benchmarks.gpu.results import Note, ResultFile, Row
-from benchmarks.gpu.runner import PARTS, Machine
+from benchmarks.gpu.runner import PARTS, Begun, Machine, describe_error
 from tests.support.processes import family
 from tests.support.real_weights import needs_efficientnet, needs_real_weights
 from tune_sketch.data.sketch_data import open_data
@@ -150,16 +151,32 @@ def forks(test: Callable) -> Callable:
     return pytest.mark.skipif(sys.platform != "linux", reason="elsewhere they are spawned")(quiet(test))
 
 
-def send_and_end(part: str, sizes: object, inputs: Path, scratch: Path, deadline: float, results: Connection) -> None:
+def send_and_end(
+    part: str, first_case: int, sizes: object, inputs: Path, scratch: Path, deadline: float, results: Connection
+) -> None:
     """A part that ends while most of what it found is still on its way."""
     results.send(Machine("card", "here"))
     for number in range(200):
         results.send(Row(part, f"case {number}", "quantity", 1.0))
 
 
-def hang(part: str, sizes: object, inputs: Path, scratch: Path, deadline: float, results: Connection) -> None:
+def hang(
+    part: str, first_case: int, sizes: object, inputs: Path, scratch: Path, deadline: float, results: Connection
+) -> None:
     """A part whose device never answers."""
     time.sleep(60)
+
+
+def break_in_the_second_case(
+    part: str, first_case: int, sizes: object, inputs: Path, scratch: Path, deadline: float, results: Connection
+) -> None:
+    """A part of three cases, of which one leaves the device of its process unusable."""
+    results.send(Machine("card", "here"))
+    for case in range(first_case, 3):
+        results.send(Begun(case))
+        if case == 1:
+            os._exit(3)
+        results.send(Row(part, f"case {case}", "quantity", 1.0))
 
 
 @forks
@@ -169,6 +186,27 @@ def test_what_a_part_found_before_it_ended_is_not_lost(tmp_path: Path, monkeypat
     with (tmp_path / "gpu-card.csv").open() as file:
         found = [(row["part"], row["case"]) for row in csv.DictReader(file)]
     assert found == [(part, f"case {number}") for part in ("limit", "accuracy") for number in range(200)]
+
+
+@forks
+def test_the_cases_after_one_that_broke_its_process_are_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "run_part", break_in_the_second_case)
+    assert runner.measure(("limit", "accuracy"), REHEARSAL, tmp_path, tmp_path, time.monotonic() + 100) == 1
+    with (tmp_path / "gpu-card.csv").open() as file:
+        found = [(row["part"], row["case"]) for row in csv.DictReader(file)]
+    assert found == [(part, f"case {number}") for part in ("limit", "accuracy") for number in (0, 2)]
+    assert "case 2: its process ended with code 3" in (tmp_path / "gpu-card.md").read_text()
+
+
+def test_a_traceback_names_no_folder_of_the_machine() -> None:
+    try:
+        open_data(Path("/nowhere"))
+    except ValueError:
+        text = describe_error()
+    assert 'File "tests/benchmarks/test_gpu.py"' in text
+    assert 'File "tune_sketch/data/sketch_data.py"' in text
+    assert str(ROOT) not in text
+    assert text.rstrip().splitlines()[-1].startswith("ValueError: /nowhere is not")
 
 
 @forks
@@ -217,10 +255,11 @@ def test_the_work_of_a_step_is_counted() -> None:
 
 def test_a_wrong_device_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison of two devices is no comparison of one thing with itself."""
-    trained = iter([{"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([1.0, 1.0])}])
+    trained = iter([{"w": torch.tensor(values)} for values in ([1.0, 2.0], [1.0, 1.0], [1.0, 2.1])])
     monkeypatch.setattr(correct, "few", lambda context: None)
     monkeypatch.setattr(correct, "build", lambda *given: SimpleNamespace(state_dict=lambda: {"w": torch.zeros(2)}))
     monkeypatch.setattr(correct, "train", lambda *given: [({"train_loss": 1.0}, {"model": next(trained)})])
-    row, _ = correct.compare_epoch(SimpleNamespace(device=torch.device("cpu")), "baseline")
+    own, row, _ = correct.compare_epoch(SimpleNamespace(device=torch.device("cpu")), "baseline")
+    assert own.value == pytest.approx(0.1 / 5**0.5)
     assert row.value == pytest.approx(1 / 5**0.5)
     assert row.misses

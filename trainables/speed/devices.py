@@ -2,7 +2,8 @@
 
 Gain on a CPU: freed memory that is kept makes training steps of the baseline 1.40 times faster at 64 px and those of
 resnet50 1.10 times at 32 px; bfloat16 where `cpu_multiplies_bfloat16`, our own networks 1.58 to 1.96 times
-(benchmarks/results/cpu_steps-cpu.md). Channels last: see `memory_format`. Nothing was measured on a GPU.
+(benchmarks/results/cpu_steps-cpu.md). Channels last: see `memory_format`. None of these choices was measured
+against its alternative on a GPU.
 """
 
 import ctypes

@@ -1,7 +1,7 @@
 """Measures how many trainings should share a device, by its memory and by their drawings per second all together.
 
 Gain: on two CPU cores two trainings of one thread train 1.06 to 1.48 times as many drawings per second as one with two
-threads (benchmarks/results/packing-cpu.md). Nothing was measured on a GPU, where a search uses this.
+threads (benchmarks/results/packing-cpu.md). Not measured on a GPU, where a search uses this.
 """
 
 import multiprocessing
