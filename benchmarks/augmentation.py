@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmarks.limit import BATCH_SIZE, CONFIG
 from benchmarks.machine import describe, result_path, write_result
 from tune_sketch.storage.files import write_csv
-from tune_sketch.trainables.augmentation import augment
+from tune_sketch.trainables.augmentation import augment, draw_changes
 from tune_sketch.trainables.speed.devices import keep_freed_memory
 
 LEAST_RATIO = 1.0  # ours over the fastest other that changes each drawing in its own way
@@ -93,7 +93,7 @@ def build_ways() -> dict[str, Callable[[Tensor], Any]]:
         kornia.RandomAffine(degrees, shift, zoom, shear, p=1.0), kornia.RandomHorizontalFlip()
     )
     return {
-        OURS: lambda images: augment(images, config, generator, True),
+        OURS: lambda images: augment(images, draw_changes(len(images), config, generator, images.device), True),
         KORNIA: by_kornia,
         ONE_BY_ONE: lambda images: torch.stack([by_torchvision(image) for image in images]),
         ALIKE: by_torchvision,

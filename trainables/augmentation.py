@@ -1,24 +1,41 @@
 """Random changes of a whole batch of drawings at once, each drawing with its own."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tune_sketch.trainables.evaluation import to_unit
 from tune_sketch.trainables.networks.freezing import TrainableTail
 from tune_sketch.trainables.speed.devices import send
 
 STRENGTHS = ("rotation_degrees", "width_shift", "height_shift", "shear_degrees", "zoom", "flip", "pen_width")
 
 
-def augment(images: Tensor, config: Mapping[str, Any], generator: torch.Generator, invert: bool) -> Tensor:
-    """Change every drawing at random; the same shape comes back.
+@dataclass(frozen=True)
+class Changes:
+    """Random changes of N drawings, in their order, on the device that makes them. None: of a kind there is none."""
 
-    images: float [B, 1, H, W] in [0, 1], on any device; `invert`: ink is 1 on paper 0, else ink 0 on paper 1.
+    matrices: Tensor | None  # [N, 2, 3]: see `warp_matrices`
+    pen_widths: Tensor | None  # [2, N, 1, 1, 1]: 1 for thicker or -1 for thinner, and how far, in [0, 1]
+
+    def split(self, sizes: Sequence[int]) -> list["Changes"]:
+        """The changes of so many drawings after each other: of batches."""
+        nothing = [None] * len(sizes)
+        matrices = nothing if self.matrices is None else torch.split(self.matrices, list(sizes))
+        pen_widths = nothing if self.pen_widths is None else torch.split(self.pen_widths, list(sizes), dim=1)
+        return [Changes(*parts) for parts in zip(matrices, pen_widths, strict=True)]
+
+
+def draw_changes(
+    num_drawings: int, config: Mapping[str, Any], generator: torch.Generator, device: torch.device
+) -> Changes:
+    """Draw the changes of some drawings, as of all batches of an epoch: a GPU would wait for those of one batch.
+
     config: the strengths, 0 (or False) each for none. The kinds and their distributions are those of
     Keras' ImageDataGenerator, which the paper used, all uniform in plus or minus the strength:
     rotation_degrees, shear_degrees in degrees; width_shift, height_shift in fractions of the side;
@@ -26,17 +43,41 @@ def augment(images: Tensor, config: Mapping[str, Any], generator: torch.Generato
     pen_width (ours) in [0, 1]: how far lines are blended with lines thicker or thinner by a pen's touch.
     generator: a CPU generator; the draws are few numbers per drawing and so are the same on every device.
     """
-    draws = torch.rand(len(images), 8, generator=generator)  # always eight: strengths do not shift each other
-    warps = any(config[name] for name in STRENGTHS if name != "pen_width")
-    if not warps and not config["pen_width"]:
+    draws = torch.rand(num_drawings, 8, generator=generator)  # always eight: strengths do not shift each other
+    matrices = pen_widths = None
+    if any(config[name] for name in STRENGTHS if name != "pen_width"):
+        matrices = send(warp_matrices(draws, config), device)
+    if config["pen_width"]:
+        amounts = (2 * draws[:, 7] - 1) * config["pen_width"]
+        signs = torch.where(amounts < 0, -1.0, 1.0)
+        pen_widths = send(torch.stack([signs, amounts.abs()]).view(2, -1, 1, 1, 1), device)
+    return Changes(matrices, pen_widths)
+
+
+def draw_changes_for(
+    model: nn.Module, num_drawings: int, config: Mapping[str, Any], generator: torch.Generator, device: torch.device
+) -> Changes:
+    """The same for what a network is trained on: where that is stored activations, nothing is drawn and changed."""
+    if isinstance(model, TrainableTail):
+        return Changes(None, None)
+    return draw_changes(num_drawings, config, generator, device)
+
+
+def augment(images: Tensor, changes: Changes, invert: bool) -> Tensor:
+    """Change every drawing; the same shape comes back.
+
+    images: float [B, 1, H, W] in [0, 1], on any device; changes: of B drawings, drawn for that device. `invert`: ink is
+    1 on paper 0, else ink 0 on paper 1.
+    """
+    if changes.matrices is None and changes.pen_widths is None:
         return images
     ink = images if invert else 1 - images  # from here on what is not drawn is 0, also outside the paper
-    if warps:
-        matrices = send(warp_matrices(draws, config).to(images.dtype), images.device)
-        grid = sampling_grid(matrices, ink.shape[-2], ink.shape[-1])
+    if changes.matrices is not None:
+        grid = sampling_grid(changes.matrices, ink.shape[-2], ink.shape[-1])
         ink = F.grid_sample(ink, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    if config["pen_width"]:
-        ink = change_pen_width(ink, (2 * draws[:, 7] - 1) * config["pen_width"])
+    if changes.pen_widths is not None:
+        signs, amounts = changes.pen_widths
+        ink = change_pen_width(ink, signs, amounts)
     return ink if invert else 1 - ink
 
 
@@ -68,35 +109,37 @@ def sampling_grid(matrices: Tensor, height_px: int, width_px: int) -> Tensor:
     The same as `F.affine_grid(align_corners=False)`, ten times faster on a CPU: a point is a sum of one
     number per column and one per row.
     """
-    x = (2 * torch.arange(width_px, device=matrices.device) + 1) / width_px - 1  # centres of the pixels
-    y = (2 * torch.arange(height_px, device=matrices.device) + 1) / height_px - 1
-    grid = matrices.new_empty(len(matrices), height_px, width_px, 2)
-    for axis in (0, 1):
-        by_column = matrices[:, axis, 0, None] * x  # [B, W]
-        by_row = matrices[:, axis, 1, None] * y + matrices[:, axis, 2, None]  # [B, H]
-        torch.add(by_column[:, None, :], by_row[:, :, None], out=grid[..., axis])
-    return grid
+    x, y = (centres(num_px, matrices.device) for num_px in (width_px, height_px))
+    by_column = matrices[:, :, 0, None] * x  # [B, 2, W]
+    by_row = matrices[:, :, 1, None] * y + matrices[:, :, 2, None]  # [B, 2, H]
+    return (by_column[:, :, None, :] + by_row[:, :, :, None]).permute(0, 2, 3, 1)
 
 
-def change_pen_width(ink: Tensor, amounts: Tensor) -> Tensor:
-    """Blend each drawing with its thicker (amount > 0) or thinner (amount < 0) self.
+@cache
+def centres(num_px: int, device: torch.device) -> Tensor:
+    """The centres of a row's or a column's pixels, in [-1, 1] from edge to edge."""
+    return (2 * torch.arange(num_px, device=device) + 1) / num_px - 1
 
-    ink: float [B, 1, H, W], 0 where nothing is drawn; amounts: [B] in [-1, 1], on the CPU. Thicker is the largest value
-    within `radius_px`, thinner the smallest, which is minus the largest of the negative: so one pass
+
+def change_pen_width(ink: Tensor, signs: Tensor, amounts: Tensor) -> Tensor:
+    """Blend each drawing with its thicker (sign 1) or thinner (sign -1) self.
+
+    ink: float [B, 1, H, W], 0 where nothing is drawn; signs, amounts in [0, 1]: [B, 1, 1, 1]. Thicker is the largest
+    value within `radius_px`, thinner the smallest, which is minus the largest of the negative: so one pass
     serves the batch. The radius grows with the picture: 1 px up to 143 px, 2 px up to 239 px.
     """
     radius_px = max(1, round(ink.shape[-1] / 96))
-    amounts = send(amounts.to(ink.dtype), ink.device).view(-1, 1, 1, 1)
-    signs = torch.where(amounts < 0, -1.0, 1.0).to(ink.dtype)
-    return ink.lerp(largest_nearby(ink * signs, radius_px) * signs, amounts.abs())
+    return ink.lerp(largest_nearby(ink * signs, radius_px) * signs, amounts)
 
 
 def largest_nearby(images: Tensor, radius_px: int) -> Tensor:
     """For each pixel the largest value in the square that reaches `radius_px` to each side.
 
     The same as max pooling with stride 1, about ten times faster on a CPU: pixels and their neighbours
-    are compared as whole pictures shifted by one.
+    are compared as whole pictures shifted by one. A GPU has one operation to launch instead of six or more.
     """
+    if images.device.type != "cpu":
+        return F.max_pool2d(images, 2 * radius_px + 1, stride=1, padding=radius_px)
     for dim in (-2, -1) * radius_px:
         num_px = images.shape[dim]
         widened = images.clone()
@@ -105,10 +148,3 @@ def largest_nearby(images: Tensor, radius_px: int) -> Tensor:
         torch.maximum(before, images.narrow(dim, 1, num_px - 1), out=before)
         images = widened
     return images
-
-
-def augment_batch(
-    images: Tensor, model: nn.Module, config: Mapping[str, Any], generator: torch.Generator, invert: bool
-) -> Tensor:
-    """A batch as the network is trained on it: float [B, 1, H, W], augmented, or stored activations unchanged."""
-    return images if isinstance(model, TrainableTail) else augment(to_unit(images), config, generator, invert)

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,17 +29,19 @@ class AveragedWeights:
             if not theirs.requires_grad:
                 mine.data = theirs.data
         set_training_mode(self.module)
+        pairs = zip(self.module.parameters(), model.parameters(), strict=True)
+        trained: list[tuple[Tensor, Tensor]] = [pair for pair in pairs if pair[1].requires_grad]
+        self.averages, self.weights = [mine for mine, _ in trained], [theirs for _, theirs in trained]
 
     @torch.no_grad()
-    def update_parameters(self, model: nn.Module) -> None:
-        """Move the average towards a model's weights, after one more step of its training."""
-        pairs = zip(self.module.parameters(), model.parameters(), strict=True)
-        averages, weights = zip(*(pair for pair in pairs if pair[1].requires_grad), strict=True)
+    def update(self) -> None:
+        """Move the average towards the model's weights, after one more step of its training."""
         if self.num_steps == 0:
-            torch._foreach_copy_(averages, weights)
+            torch._foreach_copy_(self.averages, self.weights)
         else:
-            share = (SHARPNESS + 1) / torch.tensor(self.num_steps + SHARPNESS + 1)  # rounded as a weight is
-            torch._foreach_lerp_(averages, weights, share.item())
+            # Rounded as a weight is, and as in earlier versions, whose trainings can be resumed.
+            share = float(np.float32(SHARPNESS + 1) * (1 / np.float32(self.num_steps + SHARPNESS + 1)))
+            torch._foreach_lerp_(self.averages, self.weights, share)
         self.num_steps += 1
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from tune_sketch.trainables.augmentation import augment_batch
+from tune_sketch.trainables.augmentation import augment, draw_changes_for
 from tune_sketch.trainables.batches import BatchSource, shuffled_batches
-from tune_sketch.trainables.evaluation import normalise
+from tune_sketch.trainables.evaluation import normalise, to_unit
 from tune_sketch.trainables.speed.devices import autocast
 
 NUM_STATISTICS_IMAGES = 256  # from which batch norm's statistics are recomputed after every epoch
@@ -34,17 +34,19 @@ def recompute_batch_norm(
         return
     batch_size = max(2, min(64, batch_size))
     batches = shuffled_batches(len(source.split), batch_size, generator)
+    batches = batches[: math.ceil(NUM_STATISTICS_IMAGES / batch_size)]
+    sizes = [len(positions) for positions in batches]
+    changes = draw_changes_for(model, sum(sizes), config, generator, source.device).split(sizes)
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
     with torch.no_grad():
-        of_some = source.iterate(batches[: math.ceil(NUM_STATISTICS_IMAGES / batch_size)])
-        for number, (images, _) in enumerate(of_some, start=1):
+        for number, ((images, _), change) in enumerate(zip(source.iterate(batches), changes, strict=True), start=1):
             for layer in layers:
                 # The plain mean so far. So does torch with a momentum of None, but then every layer of every batch
                 # makes a GPU wait for the number of batches.
                 layer.momentum = 1 / number
-            inputs = augment_batch(images, model, config, generator, invert)
+            inputs = augment(to_unit(images), change, invert)
             with autocast(model, source.device):
                 model(normalise(inputs, model, pretrained))
     for layer, momentum in zip(layers, momenta, strict=True):

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tune_sketch.trainables.augmentation import augment_batch
+from tune_sketch.trainables.augmentation import augment, draw_changes_for
 from tune_sketch.trainables.averaging import average_weights
 from tune_sketch.trainables.batch_norm import min_micro_batch, recompute_batch_norm
 from tune_sketch.trainables.batches import BatchSource, TrainingSplits, epoch_batches
-from tune_sketch.trainables.evaluation import compute_logits, count_hits, normalise, summarise_hits
+from tune_sketch.trainables.evaluation import compute_logits, count_hits, normalise, summarise_hits, to_unit
 from tune_sketch.trainables.networks.architecture import check_image_px
 from tune_sketch.trainables.networks.freezing import set_training_mode, split_frozen
 from tune_sketch.trainables.optimizer import build_optimizer, group_by_depth, learning_rate_at
@@ -111,12 +111,14 @@ def fit(
         train, validation = activations or drawings
         set_training_mode(model)
         fewest = min_micro_batch(model)
-        for images, labels in train.iterate(batches):
+        # Of the whole batch in every process, which is cheap, so that all draw the same changes.
+        sizes = [len(positions) for positions in batches]
+        changes = draw_changes_for(network, sum(sizes), config, generator, device).split(sizes)
+        for (images, labels), change in zip(train.iterate(batches), changes, strict=True):
             learning_rate = learning_rate_at(config, step)
             for group, factor in zip(optimizer.param_groups, factors, strict=True):
                 group["lr"] = factor * learning_rate
-            # Of the whole batch in every process, which is cheap, so that all draw the same changes.
-            inputs = augment_batch(images, network, config, generator, splits.invert)
+            inputs = augment(to_unit(images), change, splits.invert)
             rows = rank.rows(len(labels), fewest)
             batch_sums, micro_batch = accumulate_gradients(
                 network, inputs[rows], labels[rows], len(labels), config["label_smoothing"], pretrained, micro_batch
@@ -125,7 +127,7 @@ def fit(
             optimizer.step()
             optimizer.zero_grad()
             if averaged is not None:
-                averaged.update_parameters(model)
+                averaged.update()
             sums += batch_sums
             step += 1
             if step % STEPS_BETWEEN_CHECKS == 0 and not math.isfinite(rank.sum(sums)[0].item()):

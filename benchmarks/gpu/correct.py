@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from benchmarks.gpu.context import Case, Context, configure, wait_for
 from benchmarks.gpu.results import Row
 from tune_sketch.trainables import batches, evaluation
-from tune_sketch.trainables.augmentation import augment
+from tune_sketch.trainables.augmentation import augment, draw_changes
 from tune_sketch.trainables.batches import BatchSource, SplitArrays, TrainingSplits
 from tune_sketch.trainables.evaluation import normalise, to_unit
 from tune_sketch.trainables.networks.build import build_model
@@ -72,10 +72,10 @@ def compare_augmentation(context: Context) -> Iterator[Row]:
     for image_px in (context.sizes.small_px, context.sizes.large_px):
         images = torch.as_tensor(few(context, image_px).train.images[:NUM_DRAWINGS])
         config = configure("baseline", 1, pretrained=False, pen_width=0.5)
-        changed = [
-            augment(to_unit(images.to(device)), config, torch.Generator().manual_seed(0), True).cpu()
-            for device in (torch.device("cpu"), context.device)
-        ]
+        changed = []
+        for device in (torch.device("cpu"), context.device):
+            changes = draw_changes(len(images), config, torch.Generator().manual_seed(0), device)
+            changed.append(augment(to_unit(images.to(device)), changes, True).cpu())
         largest = float((changed[0] - changed[1]).abs().max())
         yield Row("correct", f"augmentation, {image_px} px", "largest difference", largest, at_most=MOST_AUGMENTED)
 

@@ -10,6 +10,7 @@ from tune_sketch.trainables.augmentation import (
     STRENGTHS,
     augment,
     change_pen_width,
+    draw_changes,
     largest_nearby,
     sampling_grid,
     warp_matrices,
@@ -38,9 +39,25 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def change(images: torch.Tensor, config: dict, generator: torch.Generator, invert: bool) -> torch.Tensor:
+    """The drawings with changes drawn for them."""
+    return augment(images, draw_changes(len(images), config, generator, images.device), invert)
+
+
+def test_changes_drawn_for_an_epoch_are_those_drawn_batch_by_batch() -> None:
+    images, sizes = torch.rand(37, 1, 33, 33), [16, 16, 5]
+    for config in (STRONG, NOTHING | {"pen_width": 0.5}, NOTHING | {"zoom": 0.1}, NOTHING):
+        parts = draw_changes(37, config, seeded(), images.device).split(sizes)
+        at_once = [augment(part, c, True) for part, c in zip(images.split(sizes), parts, strict=True)]
+        generator = seeded()
+        assert torch.equal(
+            torch.cat(at_once), torch.cat([change(p, config, generator, True) for p in images.split(sizes)])
+        )
+
+
 def test_no_strength_is_the_identity() -> None:
     images = drawings()
-    assert augment(images, NOTHING, seeded(), True) is images
+    assert change(images, NOTHING, seeded(), True) is images
 
 
 def test_a_warp_by_nothing_samples_the_same_pixels() -> None:
@@ -51,7 +68,7 @@ def test_a_warp_by_nothing_samples_the_same_pixels() -> None:
 @pytest.mark.parametrize("name", STRENGTHS)
 def test_each_strength_changes_each_drawing_differently(name: str) -> None:
     images = drawings()
-    changed = augment(images, NOTHING | {name: STRONG[name]}, seeded(), True)
+    changed = change(images, NOTHING | {name: STRONG[name]}, seeded(), True)
     assert changed.shape == images.shape
     differs = (changed - images).abs().amax(dim=(1, 2, 3)) > 1e-3
     if name == "flip":
@@ -64,23 +81,23 @@ def test_each_strength_changes_each_drawing_differently(name: str) -> None:
 
 
 def test_the_same_generator_state_gives_the_same_drawings() -> None:
-    first, second, other = (augment(drawings(), STRONG, seeded(seed), True) for seed in (1, 1, 2))
+    first, second, other = (change(drawings(), STRONG, seeded(seed), True) for seed in (1, 1, 2))
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
 
 
 def test_values_stay_in_range_and_the_rim_is_paper() -> None:
     blank = torch.zeros(8, 1, 32, 32)
-    assert augment(blank, STRONG, seeded(), True).abs().max() == 0
-    assert torch.allclose(augment(blank + 1, STRONG, seeded(), False), blank + 1)
-    noisy = augment(torch.rand(8, 1, 32, 32), STRONG, seeded(), True)
+    assert change(blank, STRONG, seeded(), True).abs().max() == 0
+    assert torch.allclose(change(blank + 1, STRONG, seeded(), False), blank + 1)
+    noisy = change(torch.rand(8, 1, 32, 32), STRONG, seeded(), True)
     assert noisy.min() >= 0
     assert noisy.max() <= 1 + 1e-6
 
 
 def test_polarity_changes_nothing_but_polarity() -> None:
-    inverted = augment(drawings(), STRONG, seeded(), True)
-    plain = augment(1 - drawings(), STRONG, seeded(), False)
+    inverted = change(drawings(), STRONG, seeded(), True)
+    plain = change(1 - drawings(), STRONG, seeded(), False)
     assert torch.allclose(inverted, 1 - plain, atol=1e-6)
 
 
@@ -104,7 +121,8 @@ def test_rotation_shear_and_zoom_multiply_in_keras_order() -> None:
 def test_pen_width_by_hand() -> None:
     ink = torch.zeros(3, 1, 7, 7)
     ink[:, :, :, 2:5] = 1  # a bar, three wide
-    changed = change_pen_width(ink, torch.tensor([0.5, -0.25, 0.0]))[:, 0, 3]
+    signs, amounts = torch.tensor([1.0, -1.0, 1.0]), torch.tensor([0.5, 0.25, 0.0])
+    changed = change_pen_width(ink, signs.view(-1, 1, 1, 1), amounts.view(-1, 1, 1, 1))[:, 0, 3]
     expected = torch.tensor(
         [
             [0.0, 0.5, 1.0, 1.0, 1.0, 0.5, 0.0],  # half way to a bar of five

@@ -12,7 +12,7 @@ from torch import nn
 
 from tests.support.small_training import AUGMENTED, CONFIG, assert_same_weights, build, drawings, splits_of, train
 from tune_sketch.search_spaces import SpaceLimits, configuration_of, paper_configuration
-from tune_sketch.trainables.augmentation import augment
+from tune_sketch.trainables.augmentation import augment, draw_changes
 from tune_sketch.trainables.averaging import SHARPNESS, average_weights, best_weights
 from tune_sketch.trainables.batches import shuffled_batches
 from tune_sketch.trainables.evaluation import normalise, predict_probabilities, to_unit
@@ -42,7 +42,8 @@ def test_the_papers_training_is_the_plainest_loop() -> None:
         reference.train()
         for rows in shuffled_batches(20, 8, generator):
             optimizer.param_groups[0]["lr"] = config["learning_rate"] / (1 + config["decay"] * step)
-            inputs = normalise(augment(to_unit(images[rows]), config, generator, True), reference, False)
+            changes = draw_changes(len(rows), config, generator, torch.device("cpu"))
+            inputs = normalise(augment(to_unit(images[rows]), changes, True), reference, False)
             F.cross_entropy(reference(inputs), labels[rows]).backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -105,7 +106,7 @@ def test_the_average_reaches_back_over_a_share_of_the_steps() -> None:
     for step in range(1000):
         with torch.no_grad():
             model.weight.fill_(float(step))
-        averaged.update_parameters(model)
+        averaged.update()
     # weights of age a count as (1 - a / n) ** SHARPNESS: in the mean the age is n / (SHARPNESS + 2)
     assert 999 - averaged.module.weight.item() == pytest.approx(1000 / (SHARPNESS + 2), rel=0.05)
 
@@ -117,7 +118,7 @@ def test_the_average_of_few_steps_by_hand() -> None:
     for step, value in enumerate((3.0, 1.0, 4.0)):
         with torch.no_grad():
             model.weight.fill_(value)
-        averaged.update_parameters(model)
+        averaged.update()
         share = 9 / (step + 9)  # 1, 9/10, 9/11
         expected += share * (value - expected)
     assert averaged.module.weight.item() == pytest.approx(expected)
@@ -158,7 +159,7 @@ def test_averaging_changes_no_step() -> None:
 def test_an_average_over_stored_activations_is_of_the_same_network() -> None:
     model = build("squeezenet1_1", CONFIG | {"freeze": "fire3"}).eval()
     averaged = average_weights(model)
-    averaged.update_parameters(model)
+    averaged.update()
     prefix, _ = split_frozen(model)
     _, tail = split_frozen(averaged.module)
     averaged.module.eval()

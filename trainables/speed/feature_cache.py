@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tune_sketch.trainables.augmentation import STRENGTHS, augment
+from tune_sketch.trainables.augmentation import STRENGTHS, augment, draw_changes
 from tune_sketch.trainables.batches import BatchSource, SplitArrays, TrainingSplits, ordered_batches
 from tune_sketch.trainables.evaluation import normalise, to_unit
 from tune_sketch.trainables.networks.architecture import architecture_of
@@ -157,7 +157,8 @@ class FeatureCache:
         for images, _ in BatchSource(split, self.device).iterate(chunks):
             inputs = to_unit(images)
             if view is not None:
-                inputs = augment(inputs, self.strengths, generator, self.splits.invert)
+                changes = draw_changes(len(inputs), self.strengths, generator, self.device)
+                inputs = augment(inputs, changes, self.splits.invert)
             activations = self._run(inputs)
             if not torch.isfinite(activations).all():
                 raise CannotStoreError("activations of the frozen layers are too large for half precision")

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 
 from tune_sketch.events import Job
-from tune_sketch.trainables.augmentation import augment
+from tune_sketch.trainables.augmentation import augment, draw_changes
 from tune_sketch.trainables.averaging import average_weights
 from tune_sketch.trainables.batches import BatchSource, shuffled_batches
 from tune_sketch.trainables.evaluation import to_unit
@@ -194,13 +194,16 @@ def train_steps(job: Job) -> Iterator[int]:
     while True:
         epoch += 1
         generator = seed_epoch(job.seed, epoch)
-        for images, labels in train.iterate(shuffled_batches(len(splits.train), config["batch_size"], generator)):
-            inputs = augment(to_unit(images), config, generator, splits.invert)
+        batches = shuffled_batches(len(splits.train), config["batch_size"], generator)
+        sizes = [len(positions) for positions in batches]
+        changes = draw_changes(sum(sizes), config, generator, device).split(sizes)
+        for (images, labels), change in zip(train.iterate(batches), changes, strict=True):
+            inputs = augment(to_unit(images), change, splits.invert)
             _, micro_batch = accumulate_gradients(
                 model, inputs, labels, len(labels), config["label_smoothing"], job.pretrained, micro_batch
             )
             optimizer.step()
             optimizer.zero_grad()
             if averaged is not None:
-                averaged.update_parameters(model)
+                averaged.update()
             yield len(labels)
