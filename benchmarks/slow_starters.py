@@ -5,6 +5,7 @@ ones start slowly and end high. A search tries the paper's configuration, the re
 recorded, on simulated workers with the real journal; only the rule that stops trials differs.
 """
 
+import math
 import random
 import statistics
 import sys
@@ -30,6 +31,7 @@ from tune_sketch.storage.journal import Journal
 
 RESULT = Path(__file__).parent / "results" / "slow_starters-cpu.csv"
 NUM_TRIALS, NUM_WORKERS, NUM_SEARCHES = 16, 2, 300
+NUM_CLASSES = 40  # of the recorded tables
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,35 @@ class ByTrend:
         return values[-1] + 0.5 * (values[-1] - values[max(0, rung * 2 // 3 - 1)])
 
 
+@dataclass(frozen=True)
+class ByLoss:
+    """ASHA over validation losses; those worse than chance's are alike, and among them top-1 counts.
+
+    At the first epochs a loss tells more of what a configuration comes to than top-1 does: a network may already be
+    wrong with less certainty. But one that is certain too soon has a loss above chance while it learns.
+    """
+
+    rule: ASHA
+
+    def decide(self, trial: Trial, trials: Iterable[Trial]) -> Decision | None:
+        rung = len(trial.epochs)
+        if rung not in self.rule.rungs[:-1]:
+            return None
+        values = {other.number: standing(other, rung) for other in [*trials, trial] if len(other.epochs) >= rung}
+        value = values.pop(trial.number)
+        num_better = sum(other > value for other in values.values())
+        return Decision(
+            "stop" if num_better > len(values) / self.rule.reduction_factor else "continue",
+            *(None, num_better, len(values)),
+        )
+
+
+def standing(trial: Trial, rung: int) -> tuple[float, float]:
+    """The order of trials at a rung by loss: higher is better."""
+    epoch = trial.epochs[rung - 1]
+    return -min(epoch.val_loss, math.log(NUM_CLASSES)), epoch.val_top1
+
+
 def stratum(trial: Trial) -> bool:
     return bool(trial.config["freeze"] == "head_only")
 
@@ -107,6 +138,7 @@ RULES = {
     "within strata of frozen layers": Variant(wrap=WithinStrata),
     "the best of each stratum goes on": Variant(wrap=KeepsBestOfStratum),
     "values carried on along their trend": Variant(wrap=ByTrend),
+    "by validation loss, up to chance's": Variant(wrap=ByLoss),
     "nothing is stopped": Variant(None),
 }
 
