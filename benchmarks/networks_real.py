@@ -44,7 +44,7 @@ WAYS = (TOGETHER, ONE_EACH)
 REPETITIONS = 6
 SEEDS = 2  # fresh ones for each choice
 BUDGET_SECONDS = 540.0  # of a worker, of a repetition's one search or three
-# Without experience: it comes from these drawings, among others.
+# Without experience, which only one of the networks has.
 FULL: dict[str, Any] = {"image_px": 48, "weights": "none", "max_epochs": 18, "num_samples": 1000, "experience": False}
 FULL |= {"max_concurrent": 1, "cpus_per_trial": 1.0}
 QUICK = FULL | {"classes": 6, "per_class": 12, "image_px": 48, "max_epochs": 3}

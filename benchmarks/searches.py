@@ -25,7 +25,8 @@ from tune_sketch.storage.spent import measure_spent
 
 COLUMNS = (
     *("run", "seed", "num_trials", "search_seconds", "retraining_seconds", "total_seconds", "num_test"),
-    *("what", "trial", "num_seeds", "num_epochs", "val_top1", "test_top1", "is_winner", "git_commit", "command"),
+    *("what", "trial", "num_seeds", "num_epochs", "val_top1", "test_top1", "test_top1_deviation", "is_winner"),
+    *("git_commit", "command"),
 )
 WINNER, PAPER, RECIPE, FOUND = "the winner", "the paper's", "the recipe", "the best that the search found"
 LAST_STEP, ENSEMBLE = "in best/ (the last step)", "ensemble of the winner's seeds"
@@ -80,6 +81,7 @@ def row_of(what: str, finalist: Finalist) -> dict[str, Any]:
         "num_epochs": len(finalist.retrainings[0].epochs),
         "val_top1": finalist.mean("val_top1"),
         "test_top1": finalist.mean("test_top1"),
+        "test_top1_deviation": finalist.standard_deviation("test_top1"),
         "is_winner": finalist.is_chosen,
     }
 
@@ -88,8 +90,8 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """A line for each search, and the means over them."""
     names = list(dict.fromkeys(row["run"] for row in rows))
     lines = [
-        f"Test split: {rows[0]['num_test']} drawings. Percent; of finalists the mean over fresh seeds, whose number "
-        f"is in brackets. {len(names)} search{'es' * (len(names) > 1)}, on {cpu_name()}.",
+        f"Test split: {rows[0]['num_test']} drawings. Percent; of finalists the mean over fresh seeds and their "
+        f"standard deviation, number in brackets. {len(names)} search{'es' * (len(names) > 1)}, on {cpu_name()}.",
         "",
         "| search | seed | trials | search, retraining, all | " + " | ".join(test_names()) + " | winner |",
         "|---" * (5 + len(test_names())) + "|",
@@ -132,7 +134,9 @@ def cell(row: dict[str, Any] | None) -> str:
     if row is None:
         return ""
     validation = f"validation {100 * row['val_top1']:.1f}, " if row.get("val_top1") is not None else ""
-    return f"{validation}test {100 * row['test_top1']:.1f} ({row['num_seeds']})"
+    deviation = row.get("test_top1_deviation")
+    between = "" if deviation is None else f" ± {100 * deviation:.1f}"
+    return f"{validation}test {100 * row['test_top1']:.1f}{between} ({row['num_seeds']})"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
