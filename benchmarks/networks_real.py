@@ -164,6 +164,9 @@ def main() -> int:
                 rows.append(row)
     rows = rows if arguments.quick else read_rows(path)
     lines, gains = summarise(rows)
+    if not gains:
+        print("no repetition has both ways yet; start again to go on")
+        return 3
     interval = t_interval(gains)
     between = f" [{interval[0]:+.1f}, {interval[1]:+.1f}]" if interval else ""
     said = f"one search minus one each, test top-1 in points: {statistics.fmean(gains):+.1f}{between}, n = {len(gains)}"

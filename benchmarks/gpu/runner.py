@@ -28,16 +28,8 @@ from tune_sketch.storage.provenance import find_git_commit
 from tune_sketch.trainables.speed.data_parallel import end_with_parent
 from tune_sketch.trainables.speed.devices import default_device, keep_freed_memory
 
-PARTS = (
-    "correct",
-    "first_epoch",
-    "limit",
-    "recipe",
-    "frozen_prefix",
-    "sharing",
-    "more_limits",
-    "accuracy",
-)  # in order of value
+# In order of value.
+PARTS = ("correct", "first_epoch", "limit", "recipe", "frozen_prefix", "sharing", "more_limits", "accuracy")
 RESERVED_SECONDS = 5.0  # for ending: all that is written is on the disk anyway
 
 
