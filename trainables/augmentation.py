@@ -1,7 +1,7 @@
 """Random changes of a whole batch of drawings at once, each drawing with its own."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,6 +14,7 @@ from tune_sketch.trainables.networks.freezing import TrainableTail
 from tune_sketch.trainables.speed.devices import send
 
 STRENGTHS = ("rotation_degrees", "width_shift", "height_shift", "shear_degrees", "zoom", "flip", "pen_width")
+BATCHES_AT_ONCE = 64  # whose changes are drawn together: enough for a GPU, and little memory with any set
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Changes:
 def draw_changes(
     num_drawings: int, config: Mapping[str, Any], generator: torch.Generator, device: torch.device
 ) -> Changes:
-    """Draw the changes of some drawings, as of all batches of an epoch: a GPU would wait for those of one batch.
+    """Draw the changes of some drawings.
 
     config: the strengths, 0 (or False) each for none. The kinds and their distributions are those of
     Keras' ImageDataGenerator, which the paper used, all uniform in plus or minus the strength:
@@ -54,13 +55,20 @@ def draw_changes(
     return Changes(matrices, pen_widths)
 
 
-def draw_changes_for(
-    model: nn.Module, num_drawings: int, config: Mapping[str, Any], generator: torch.Generator, device: torch.device
-) -> Changes:
-    """The same for what a network is trained on: where that is stored activations, nothing is drawn and changed."""
+def draw_for_batches(
+    model: nn.Module, sizes: Sequence[int], config: Mapping[str, Any], generator: torch.Generator, device: torch.device
+) -> Iterator[Changes]:
+    """The changes of batches of these sizes, for a model's training: the same draws as batch by batch.
+
+    Those of many batches are drawn and sent at once, which takes less of a step than those of one. Stored activations
+    are not changed, and nothing is drawn for them.
+    """
     if isinstance(model, TrainableTail):
-        return Changes(None, None)
-    return draw_changes(num_drawings, config, generator, device)
+        yield from [Changes(None, None)] * len(sizes)
+        return
+    for start in range(0, len(sizes), BATCHES_AT_ONCE):
+        some = sizes[start : start + BATCHES_AT_ONCE]
+        yield from draw_changes(sum(some), config, generator, device).split(some)
 
 
 def augment(images: Tensor, changes: Changes, invert: bool) -> Tensor:

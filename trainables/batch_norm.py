@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tune_sketch.trainables.augmentation import augment, draw_changes_for
+from tune_sketch.trainables.augmentation import augment, draw_for_batches
 from tune_sketch.trainables.batches import BatchSource, shuffled_batches
 from tune_sketch.trainables.evaluation import normalise, to_unit
 from tune_sketch.trainables.speed.devices import autocast
@@ -36,7 +36,7 @@ def recompute_batch_norm(
     batches = shuffled_batches(len(source.split), batch_size, generator)
     batches = batches[: math.ceil(NUM_STATISTICS_IMAGES / batch_size)]
     sizes = [len(positions) for positions in batches]
-    changes = draw_changes_for(model, sum(sizes), config, generator, source.device).split(sizes)
+    changes = draw_for_batches(model, sizes, config, generator, source.device)
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tune_sketch.trainables.augmentation import augment, draw_changes_for
+from tune_sketch.trainables.augmentation import augment, draw_for_batches
 from tune_sketch.trainables.averaging import average_weights
 from tune_sketch.trainables.batch_norm import min_micro_batch, recompute_batch_norm
 from tune_sketch.trainables.batches import BatchSource, TrainingSplits, epoch_batches
@@ -113,7 +113,7 @@ def fit(
         fewest = min_micro_batch(model)
         # Of the whole batch in every process, which is cheap, so that all draw the same changes.
         sizes = [len(positions) for positions in batches]
-        changes = draw_changes_for(network, sum(sizes), config, generator, device).split(sizes)
+        changes = draw_for_batches(network, sizes, config, generator, device)
         for (images, labels), change in zip(train.iterate(batches), changes, strict=True):
             learning_rate = learning_rate_at(config, step)
             for group, factor in zip(optimizer.param_groups, factors, strict=True):

@@ -6,15 +6,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tune_sketch.trainables import augmentation
 from tune_sketch.trainables.augmentation import (
     STRENGTHS,
+    Changes,
     augment,
     change_pen_width,
     draw_changes,
+    draw_for_batches,
     largest_nearby,
     sampling_grid,
     warp_matrices,
 )
+from tune_sketch.trainables.networks.freezing import TrainableTail
+from tune_sketch.trainables.networks.registry import ARCHITECTURES
 
 NOTHING = {name: 0.0 for name in STRENGTHS} | {"flip": False}
 STRONG = {
@@ -44,15 +49,26 @@ def change(images: torch.Tensor, config: dict, generator: torch.Generator, inver
     return augment(images, draw_changes(len(images), config, generator, images.device), invert)
 
 
-def test_changes_drawn_for_an_epoch_are_those_drawn_batch_by_batch() -> None:
+@pytest.mark.parametrize("at_once", [1, 2, 64])
+def test_changes_drawn_for_many_batches_are_those_drawn_batch_by_batch(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(augmentation, "BATCHES_AT_ONCE", at_once)
     images, sizes = torch.rand(37, 1, 33, 33), [16, 16, 5]
     for config in (STRONG, NOTHING | {"pen_width": 0.5}, NOTHING | {"zoom": 0.1}, NOTHING):
-        parts = draw_changes(37, config, seeded(), images.device).split(sizes)
-        at_once = [augment(part, c, True) for part, c in zip(images.split(sizes), parts, strict=True)]
+        changes = draw_for_batches(torch.nn.Identity(), sizes, config, seeded(), images.device)
+        together = [augment(part, own, True) for part, own in zip(images.split(sizes), changes, strict=True)]
         generator = seeded()
-        assert torch.equal(
-            torch.cat(at_once), torch.cat([change(p, config, generator, True) for p in images.split(sizes)])
-        )
+        one_by_one = [change(part, config, generator, True) for part in images.split(sizes)]
+        assert torch.equal(torch.cat(together), torch.cat(one_by_one))
+
+
+def test_nothing_is_drawn_for_stored_activations() -> None:
+    generator = seeded()
+    tail = TrainableTail(ARCHITECTURES["baseline"], [])
+    changes = list(draw_for_batches(tail, [4, 2], STRONG, generator, torch.device("cpu")))
+    assert changes == [Changes(None, None)] * 2
+    assert torch.equal(generator.get_state(), seeded().get_state())
 
 
 def test_no_strength_is_the_identity() -> None:

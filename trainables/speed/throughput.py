@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 
 from tune_sketch.events import Job
-from tune_sketch.trainables.augmentation import augment, draw_changes
+from tune_sketch.trainables.augmentation import augment, draw_for_batches
 from tune_sketch.trainables.averaging import average_weights
 from tune_sketch.trainables.batches import BatchSource, shuffled_batches
 from tune_sketch.trainables.evaluation import to_unit
@@ -196,7 +196,7 @@ def train_steps(job: Job) -> Iterator[int]:
         generator = seed_epoch(job.seed, epoch)
         batches = shuffled_batches(len(splits.train), config["batch_size"], generator)
         sizes = [len(positions) for positions in batches]
-        changes = draw_changes(sum(sizes), config, generator, device).split(sizes)
+        changes = draw_for_batches(model, sizes, config, generator, device)
         for (images, labels), change in zip(train.iterate(batches), changes, strict=True):
             inputs = augment(to_unit(images), change, splits.invert)
             _, micro_batch = accumulate_gradients(
