@@ -57,6 +57,20 @@ class KeepsBestOfStratum:
         return alike if alike is not None and alike.num_better == 0 else decision
 
 
+def decide_by(
+    value_of: Callable[[Trial, int], Any], rule: ASHA, trial: Trial, trials: Iterable[Trial]
+) -> Decision | None:
+    """ASHA's decision by another value at a rung: whether the trial is among the best of those before it."""
+    rung = len(trial.epochs)
+    if rung not in rule.rungs[:-1]:
+        return None
+    others = [other for other in trials if other.number != trial.number and len(other.epochs) >= rung]
+    value = value_of(trial, rung)
+    num_better = sum(value_of(other, rung) > value for other in others)
+    decision = "stop" if num_better > len(others) / rule.reduction_factor else "continue"
+    return Decision(decision, None, num_better, len(others))
+
+
 @dataclass(frozen=True)
 class ByTrend:
     """ASHA over values that are carried on to the last rung: by what was gained over the latest third of the way."""
@@ -64,16 +78,7 @@ class ByTrend:
     rule: ASHA
 
     def decide(self, trial: Trial, trials: Iterable[Trial]) -> Decision | None:
-        rung = len(trial.epochs)
-        if rung not in self.rule.rungs[:-1]:
-            return None
-        before = [other for other in trials if other.number != trial.number and len(other.epochs) >= rung]
-        if not before:
-            return Decision("continue", None, 0, 0)
-        values = sorted(self.expected(other, rung) for other in before)
-        value, factor = self.expected(trial, rung), self.rule.reduction_factor
-        num_better = sum(other > value for other in values)
-        return Decision("stop" if num_better > len(values) / factor else "continue", None, num_better, len(values))
+        return decide_by(self.expected, self.rule, trial, trials)
 
     def expected(self, trial: Trial, rung: int) -> float:
         """Half of the latest gain once more."""
@@ -92,16 +97,7 @@ class ByLoss:
     rule: ASHA
 
     def decide(self, trial: Trial, trials: Iterable[Trial]) -> Decision | None:
-        rung = len(trial.epochs)
-        if rung not in self.rule.rungs[:-1]:
-            return None
-        values = {other.number: standing(other, rung) for other in [*trials, trial] if len(other.epochs) >= rung}
-        value = values.pop(trial.number)
-        num_better = sum(other > value for other in values.values())
-        return Decision(
-            "stop" if num_better > len(values) / self.rule.reduction_factor else "continue",
-            *(None, num_better, len(values)),
-        )
+        return decide_by(standing, self.rule, trial, trials)
 
 
 def standing(trial: Trial, rung: int) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """Random changes of a whole batch of drawings at once, each drawing with its own."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -56,19 +56,23 @@ def draw_changes(
 
 
 def draw_for_batches(
-    model: nn.Module, sizes: Sequence[int], config: Mapping[str, Any], generator: torch.Generator, device: torch.device
+    model: nn.Module,
+    batches: Sequence[Sized],
+    config: Mapping[str, Any],
+    generator: torch.Generator,
+    device: torch.device,
 ) -> Iterator[Changes]:
-    """The changes of batches of these sizes, for a model's training: the same draws as batch by batch.
+    """The changes of batches of drawings, for a model's training: the same draws as batch by batch.
 
     Those of many batches are drawn and sent at once, which takes less of a step than those of one. Stored activations
     are not changed, and nothing is drawn for them.
     """
     if isinstance(model, TrainableTail):
-        yield from [Changes(None, None)] * len(sizes)
+        yield from [Changes(None, None)] * len(batches)
         return
-    for start in range(0, len(sizes), BATCHES_AT_ONCE):
-        some = sizes[start : start + BATCHES_AT_ONCE]
-        yield from draw_changes(sum(some), config, generator, device).split(some)
+    for start in range(0, len(batches), BATCHES_AT_ONCE):
+        sizes = [len(batch) for batch in batches[start : start + BATCHES_AT_ONCE]]
+        yield from draw_changes(sum(sizes), config, generator, device).split(sizes)
 
 
 def augment(images: Tensor, changes: Changes, invert: bool) -> Tensor:

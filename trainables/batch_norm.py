@@ -35,8 +35,7 @@ def recompute_batch_norm(
     batch_size = max(2, min(64, batch_size))
     batches = shuffled_batches(len(source.split), batch_size, generator)
     batches = batches[: math.ceil(NUM_STATISTICS_IMAGES / batch_size)]
-    sizes = [len(positions) for positions in batches]
-    changes = draw_for_batches(model, sizes, config, generator, source.device)
+    changes = draw_for_batches(model, batches, config, generator, source.device)
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()

@@ -112,8 +112,7 @@ def fit(
         set_training_mode(model)
         fewest = min_micro_batch(model)
         # Of the whole batch in every process, which is cheap, so that all draw the same changes.
-        sizes = [len(positions) for positions in batches]
-        changes = draw_for_batches(network, sizes, config, generator, device)
+        changes = draw_for_batches(network, batches, config, generator, device)
         for (images, labels), change in zip(train.iterate(batches), changes, strict=True):
             learning_rate = learning_rate_at(config, step)
             for group, factor in zip(optimizer.param_groups, factors, strict=True):

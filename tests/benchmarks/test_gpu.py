@@ -10,6 +10,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,26 +152,22 @@ def forks(test: Callable) -> Callable:
     return pytest.mark.skipif(sys.platform != "linux", reason="elsewhere they are spawned")(quiet(test))
 
 
-def send_and_end(
-    part: str, first_case: int, sizes: object, inputs: Path, scratch: Path, deadline: float, results: Connection
-) -> None:
+def send_and_end(part: str, *given: Any) -> None:
     """A part that ends while most of what it found is still on its way."""
+    results: Connection = given[-1]
     results.send(Machine("card", "here"))
     for number in range(200):
         results.send(Row(part, f"case {number}", "quantity", 1.0))
 
 
-def hang(
-    part: str, first_case: int, sizes: object, inputs: Path, scratch: Path, deadline: float, results: Connection
-) -> None:
+def hang(*given: Any) -> None:
     """A part whose device never answers."""
     time.sleep(60)
 
 
-def break_in_the_second_case(
-    part: str, first_case: int, sizes: object, inputs: Path, scratch: Path, deadline: float, results: Connection
-) -> None:
+def break_in_the_second_case(part: str, first_case: int, *given: Any) -> None:
     """A part of three cases, of which one leaves the device of its process unusable."""
+    results: Connection = given[-1]
     results.send(Machine("card", "here"))
     for case in range(first_case, 3):
         results.send(Begun(case))

@@ -56,7 +56,7 @@ def test_changes_drawn_for_many_batches_are_those_drawn_batch_by_batch(
     monkeypatch.setattr(augmentation, "BATCHES_AT_ONCE", at_once)
     images, sizes = torch.rand(37, 1, 33, 33), [16, 16, 5]
     for config in (STRONG, NOTHING | {"pen_width": 0.5}, NOTHING | {"zoom": 0.1}, NOTHING):
-        changes = draw_for_batches(torch.nn.Identity(), sizes, config, seeded(), images.device)
+        changes = draw_for_batches(torch.nn.Identity(), list(map(range, sizes)), config, seeded(), images.device)
         together = [augment(part, own, True) for part, own in zip(images.split(sizes), changes, strict=True)]
         generator = seeded()
         one_by_one = [change(part, config, generator, True) for part in images.split(sizes)]
@@ -66,7 +66,7 @@ def test_changes_drawn_for_many_batches_are_those_drawn_batch_by_batch(
 def test_nothing_is_drawn_for_stored_activations() -> None:
     generator = seeded()
     tail = TrainableTail(ARCHITECTURES["baseline"], [])
-    changes = list(draw_for_batches(tail, [4, 2], STRONG, generator, torch.device("cpu")))
+    changes = list(draw_for_batches(tail, [range(4), range(2)], STRONG, generator, torch.device("cpu")))
     assert changes == [Changes(None, None)] * 2
     assert torch.equal(generator.get_state(), seeded().get_state())
 

@@ -195,8 +195,7 @@ def train_steps(job: Job) -> Iterator[int]:
         epoch += 1
         generator = seed_epoch(job.seed, epoch)
         batches = shuffled_batches(len(splits.train), config["batch_size"], generator)
-        sizes = [len(positions) for positions in batches]
-        changes = draw_for_batches(model, sizes, config, generator, device)
+        changes = draw_for_batches(model, batches, config, generator, device)
         for (images, labels), change in zip(train.iterate(batches), changes, strict=True):
             inputs = augment(to_unit(images), change, splits.invert)
             _, micro_batch = accumulate_gradients(
