@@ -135,9 +135,12 @@ def state_result(run: RunData) -> list[str]:
     sentences.append(state_split(run))
     if "last_step_test_top1" in its:
         between = interval_text(its["last_step_test_top1_low"], its["last_step_test_top1_high"])
+        epochs, shipped = count_text(its["last_step_num_epochs"], "epoch"), shipped_network(run.history)
+        goes_on = shipped is not None and shipped.follows is not None  # not in earlier versions
+        how = f"configuration's best after {epochs} more" if goes_on else f"configuration after {epochs}"
         sentences.append(
-            f"The network in best/ is that configuration trained once more, on all {its['last_step_num_drawings']:,} "
-            f"training and validation drawings for {count_text(its['last_step_num_epochs'], 'epoch')}: "
+            f"The network in best/ is that {how} on all "
+            f"{its['last_step_num_drawings']:,} training and validation drawings: "
             f"{percent_text(its['last_step_test_top1'])} ({between}, Wilson). It has no validation accuracy."
         )
     if "chance_of_best" in its:

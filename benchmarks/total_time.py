@@ -5,9 +5,9 @@ after each share of T is given to the program's own plan of retrainings, whose c
 network that comes out: 0 for the best configuration known at its full length, 1 for the median of random ones. T is
 counted in median full trainings.
 
-A second table: what a search loses that ends early enough for a last step of its own best network, where that takes no
-more than a share of T, in points of validation top-1 on tables whose values are accuracies. What a last step brings is
-measured by other benchmarks (searches, last_step).
+A second table: what a search loses that ends early enough for a last step of its own best network, which is shorter
+where it would take more than a share of T, in points of validation top-1 on tables whose values are accuracies. What a
+last step brings is measured by other benchmarks (searches, last_step).
 """
 
 import argparse
@@ -27,7 +27,7 @@ from benchmarks.search_quality_report import interval
 from tests.support.untrained import make_job
 from tune_sketch.backend.simulated import Curve, SimulatedBackend
 from tune_sketch.config.seeds import derive_seed
-from tune_sketch.config.total_time import LAST_STEP_SHARE, RETRAINING_SHARE
+from tune_sketch.config.total_time import LAST_STEP_LENGTH, LAST_STEP_SHARE, LEAST_LAST_STEP_LENGTH, RETRAINING_SHARE
 from tune_sketch.events import Job, Source, Trial
 from tune_sketch.retraining.time_plan import find_candidates, plan_retrainings
 from tune_sketch.retraining.timetable import SPARE_EPOCHS
@@ -40,9 +40,9 @@ from tune_sketch.schedulers.rungs import best_own_network, rung_epochs
 from tune_sketch.search_spaces.common import fewest_epochs
 from tune_sketch.storage.journal import Journal
 
-LAST_STEP_SHARES = (0.3, 0.4, 0.5, 0.6)
+LAST_STEP_SHARES = (0.1, 0.2, 0.3, 0.4)
 LAST_STEP_TIMES = (1.0, 2.0, 4.0, 8.0)
-LAST_STEP_LENGTH = 4 / 3  # over that of the training it follows: validation drawings are a third of the others
+EPOCH_GROWTH = 4 / 3  # of an epoch with the validation drawings, which are a third of the others
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 TIMES = (2.0, 4.0, 8.0, 16.0)
 NUM_WORKERS, NUM_BEST, MEAN_SEEDS = 2, 2, 3
@@ -107,15 +107,16 @@ def network(task: Task, trials: list[Trial], now: float, seconds: float, seed: i
 def own_network(trials: list[Trial], seconds: float, share: float) -> tuple[Trial | None, bool]:
     """(the best trial as it was when the search ended, whether time was left for its last step).
 
-    The search ends at the first epoch after which no more than the last step's time is left, if that is no more than
-    the share; else when all the time is over.
+    The search ends at the first epoch after which no more than the last step's time is left, or the share, if the
+    shortest last step fits into that; else when all the time is over.
     """
     moments = sorted({epoch.recorded_at for trial in trials for epoch in trial.epochs if epoch.recorded_at <= seconds})
     for now in moments if share else ():
         best = best_own_network(known_at(trials, now))
         assert best is not None
-        needed = LAST_STEP_LENGTH * best.train_seconds * (1 + SPARE_EPOCHS / len(best.epochs))
-        if needed <= share * seconds and now + needed >= seconds:
+        with_spare = EPOCH_GROWTH * best.train_seconds * (1 + SPARE_EPOCHS / len(best.epochs))
+        kept = min(share * seconds, LAST_STEP_LENGTH * with_spare)
+        if kept >= LEAST_LAST_STEP_LENGTH * with_spare and now + kept >= seconds:
             return best, True
     return best_own_network(known_at(trials, seconds)), False
 

@@ -157,7 +157,7 @@ def test_an_older_record_in_which_a_clock_jumped_shows_nothing_negative(tmp_path
         journal.end(trial.key, "completed")
     recorded = [epoch.recorded_at for trial in journal.trials for epoch in trial.epochs]
     assert max(recorded) - min(recorded) > 1.9 * DAY
-    last = journal.add_last_step(0, config, 0)
+    last = journal.add_last_step(0, config, 0, None)
     assert last.started_at > 2e9
     ticks = itertools.count(2e9 - DAY)
     journal.record_epoch(last.key, Epoch(1, metrics | {"micro_batch": 16, "frozen_views": 0}))

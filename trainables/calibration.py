@@ -42,7 +42,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 def mean_temperature(temperatures: Sequence[float]) -> float:
     """The temperature of a network without drawings to fit it on, from those of its other seeds.
 
-    For the winner trained once more on training and validation together. Raises ValueError for none.
+    For a last step, which has no drawings of its own for that. Raises ValueError for none.
     """
     if not temperatures:
         raise ValueError("a mean temperature needs at least one seed's")

@@ -210,8 +210,10 @@ def open_job(job: Job) -> tuple[nn.Module, TrainingSplits, str]:
         head=str(job.config["head"]),
         image_px=data.images.shape[1],
     )
-    if job.weights is not None:
-        with reading_inputs():
+    with reading_inputs():
+        if job.network is not None:
+            load_all(model, Path(job.network))
+        elif job.weights is not None:
             load_weights(model, job.weights, data.class_names)
     train, validation = splits.train, splits.validation
     if job.trains_on_validation:

@@ -134,7 +134,8 @@ class Trial:
     params: Config = field(default_factory=dict)
     distributions: "Mapping[str, BaseDistribution]" = field(default_factory=dict)
     seed_index: int | None = None  # of a retraining, from 1
-    is_last_step: bool = False  # a retraining on training and validation drawings together, which has no validation
+    is_last_step: bool = False  # on training and validation drawings together: it has no validation
+    follows: str | None = None  # key of the retraining whose network a last step goes on from; None: from new weights
     status: Status = "running"
     epochs: tuple[Epoch, ...] = ()
     started_at: float = 0.0  # seconds since 1970
@@ -215,6 +216,7 @@ class Job:
     num_threads: int
     num_processes: int
     gpus: float
+    network: str | None = None  # path of a trained network's weights, all of which it goes on from
     trains_on_validation: bool = False  # on training and validation drawings together; there is no validation then
     temperature: float = 1.0  # of its logits then
     num_recorded: int | None = None  # epochs that the journal has of it, which alone count; None: it has no journal

@@ -255,17 +255,22 @@ def retrain_finalists(work: OpenRun) -> None:
 
 
 def take_last_step(work: OpenRun) -> None:
-    """Train the winner once more, on training and validation drawings together: the network of best/."""
+    """Let the winner's network go on with the validation drawings too: it becomes the network of best/."""
     last, stop, timetable = LastStep(work.journal, seed=work.settings.seed), work.stop, work.timetable
     trained = [trial for trial in work.journal.later_trainings.values() if trial not in last.unfinished()]
     # Not what the race might have trained: where it is decided early it ends early.
-    work.screen.num_retraining_epochs = sum(len(trial.epochs) for trial in trained) + last.num_epochs_left()
-    if timetable is not None and last.num_epochs_left():
-        if not timetable.has_time_for(last.retraining()):
-            work.screen.print_line("no time is left to train the winner once more with the validation drawings")
+    if timetable is not None and last.num_epochs():
+        last.most_epochs = timetable.last_step_epochs(last.retraining())
+        if not last.num_epochs():
+            work.screen.print_line("no time is left for the winner to go on with the validation drawings")
             return
         stop.deadline = timetable.retraining_end(len(work.journal.retrainings))
         stop.deadline_reason = "the time for the last step is over: the winner as it was validated is in best/"
+    work.screen.num_retraining_epochs = sum(len(trial.epochs) for trial in trained) + last.num_epochs()
+    if last.num_epochs() and last.begun() is None:
+        from tune_sketch.retraining.testing import keep_network  # imports torch, as no driver does before
+
+        keep_network(work.directory, work.journal, last.retraining())
     run_trainings(work, last.unfinished(), last.propose, NEVER_STOP, [work.screen], work.allocate(1))
     if timetable is not None and not stop.by_signal:
         stop.clear()

@@ -14,7 +14,7 @@ NUM_TIMED = 32  # drawings, at once
 NAMES = {
     RETRAINED: "retrained, seed {seed_index}",
     ENSEMBLE: "mean of the seeds' probabilities (predict --ensemble)",
-    LAST_STEP: "last step: once more, on training and validation drawings",
+    LAST_STEP: "last step: more epochs, on training and validation drawings",
 }
 
 

@@ -94,7 +94,7 @@ def test_a_last_step_that_is_to_come(tmp_path):
     trial = journal.add_retraining(0, 1, journal.trials[0].config, seed=1)
     add_epochs(journal, trial, 1, 0.5)
     journal.end(trial.key, "completed")
-    expected = "train the winner once more with the validation drawings, then read the test split"
+    expected = "let the winner go on with the validation drawings, then read the test split"
     assert lines_by_name(run)["a resume would"] == expected
     last = LastStep(journal, seed=0).propose()
     lines = lines_by_name(run)

@@ -1,6 +1,7 @@
 """The last step: what it is trained on, its place between the choice and the test, and going on after a kill."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -20,12 +21,19 @@ from tune_sketch.analysis.tables.winner import show_winner, tabulate_winner
 from tune_sketch.analysis.verdict import state_result, tabulate_verdict
 from tune_sketch.backend.jobs import job_of
 from tune_sketch.callbacks.progress import Progress
+from tune_sketch.config.total_time import LAST_STEP_LENGTH
 from tune_sketch.data import open_data
 from tune_sketch.data.splits import read_splits
 from tune_sketch.events import EndingReport, TestResult
 from tune_sketch.retraining.ensemble import ensemble_members
-from tune_sketch.retraining.finalists import OF_SEARCH, choose_winner, eligible_retrainings
-from tune_sketch.retraining.last_step import LastStep, configure_last_step, find_last_step, length_of_last_step
+from tune_sketch.retraining.finalists import (
+    OF_SEARCH,
+    choose_network,
+    choose_winner,
+    eligible_retrainings,
+    retrainings_that_count,
+)
+from tune_sketch.retraining.last_step import LastStep, find_last_step, length_of_last_step
 from tune_sketch.run import confirm_run, run_search
 from tune_sketch.status import status_lines
 from tune_sketch.storage.database import open_log
@@ -80,7 +88,22 @@ def test_it_sees_training_and_validation_drawings_and_no_others(finished):
     assert np.array_equal(arrays.train.indices, expected)
     assert not set(arrays.train.indices) & set(splits.test)
     assert len(arrays.validation) == 0
-    assert [set(epoch.metrics) & {"val_top1", "raw_val_top1", "val_loss"} for epoch in last.epochs] == [set()] * 3
+    assert [set(epoch.metrics) & {"val_top1", "raw_val_top1", "val_loss"} for epoch in last.epochs] == [set()] * 2
+
+
+def test_the_winners_network_goes_on_at_its_rate_which_falls_to_zero(finished):
+    history, facts = read_history(finished), read_facts(finished)
+    (last,) = history.last_steps.values()
+    follows = history.retrainings[last.follows]
+    assert follows == choose_network(retrainings_that_count(history, last.number))
+    model, _, _ = open_job(job_of(last, finished, facts, InProcessBackend().allocate(facts.settings, 1, None)))
+    kept = torch.load(finished.kept_weights(follows.key))
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in model.state_dict().items())
+    rates = [epoch.metrics["learning_rate"] for epoch in last.epochs]
+    assert follows.epochs[-1].metrics["learning_rate"] >= rates[0] > rates[1] > 0
+    changed = {name for name in last.config if last.config[name] != follows.config.get(name)}
+    assert changed <= {"epochs", "annealing", "decay", "learning_rate"}
+    assert len(last.epochs) == math.ceil(LAST_STEP_LENGTH * len(follows.epochs))
 
 
 def test_its_network_is_what_best_holds_with_a_reading_of_its_own(finished):
@@ -190,11 +213,13 @@ def test_a_search_of_before_gets_none(finished, tmp_path):
 
 
 def test_it_has_the_winners_configuration_and_no_choice_left(journal, tmp_path):
-    assert configure_last_step(journal) == {"epochs": 1, "averaging": False}, "the raw weights were better in its seeds"
     step = LastStep(journal, seed=3)
-    assert step.num_epochs_left() == 1
+    assert step.num_epochs() == 1
     trial = step.propose()
+    expected = {"epochs": 1, "averaging": False, "annealing": True, "decay": 0.0, "learning_rate": 0.1}
+    assert trial.config == expected, "the raw weights were better in its seeds"
     assert (trial.number, trial.key, trial.is_last_step) == (1, "last-step-0001-01", True)
+    assert trial.follows == "retraining-0001-02"
     assert trial.seed not in {other.seed for other in journal.retrainings.values()}
     assert step.propose() is None, "it is asked for once"
     assert [t.key for t in step.unfinished()] == [trial.key]
@@ -205,7 +230,7 @@ def test_it_has_the_winners_configuration_and_no_choice_left(journal, tmp_path):
     read = Journal(open_log(tmp_path / "journal.log"), "search")
     assert read.last_steps[trial.key].status == "completed"
     assert read.last_steps[trial.key].best_epoch is None
-    assert LastStep(read, seed=3).num_epochs_left() == 0
+    assert LastStep(read, seed=3).num_epochs() == 0
     assert read.add_retraining(0, 3, {"epochs": 1}, seed=9).key in read.ids
 
 
@@ -215,17 +240,49 @@ def test_averaged_weights_are_kept_where_they_were_better():
     for index, gain in enumerate((0.05, -0.01), start=1):
         trial = journal.add_retraining(0, index, {"epochs": 1, "averaging": True}, seed=index)
         train(journal, trial, [0.5], "completed", raw_val_top1=0.5, averaged_val_top1=0.5 + gain)
-    assert configure_last_step(journal)["averaging"] is True
+    assert LastStep(journal, seed=0).propose().config["averaging"] is True
 
 
 def test_its_time_is_known_before_it_begins():
-    assert length_of_last_step(300, 100) == pytest.approx(4 / 3)
+    assert length_of_last_step(300, 100) == pytest.approx(0.4 * 4 / 3)
 
 
-def test_a_winner_whose_training_was_cut_is_trained_again_for_as_long(journal):
-    trial = journal.add_retraining(1, 3, {"epochs": 9, "averaging": False}, seed=3)
-    train(journal, trial, [0.1, 0.9], "completed")
-    assert configure_last_step(journal)["epochs"] == 2
+@pytest.mark.parametrize(("most_epochs", "num_epochs"), [(math.inf, 8), (8, 8), (5, 5), (4, 4), (3, 0), (0, 0)])
+def test_where_time_is_short_it_is_shorter_or_none(journal, most_epochs, num_epochs):
+    """Of a winner whose training of 30 epochs was cut after 20."""
+    trial = journal.add_retraining(1, 3, {"epochs": 30, "averaging": False}, seed=3)
+    train(journal, trial, np.linspace(0.1, 0.9, 20), "completed")
+    step = LastStep(journal, seed=0)
+    step.most_epochs = most_epochs
+    assert step.num_epochs() == num_epochs
+    proposed = step.propose()
+    assert (proposed is None) == (num_epochs == 0)
+    if proposed is not None:
+        assert proposed.config["epochs"] == num_epochs
+        step.most_epochs = num_epochs - 1
+        assert step.num_epochs() == 0, "what was begun is not cut"
+        train(journal, proposed, [0.5])
+        assert step.num_epochs() == num_epochs, "one epoch of it is there"
+
+
+def test_one_that_goes_on_from_another_seed_of_the_winner_stays(journal):
+    step = LastStep(journal, seed=0)
+    before = step.propose()
+    better = journal.add_retraining(1, 3, {"epochs": 1, "averaging": True}, seed=3)
+    train(journal, better, [0.9], "completed", raw_val_top1=0.9, averaged_val_top1=0.8)
+    assert step.retraining().key == better.key != before.follows
+    assert find_last_step(journal).key == before.key
+
+
+def test_one_of_an_earlier_version_began_from_new_weights_and_stays(journal):
+    trial = journal.add_last_step(1, {"epochs": 1, "averaging": False}, 0, None)
+    assert find_last_step(journal) == trial
+    assert LastStep(journal, seed=0).propose() is None
+    other = journal.add_last_step(0, {"epochs": 1, "averaging": False}, 0, None)
+    assert find_last_step(journal) == trial != other, "it is of another configuration"
+    longer = journal.add_retraining(1, 3, {"epochs": 2}, seed=3)
+    train(journal, longer, [0.5, 0.9], "completed")
+    assert find_last_step(journal) is None, "the winner is trained for longer now"
 
 
 def test_a_finalist_that_diverges_is_not_chosen_for_the_seeds_that_survived(journal):
@@ -252,16 +309,18 @@ def test_the_report_says_what_it_is_and_what_it_cost(finished):
     assert all(row["milliseconds_per_drawing"] > 0 for row in rows)
     assert [row["validation"] for row in show_winner(rows)][1] == "none"
     num_drawings = facts.data.num_train + facts.data.num_validation
-    (sentence,) = [text for text in state_result(run) if "trained once more" in text]
-    assert f"all {num_drawings} training and validation drawings for 3 epochs" in sentence
+    (sentence,) = [text for text in state_result(run) if "network in best/" in text]
+    assert f"configuration's best after 2 epochs more on all {num_drawings} training and validation" in sentence
     assert f"{100 * last.test.top1:.1f} %" in sentence
     numbers = {row["name"]: row["value"] for row in tabulate_verdict(run)}
     assert numbers["last_step_test_top1"] == last.test.top1
     costs = {row["part"]: row for row in tabulate_costs(run)}
-    assert (costs["last step"]["num_trainings"], costs["last step"]["num_epochs"]) == (1, 3)
+    assert (costs["last step"]["num_trainings"], costs["last step"]["num_epochs"]) == (1, 2)
+    seconds = last.train_seconds + run.history.retrainings[last.follows].train_seconds
+    assert float(read_csv(finished.winner_csv)[1]["train_seconds"]) == pytest.approx(seconds)
     assert "last step" in {row["what"] for row in tabulate_timeline(run)}
     (row,) = [row for row in tabulate_recipe(run) if row["part"] == "last step"]
-    assert (row["is_used"], row["seconds_per_epoch"]) == (True, pytest.approx(last.train_seconds / 3))
+    assert (row["is_used"], row["seconds_per_epoch"]) == (True, pytest.approx(last.train_seconds / 2))
     assert "last step      1 completed" in "\n".join(status_lines(finished))
 
 

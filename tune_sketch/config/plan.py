@@ -1,5 +1,6 @@
 """Gets ready what a search needs before Ray starts, data, splits and initial weights, and says the plan."""
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 
 from tune_sketch.config.settings import BUDGETS, FLAGS, Settings
-from tune_sketch.config.total_time import divide, division_text
+from tune_sketch.config.total_time import LAST_STEP_LENGTH, divide, division_text
 from tune_sketch.data import SketchData, open_data, prepare_data, publish_data
 from tune_sketch.data.describe import (
     class_sizes_text,
@@ -193,8 +194,9 @@ def plan_lines(settings: Settings, inputs: Inputs, prepared_seconds: float = 0.0
     ]
     if settings.last_step:
         lines.append(
-            f"last step the winner once more, on training and validation drawings together: at most "
-            f"{most_epochs(search)} epochs of {len(splits.train) + len(splits.validation)} drawings"
+            f"last step the winner's network goes on with the validation drawings: at most "
+            f"{math.ceil(LAST_STEP_LENGTH * most_epochs(search))} epochs of "
+            f"{len(splits.train) + len(splits.validation)} drawings"
         )
     for model, own in search.of_each().items():
         if known := choose_experience(own):
@@ -257,7 +259,7 @@ def expected_hours_lines(facts: Facts, epoch_seconds: Mapping[str, float], num_w
     gpus: of each worker. A budget bounds what it is the budget of.
     """
     settings, each = facts.settings, facts.of_each()
-    num_trainings = facts.num_retrainings + settings.last_step  # after the search
+    num_trainings = facts.num_retrainings + LAST_STEP_LENGTH * settings.last_step  # after the search
     search = settings.num_samples * fmean(epoch_seconds[m] * expected_epochs(own.settings) for m, own in each.items())
     later = num_trainings * fmean(epoch_seconds[m] * own.settings.max_epochs for m, own in each.items())
     if settings.time_budget_seconds is not None:

@@ -134,7 +134,7 @@ class Settings:
         "fresh seeds of a finalist on average: more where it is close", least=1, old_name="--confirm-seeds"
     )
     last_step: bool = setting(
-        "do not train the winner once more with validation", name="--no-last-step", metavar=None, on_resume="fixed"
+        "do not let the winner go on with validation drawings", name="--no-last-step", metavar=None, on_resume="fixed"
     )
     frozen_views: int = setting(
         "keep what frozen layers give for V augmented views (default: 0)", 0, metavar="V", least=0, on_resume="fixed"

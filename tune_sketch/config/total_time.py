@@ -7,9 +7,13 @@ from tune_sketch.formatting import duration_text
 # Of what is left for search and retraining. Each tenth costs the network a little, see
 # benchmarks/results/total_time-cpu.md; with this one nearly all are retrained once there is time for eight trainings.
 RETRAINING_SHARE = 0.2
-# Of the same, for the last step at most; where it would need more there is none. It brings more points than a search
-# loses that is shorter by so much, see the same page.
-LAST_STEP_SHARE = 0.4
+# Of the same, for the last step at most; where it would need more it is shorter. It brings more points than a search
+# loses that is shorter by so much, see the same page; with time for less than two trainings, about as many.
+LAST_STEP_SHARE = 0.2
+# Epochs of the last step over those of the network that goes on. From new weights at full length it brings no more, see
+# benchmarks/results/last_step-cpu.md.
+LAST_STEP_LENGTH = 0.4
+LEAST_LAST_STEP_LENGTH = 0.2  # where time is short: a tenth brings next to nothing
 START_SECONDS = 5.0  # until a process trains, as long as none was measured
 ENDING_STARTS = 2  # test and report in starts of a process: one that tests; torch, plotting and figures here
 REPORT_SECONDS = 10.0  # and beside them, at least: two dozen figures, some with forests of a hundred trials

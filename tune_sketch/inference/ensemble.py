@@ -48,7 +48,7 @@ def load_ensemble(run_path: str | Path) -> Classifier:
         network = build_model(
             info.architecture, len(info.class_names), dropout=info.dropout, head=info.head, image_px=info.image_px
         )
-        file = run.retrained / f"{key}.pt"
+        file = run.kept_weights(key)
         try:
             load_all(network, file)
         except (ValueError, OSError) as error:

@@ -50,6 +50,8 @@ def winner_rows(run: RunDirectory, facts: Facts, history: History) -> list[Row]:
     members = ensemble_members(history)
     last = [trial for trial in history.last_steps.values() if trial == shipped]
     rows = [network_row(trial, facts, is_in_best=trial == shipped) for trial in (*members, *last)]
+    for row, trial in zip(rows[len(members) :], last, strict=True):
+        row["train_seconds"] += history.retrainings[trial.follows].train_seconds if trial.follows is not None else 0.0
     if len(members) > 1:
         rows.insert(len(members), ensemble_row(run, facts, members))
     return rows
@@ -140,8 +142,8 @@ def winner_lines(run: RunDirectory, history: History) -> list[str]:
         test = f"test top-1 {percent(float(row['test_top1']))} [{low:.1f}, {high:.1f}]"
         if row["network"] == LAST_STEP:
             lines.append(
-                f"in best/: the winner trained once more, on {row['num_train']} training and validation drawings: "
-                f"{test}, no validation"
+                f"in best/: the winner's network after more epochs, on {row['num_train']} training and validation "
+                f"drawings: {test}, no validation"
             )
         elif row["network"] == ENSEMBLE:
             validation = f"validation {percent(float(row['val_top1']))}, " if row["val_top1"] else ""

@@ -1,9 +1,10 @@
-"""The last step: the winner trained once more, on training and validation drawings together, as the network to use."""
+"""The last step: the winner's network goes on with the validation drawings too, and becomes the network to use."""
 
 import math
 from collections.abc import Sequence
 
 from tune_sketch.config.seeds import derive_seed
+from tune_sketch.config.total_time import LAST_STEP_LENGTH, LEAST_LAST_STEP_LENGTH
 from tune_sketch.events import Config, Trial
 from tune_sketch.retraining.finalists import (
     choose_network,
@@ -16,25 +17,32 @@ from tune_sketch.storage.journal import Journal
 
 
 class LastStep:
-    """One more training, once the finalists have been retrained and the winner is chosen on validation.
+    """A few more epochs, once the finalists have been retrained and the winner is chosen on validation.
 
-    It is as long as the retraining it follows, and begins from the initial weights with a seed of its own. No drawings
-    are left to validate it, so nothing about it is chosen: its seed, length and kind of weights are fixed before.
+    The winner's best network goes on, on training and validation drawings together, while its learning rate falls to
+    zero. No drawings are left to validate that, so nothing about it is chosen: its seed, length and kind of weights are
+    fixed before.
     """
 
     def __init__(self, journal: Journal, *, seed: int) -> None:
         self.journal, self.seed = journal, seed
+        self.most_epochs: float = math.inf  # that fit into the time
 
     def retraining(self) -> Trial:
-        """The retraining of the winner that it follows."""
+        """The winner's retraining with the best network, which goes on."""
         return choose_network(retrainings_of_winner(self.journal))
 
-    def num_epochs_left(self) -> int:
-        """Epochs of the training, where it is still to come or not at its end."""
+    def num_epochs(self) -> int:
+        """Epochs of the training, where it is still to come or not at its end; 0 where they do not fit."""
         begun = self.begun()
         if begun is not None:
-            return int(begun.config["epochs"]) if begun.is_unfinished else 0
-        return int(configure_last_step(self.journal)["epochs"]) if eligible_retrainings(self.journal) else 0
+            num = int(begun.config["epochs"])
+            return num if begun.is_unfinished and num - len(begun.epochs) <= self.most_epochs else 0
+        if not eligible_retrainings(self.journal):
+            return 0
+        before = len(self.retraining().epochs)
+        fitting = min(math.ceil(LAST_STEP_LENGTH * before), self.most_epochs)
+        return int(fitting) if fitting >= LEAST_LAST_STEP_LENGTH * before else 0
 
     def unfinished(self) -> list[Trial]:
         """The training, where it was begun."""
@@ -43,12 +51,12 @@ class LastStep:
 
     def propose(self) -> Trial | None:
         """The training, recorded, where it was not begun. None without a retraining that came to its end."""
-        if self.begun() is not None or not eligible_retrainings(self.journal):
+        if self.begun() is not None or not (num_epochs := self.num_epochs()):
             return None
-        number = choose_winner(eligible_retrainings(self.journal))
-        return self.journal.add_last_step(
-            number, configure_last_step(self.journal), derive_seed(self.seed, "last step", number)
-        )
+        follows = self.retraining()
+        config = configure_last_step(retrainings_of_winner(self.journal), num_epochs)
+        seed = derive_seed(self.seed, "last step", follows.number)
+        return self.journal.add_last_step(follows.number, config, seed, follows.key)
 
     def begun(self) -> Trial | None:
         return find_last_step(self.journal)
@@ -57,24 +65,26 @@ class LastStep:
 def find_last_step(history: History) -> Trial | None:
     """The last step of the winner of now, in whatever state; None before it was begun.
 
-    More seeds or finalists may bring another winner, or other weights of it, whose last step is another training.
+    It goes on from one of the winner's networks that count, not always the best one once there are more seeds. Those of
+    earlier versions began from new weights and were as long as the winner's best retraining.
     """
     if not eligible_retrainings(history):
         return None
-    number, config = choose_winner(eligible_retrainings(history)), configure_last_step(history)
-    own = (trial for trial in history.last_steps.values() if trial.number == number and trial.config == config)
-    return next(own, None)
-
-
-def configure_last_step(history: History) -> Config:
-    """The configuration of the winner's best retraining, for the epochs that it had.
-
-    Averaged weights only if they were better in its seeds: that is a choice on validation, and a last step has none.
-    """
     own = retrainings_of_winner(history)
-    best = choose_network(own)
-    config = best.config | {"epochs": len(best.epochs)}
-    return config | {"averaging": False} if config.get("averaging") and prefers_raw(own) else config
+    keys, num_epochs, averaging = {trial.key for trial in own}, len(choose_network(own).epochs), keeps_averages(own)
+    for trial in history.last_steps.values():
+        is_known = trial.follows in keys if trial.follows is not None else trial.config["epochs"] == num_epochs
+        if trial.number == own[0].number and is_known and bool(trial.config.get("averaging")) == averaging:
+            return trial
+    return None
+
+
+def configure_last_step(retrainings: Sequence[Trial], num_epochs: int) -> Config:
+    """The configuration of the best of the winner's retrainings, going on at its rate, which falls to zero."""
+    best = choose_network(retrainings)
+    changes = {"epochs": num_epochs, "annealing": True, "decay": 0.0}
+    changes |= {"learning_rate": best.epochs[-1].metrics["learning_rate"]}
+    return best.config | changes | ({"averaging": keeps_averages(retrainings)} if "averaging" in best.config else {})
 
 
 def retrainings_of_winner(history: History) -> list[Trial]:
@@ -82,13 +92,21 @@ def retrainings_of_winner(history: History) -> list[Trial]:
     return retrainings_that_count(history, choose_winner(eligible_retrainings(history)))
 
 
-def prefers_raw(retrainings: Sequence[Trial]) -> bool:
-    """Whether the weights without averaging had the better validation top-1 at the end, in the mean over seeds."""
+def keeps_averages(retrainings: Sequence[Trial]) -> bool:
+    """Whether a last step averages weights: as its configuration does, unless that was worse at the end of its seeds.
+
+    Worse in the mean of validation top-1. That is a choice on validation, which a last step itself does not have.
+    """
     ends = [trial.epochs[-1].metrics for trial in retrainings]
     gains = [end["averaged_val_top1"] - end["raw_val_top1"] for end in ends if "averaged_val_top1" in end]
-    return math.fsum(gains) < 0
+    return bool(choose_network(retrainings).config.get("averaging")) and math.fsum(gains) >= 0
 
 
 def length_of_last_step(num_train: int, num_validation: int) -> float:
-    """Its worker time over that of the retraining it follows: as many epochs, each with the validation drawings too."""
+    """Its worker time over that of the retraining it follows, where time is not short."""
+    return LAST_STEP_LENGTH * growth_of_epochs(num_train, num_validation)
+
+
+def growth_of_epochs(num_train: int, num_validation: int) -> float:
+    """The time of an epoch with the validation drawings over that of one without."""
     return 1 + num_validation / num_train

@@ -112,11 +112,18 @@ def training_lines(facts: Facts, history: History, best: Trial, models: Sequence
     start = facts.weights.description
     if facts.weights.path is not None:  # no place of the machine that it was trained on
         start = start.replace(facts.weights.path, Path(facts.weights.path).name)
+    how = f"trained again for {len(best.epochs)} epochs with seed {best.seed}"
+    if best.follows is not None:
+        first = history.retrainings[best.follows]
+        how = (
+            f"trained again for {len(first.epochs)} epochs with seed {first.seed}, then for {len(best.epochs)} more "
+            "with the validation drawings too"
+        )
     return [
         "",
         f"- start: {plain(start)}",
         f"- found among {len(history.trials):,} trials{among} (strategy {facts.settings.strategy}); it is trial",
-        f"  {best.number}, trained again for {len(best.epochs)} epochs with seed {best.seed}",
+        f"  {best.number}, {how}",
         f"- recipe: {plain(config)}",
     ]
 

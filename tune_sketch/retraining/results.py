@@ -141,7 +141,7 @@ def write_best(run: RunDirectory, facts: Facts, best: Trial, ensemble: dict[str,
     image_px = facts.settings.image_px
     mean, deviation = input_statistics(known_architecture(facts.settings.model), facts.weights.normalised)
     run.best.mkdir(exist_ok=True)
-    write_weights(run.best, read_weights(run.retrained / f"{best.key}.pt"))
+    write_weights(run.best, read_weights(run.kept_weights(best.key)))
     assert best.test is not None
     write_json(
         run.best / "model.json",
@@ -165,6 +165,7 @@ def write_best(run: RunDirectory, facts: Facts, best: Trial, ensemble: dict[str,
             **measure_lines(data.images, train, facts.settings.invert),
             "trial": best.number,
             "retraining": best.key,
+            "follows": best.follows,
             "trained_on": ["train", "validation"] if best.is_last_step else ["train"],
             "ensemble": ensemble,
             "config": best.config,

@@ -43,10 +43,8 @@ def read_test_split(
     last = last if last is not None and last.status == "completed" else None
     networks = completed if last is None else [*completed, last]
     shipped = choose_network(retrainings_that_count(journal, chosen)) if last is None else last
-    run.retrained.mkdir(exist_ok=True)
     for trial in networks:
-        trained_as = journal.trials[trial.number].key if trial.seed_index == OF_SEARCH else trial.key
-        keep_weights(run.checkpoints(trial.key), run.retrained / f"{trial.key}.pt", trained_as)
+        keep_network(run, journal, trial)
     unread = [trial for trial in networks if trial.test is None]
     readings = journal.notes.get("test_readings", [])
     if unread or not readings:
@@ -58,7 +56,7 @@ def read_test_split(
             jobs = [
                 (
                     replace(job_of(trial, run, facts, workers), temperature=temperature_of(journal, trial)),
-                    str((run.retrained / f"{trial.key}.pt").absolute()),
+                    str(run.kept_weights(trial.key).absolute()),
                 )
                 for trial in trials
             ]
@@ -71,6 +69,13 @@ def read_test_split(
     for trial in networks:
         run.remove_checkpoints(trial.key)
     sweep_checkpoints(run, [trial for trial in journal.later_trainings.values() if trial.status != "completed"])
+
+
+def keep_network(run: RunDirectory, journal: Journal, trial: Trial) -> None:
+    """Write the weights of a training that has ended to where they stay."""
+    trained_as = journal.trials[trial.number].key if trial.seed_index == OF_SEARCH else trial.key
+    run.retrained.mkdir(exist_ok=True)
+    keep_weights(run.checkpoints(trial.key), run.kept_weights(trial.key), trained_as)
 
 
 def temperature_of(journal: Journal, trial: Trial) -> float:

@@ -162,7 +162,8 @@ def plan_retrainings(
 
 def longest_that_fits(candidate: Candidate, seconds: float) -> int:
     """Epochs of its longest training that fits; 0 where not even the least does."""
-    epochs = math.floor(min(candidate.epochs, max(0.0, seconds) / max(candidate.epoch_seconds, 1e-9)))
+    fitting = max(0.0, seconds) / max(candidate.epoch_seconds, 1e-9)
+    epochs = math.floor(min(candidate.epochs, fitting * (1 + 1e-9)))  # the time kept for so many is for so many
     return epochs if epochs >= candidate.least_epochs else 0
 
 

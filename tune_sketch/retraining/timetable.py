@@ -1,5 +1,6 @@
 """Keeps a run within --total-time: says when the search and when the retrainings must stop, from what was measured."""
 
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from collections.abc import Sequence
 from tune_sketch.config.total_time import ENDING_STARTS, REPORT_SECONDS, START_SECONDS
 from tune_sketch.events import Trial
 from tune_sketch.formatting import duration_text
-from tune_sketch.retraining.last_step import length_of_last_step
+from tune_sketch.retraining.last_step import growth_of_epochs, length_of_last_step
 from tune_sketch.retraining.time_plan import Candidate, Planned, find_candidates, plan_retrainings
 from tune_sketch.schedulers.rungs import best_own_network
 from tune_sketch.schedulers.stop_signal import SPENT, StopSignal
@@ -88,8 +89,7 @@ class Timetable:
     def search_end(self) -> float:
         """When the search must stop: all retrainings and the last step have time, or as much as is kept for them.
 
-        Where not even one retraining fits into its share, time is kept for the last step of the search's own network;
-        where that does not fit either, the search may have it all.
+        Where not even one retraining fits into its share, time is kept for the last step of the search's own network.
         """
         division = self.facts.division
         assert division is not None
@@ -99,8 +99,7 @@ class Timetable:
         seconds = max((planned.ends_after for planned in wanted), default=0.0)
         kept = min(division.retraining_seconds, seconds) + min(division.last_step_seconds, self.last_step_seconds())
         if not self.plan(kept) and not any(trial.is_unfinished for trial in self.history.retrainings.values()):
-            kept = self.own_last_step_seconds()
-            kept = kept if kept <= division.last_step_seconds else 0.0
+            kept = min(division.last_step_seconds, self.own_last_step_seconds())
         return self.retraining_end(max(1, len(wanted))) - kept
 
     def last_step_seconds(self) -> float:
@@ -127,10 +126,12 @@ class Timetable:
         """When a number of retrainings must stop, and the last step after them, so that all can be tested."""
         return self.end - self.ending_seconds(num_retrainings + bool(self.last_step))
 
-    def has_time_for(self, retraining: Trial) -> bool:
-        """Whether the last step fits that follows such a retraining."""
-        end = self.retraining_end(len(self.history.retrainings))
-        return time.monotonic() + self.start_seconds() + self.last_step * retraining.train_seconds <= end
+    def last_step_epochs(self, retraining: Trial) -> int:
+        """How many epochs of a last step fit that follows such a retraining."""
+        data = self.facts.data
+        seconds = self.retraining_end(len(self.history.retrainings)) - time.monotonic() - self.start_seconds()
+        of_epoch = retraining.train_seconds / len(retraining.epochs)
+        return math.floor(max(0.0, seconds) / (of_epoch * growth_of_epochs(data.num_train, data.num_validation)))
 
     def text(self) -> str:
         """Where the time went until now, for the screen."""

@@ -99,7 +99,7 @@ def describe_resume(run: RunDirectory, history: History, facts: Facts) -> str:
         steps.append(f"continue {count_text(len(left), 'retraining')}")
     last = find_last_step(history)
     is_last_left = settings.last_step and (last is None or last.is_unfinished)
-    once_more = "train the winner once more with the validation drawings" if is_last_left else ""
+    once_more = "let the winner go on with the validation drawings" if is_last_left else ""
     if steps or not retrainings:
         steps.append("retrain the finalists and read the test split")
     elif once_more:

@@ -117,8 +117,8 @@ class Journal(History):
             self.retrainings[key] = trial
         return self.retrainings[key]
 
-    def add_last_step(self, number: int, config: Config, seed: int) -> Trial:
-        """Record that trial `number` is to be trained on training and validation drawings together."""
+    def add_last_step(self, number: int, config: Config, seed: int, follows: str | None) -> Trial:
+        """Record that the network of a retraining of trial `number` is to learn from the validation drawings too."""
         index = 1 + sum(trial.number == number for trial in self.last_steps.values())
         trial = Trial(
             key=f"last-step-{number:04d}-{index:02d}",
@@ -128,6 +128,7 @@ class Journal(History):
             source=self.trials[number].source,
             seed_index=index,
             is_last_step=True,
+            follows=follows,
             started_at=self.clock(),
         )
         self._create(self.retraining_id, trial)
@@ -222,7 +223,7 @@ class Journal(History):
             "seed_index": trial.seed_index,
             "source": {name: value for name, value in asdict(trial.source).items() if value is not None},
             "started_at": trial.started_at,
-            **({"is_last_step": True} if trial.is_last_step else {}),
+            **({"is_last_step": True, "follows": trial.follows} if trial.is_last_step else {}),
             **{epoch_name(epoch): to_json(epoch) for epoch in trial.epochs},
         }
         template = create_trial(

@@ -98,6 +98,7 @@ def trial_of(frozen: FrozenTrial, test: dict[str, Any] | None = None) -> Trial:
         distributions=own_names(frozen.distributions),
         seed_index=attributes["seed_index"],
         is_last_step=attributes.get("is_last_step", False),
+        follows=attributes.get("follows"),
         status=ending.get("status", "paused" if frozen.state == TrialState.WAITING else "running"),
         epochs=tuple(epoch_from_json(attributes[name]) for name in sorted(attributes) if name.startswith("epoch_")),
         started_at=attributes["started_at"],

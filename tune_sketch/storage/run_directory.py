@@ -102,6 +102,10 @@ class RunDirectory:
         """The checkpoints of one training."""
         return self.all_checkpoints / key
 
+    def kept_weights(self, key: str) -> Path:
+        """The file of a retrained network's weights."""
+        return self.retrained / f"{key}.pt"
+
     def test_probabilities(self, key: str) -> Path:
         """The file of a retrained network's probabilities for the test split."""
         return self.retrained / f"{key}-test.npz"
