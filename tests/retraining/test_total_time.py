@@ -287,7 +287,7 @@ def test_with_a_last_step_the_search_has_its_part_and_nothing_is_late(tmp_path, 
 def test_where_there_is_no_time_to_confirm_it_is_kept_for_the_last_step_of_the_searchs_own_network(tmp_path, clock):
     """The best trained 20 epochs of 10 s; with a third more drawings its last step takes 117 s."""
     kept = {}
-    for seconds in (240.0, 700.0, 1400.0, 4000.0):
+    for seconds in (240.0, 400.0, 700.0, 1400.0, 4000.0):
         run = make_run(tmp_path / f"{seconds}", total_time_seconds=seconds, max_epochs=20, retraining_seeds=1)
         facts = read_facts(run)
         facts = replace(
@@ -300,11 +300,11 @@ def test_where_there_is_no_time_to_confirm_it_is_kept_for_the_last_step_of_the_s
         trial = train(journal, add_trial(journal, 20), np.linspace(0.1, 0.5, 20), "completed", epoch_seconds=EPOCH)
         timetable = Timetable(facts, journal, 1)
         kept[seconds] = timetable.retraining_end(1) - timetable.search_end()
-        assert timetable.own_last_step_seconds() == pytest.approx(
-            timetable.start_seconds() + 0.4 * 4 / 3 * (trial.train_seconds + 2 * EPOCH)
-        )
-    assert kept[240.0] == pytest.approx(divide(240.0, 0.0, last_step=True).last_step_seconds, abs=0.1), "no more"
-    assert kept[700.0] == pytest.approx(timetable.own_last_step_seconds(), abs=0.1), "a retraining does not fit as well"
+        own = timetable.own_last_step_seconds(LAST_STEP_LENGTH)
+        assert own == pytest.approx(timetable.start_seconds() + 0.4 * 4 / 3 * (trial.train_seconds + 2 * EPOCH))
+    assert kept[240.0] == pytest.approx(0.0, abs=0.1), "not even a short one fits into a fifth of the time"
+    assert kept[400.0] == pytest.approx(divide(400.0, 0.0, last_step=True).last_step_seconds, abs=0.1), "a short one"
+    assert kept[700.0] == pytest.approx(own, abs=0.1), "a retraining does not fit as well"
     assert kept[1400.0] == pytest.approx(200.0 + 0.4 * 4 / 3 * 200.0, abs=EPOCH), "a retraining and its last step"
     assert kept[4000.0] == pytest.approx(kept[1400.0], abs=0.1), "there is nothing else to retrain"
 

@@ -5,7 +5,13 @@ import statistics
 import time
 from collections.abc import Sequence
 
-from tune_sketch.config.total_time import ENDING_STARTS, REPORT_SECONDS, START_SECONDS
+from tune_sketch.config.total_time import (
+    ENDING_STARTS,
+    LAST_STEP_LENGTH,
+    LEAST_LAST_STEP_LENGTH,
+    REPORT_SECONDS,
+    START_SECONDS,
+)
 from tune_sketch.events import Trial
 from tune_sketch.formatting import duration_text
 from tune_sketch.retraining.last_step import growth_of_epochs, length_of_last_step
@@ -89,7 +95,8 @@ class Timetable:
     def search_end(self) -> float:
         """When the search must stop: all retrainings and the last step have time, or as much as is kept for them.
 
-        Where not even one retraining fits into its share, time is kept for the last step of the search's own network.
+        Where not even one retraining fits into its share, time is kept for the last step of the search's own network;
+        where not even a short one fits into its share, the search may have it all.
         """
         division = self.facts.division
         assert division is not None
@@ -99,7 +106,8 @@ class Timetable:
         seconds = max((planned.ends_after for planned in wanted), default=0.0)
         kept = min(division.retraining_seconds, seconds) + min(division.last_step_seconds, self.last_step_seconds())
         if not self.plan(kept) and not any(trial.is_unfinished for trial in self.history.retrainings.values()):
-            kept = min(division.last_step_seconds, self.own_last_step_seconds())
+            least, most = (self.own_last_step_seconds(length) for length in (LEAST_LAST_STEP_LENGTH, LAST_STEP_LENGTH))
+            kept = min(division.last_step_seconds, most) if least <= division.last_step_seconds else 0.0
         return self.retraining_end(max(1, len(wanted))) - kept
 
     def last_step_seconds(self) -> float:
@@ -111,13 +119,13 @@ class Timetable:
         begun = [int(t.config["epochs"]) for t in self.history.retrainings.values() if t.number == best.number]
         return self.last_step * (begun[-1] if begun else best.epochs) * best.epoch_seconds
 
-    def own_last_step_seconds(self) -> float:
-        """Of the last step of the best network that the search itself has; its trial may go on for SPARE_EPOCHS."""
+    def own_last_step_seconds(self, length: float) -> float:
+        """Of a last step of the best network that the search itself has; its trial may go on for SPARE_EPOCHS."""
         best = best_own_network(self.history.trials)
         if not self.last_step or best is None:
             return 0.0
         seconds = best.train_seconds * (1 + SPARE_EPOCHS / len(best.epochs))
-        return self.start_seconds() + self.last_step * seconds
+        return self.start_seconds() + self.last_step * length / LAST_STEP_LENGTH * seconds
 
     def is_search_over(self) -> bool:
         return is_search_over(self.history, self.total_seconds)
