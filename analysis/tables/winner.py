@@ -67,8 +67,9 @@ WINNER = Table(
     "What is made of the winner",
     f"* the network of best/. Chosen on validation before the test split was read; no test result chose anything. The "
     f"last step has no validation accuracy, because it is trained on those drawings; whether it averages weights was "
-    f"decided by the seeds. Interval: Wilson, the chance of the drawings alone. Time: {NUM_TIMED} drawings at once "
-    f"on the machine of this report, once for each network. Source: winner.csv.",
+    f"decided by the seeds; its training counts that of the network that went on. Interval: Wilson, the chance of the "
+    f"drawings alone. Time: {NUM_TIMED} drawings at once on the machine of this report, once for each network. Source: "
+    f"winner.csv.",
     tabulate_winner,
     show_winner,
 )
