@@ -113,7 +113,7 @@ def train(job: Job, folder: Path, weights: str) -> Job:
     torch.manual_seed(job.seed)
     model = build(job, own.num_classes, weights if job.is_pretrained else None)
     training = own if job.what in (RECIPE, ANNEALED) else both
-    if job.what in MORE:
+    if job.what in LAST_STEP.values():
         model.load_state_dict(torch.load(job._replace(what=RECIPE).file(folder).with_suffix(".pt"), weights_only=True))
         config |= {"epochs": MORE[job.what], "annealing": True, "decay": 0.0}
     rate, num_epochs = config["learning_rate"], config["epochs"]
@@ -198,7 +198,7 @@ def train_all(jobs: list[Job], folder: Path, num_processes: int) -> Iterator[Job
     weights = str(write_squeezenet(folder / "squeezenet1_1.pth"))
     with ProcessPoolExecutor(num_processes, mp_context=get_context("spawn")) as pool:
         for is_last in (False, True):
-            own = [job for job in jobs if (job.what in MORE) == is_last]
+            own = [job for job in jobs if (job.what in LAST_STEP.values()) == is_last]
             for future in as_completed([pool.submit(train, job, folder, weights) for job in own]):
                 yield future.result()
 

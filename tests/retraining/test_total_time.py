@@ -16,12 +16,7 @@ from tests.support.trials import add_trial, make_trial, train
 from tests.support.whole_run import Killed, make_run
 from tune_sketch.config.plan import plan_lines, prepare_inputs
 from tune_sketch.config.settings import Settings
-from tune_sketch.config.total_time import (
-    LAST_STEP_LENGTH,
-    REPORT_SECONDS,
-    START_SECONDS,
-    divide,
-)
+from tune_sketch.config.total_time import LAST_STEP_LENGTH, REPORT_SECONDS, START_SECONDS, divide
 from tune_sketch.events import EpochReport
 from tune_sketch.retraining.finalists import OF_SEARCH
 from tune_sketch.retraining.time_plan import find_candidates

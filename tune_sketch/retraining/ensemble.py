@@ -49,9 +49,7 @@ def winner_rows(run: RunDirectory, facts: Facts, history: History) -> list[Row]:
     shipped = shipped_network(history)
     members = ensemble_members(history)
     last = [trial for trial in history.last_steps.values() if trial == shipped]
-    rows = [network_row(trial, facts, is_in_best=trial == shipped) for trial in (*members, *last)]
-    for row, trial in zip(rows[len(members) :], last, strict=True):
-        row["train_seconds"] += history.retrainings[trial.follows].train_seconds if trial.follows is not None else 0.0
+    rows = [network_row(trial, facts, history, is_in_best=trial == shipped) for trial in (*members, *last)]
     if len(members) > 1:
         rows.insert(len(members), ensemble_row(run, facts, members))
     return rows
@@ -64,9 +62,10 @@ def ensemble_members(history: History) -> list[Trial]:
     return sorted((trial for trial in own if trial.test is not None), key=lambda trial: trial.key)
 
 
-def network_row(trial: Trial, facts: Facts, *, is_in_best: bool) -> Row:
-    """The row of one network."""
+def network_row(trial: Trial, facts: Facts, history: History, *, is_in_best: bool) -> Row:
+    """The row of one network; its time is also that of the network that went on."""
     assert trial.test is not None
+    before = [] if trial.follows is None else [history.retrainings[trial.follows]]
     low, high = wilson_interval(trial.test.top1, trial.test.num_images)
     return {
         "network": LAST_STEP if trial.is_last_step else RETRAINED,
@@ -79,7 +78,7 @@ def network_row(trial: Trial, facts: Facts, *, is_in_best: bool) -> Row:
         "test_top1_wilson_low": low,
         "test_top1_wilson_high": high,
         "test_top5": trial.test.metrics["top5"],
-        "train_seconds": trial.train_seconds,
+        "train_seconds": sum(training.train_seconds for training in (*before, trial)),
         "is_in_best": is_in_best,
     }
 

@@ -37,6 +37,7 @@ class Timetable:
         self.facts, self.num_workers = facts, num_workers
         self.history: History = journal
         data = facts.data
+        self.growth = growth_of_epochs(data.num_train, data.num_validation)  # of an epoch's time, in the last step
         # The time of the last step over that of the retraining which it follows; 0: there is none.
         self.last_step = length_of_last_step(data.num_train, data.num_validation) if facts.settings.last_step else 0.0
         spent = measure_spent(facts.sessions, journal, journal.clock())
@@ -125,7 +126,7 @@ class Timetable:
         if not self.last_step or best is None:
             return 0.0
         seconds = best.train_seconds * (1 + SPARE_EPOCHS / len(best.epochs))
-        return self.start_seconds() + self.last_step * length / LAST_STEP_LENGTH * seconds
+        return self.start_seconds() + length * self.growth * seconds
 
     def is_search_over(self) -> bool:
         return is_search_over(self.history, self.total_seconds)
@@ -136,10 +137,8 @@ class Timetable:
 
     def last_step_epochs(self, retraining: Trial) -> int:
         """How many epochs of a last step fit that follows such a retraining."""
-        data = self.facts.data
         seconds = self.retraining_end(len(self.history.retrainings)) - time.monotonic() - self.start_seconds()
-        of_epoch = retraining.train_seconds / len(retraining.epochs)
-        return math.floor(max(0.0, seconds) / (of_epoch * growth_of_epochs(data.num_train, data.num_validation)))
+        return math.floor(max(0.0, seconds) * len(retraining.epochs) / (self.growth * retraining.train_seconds))
 
     def text(self) -> str:
         """Where the time went until now, for the screen."""
