@@ -1,5 +1,6 @@
 """Trains a network in plain PyTorch: `fit` yields the metrics and the state after every epoch."""
 
+import copy
 import math
 import time
 from collections.abc import Generator, Mapping
@@ -92,7 +93,8 @@ def fit(
     if state is not None:
         epoch, step, micro_batch = state["epoch"], state["step"], min(micro_batch, state["micro_batch"])
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        # A copy, for its steps change what it was given.
+        optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
     averaged = average_weights(model, step) if config["averaging"] else None
     if averaged is not None and state is not None:
         averaged.module.load_state_dict(state["averaged"])

@@ -1,5 +1,6 @@
 """fit: what is read, what is learned, what resumes, and what ends a training."""
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -116,9 +117,23 @@ def test_seeds_matter_and_repeat() -> None:
 def test_a_state_is_not_changed_by_later_epochs() -> None:
     epochs = fit(build(), splits_of(drawings()), CONFIG, seed=0)
     _, first = next(epochs)
-    copy = {name: tensor.clone() for name, tensor in first["model"].items()}
+    before = {name: tensor.clone() for name, tensor in first["model"].items()}
     next(epochs)
-    assert_same_weights(first["model"], copy)
+    assert_same_weights(first["model"], before)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
+def test_a_state_that_training_goes_on_from_is_not_changed(optimizer: str) -> None:
+    config = CONFIG | {"optimizer": optimizer, "momentum": 0.9, "averaging": True}
+    splits = splits_of(drawings())
+    _, state = next(fit(build(), splits, config, seed=0))
+    before = copy.deepcopy(state)
+    for _ in fit(build(), splits, config, seed=0, state=state):
+        pass
+    assert str(state) == str(before)
+    for index, values in before["optimizer"]["state"].items():
+        for name, value in values.items():
+            assert torch.equal(torch.as_tensor(state["optimizer"]["state"][index][name]), torch.as_tensor(value)), name
 
 
 def test_metrics_of_an_epoch() -> None:
