@@ -155,10 +155,26 @@ def start(
         device=device,
         pretrained=job.pretrained,
         cache_policy=CachePolicy(job.frozen_views, job.views_seed),
-        state=payload["state"] if payload else None,
+        state=payload["state"] if payload else read_followed_state(job),
         rank=rank,
     )
     return epochs, payload["metrics"] if payload else None
+
+
+def read_followed_state(job: Job) -> State | None:
+    """The state of the training that a job goes on from, its epochs counted anew, for it is on other drawings.
+
+    None where it follows none. None too where that one's checkpoints are gone, as they are once the test split has been
+    read: the network goes on from its kept weights, with a warning, and its optimizer begins anew.
+    """
+    if job.followed is None:
+        return None
+    checkpoint = read_newest_checkpoint(Path(job.followed))
+    if checkpoint is None:
+        warnings.warn(f"no checkpoint is left in {job.followed}: its optimizer begins anew", stacklevel=2)
+        return None
+    state: State = checkpoint[1]["state"]
+    return state | {"epoch": 0, "frozen": None}
 
 
 def objection(epoch: int, payload: Payload, job: Job) -> str:

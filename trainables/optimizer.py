@@ -1,6 +1,5 @@
 """Builds the optimizer of a training, with a rate for each depth of the network and for each step."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,15 +47,11 @@ def build_optimizer(model: nn.Module, config: Mapping[str, Any], device: torch.d
     raise ValueError(f"unknown optimizer {config['optimizer']!r}; known: sgd, rmsprop, adam, adamw")
 
 
-def learning_rate_at(config: Mapping[str, Any], step: int, done: float = 0.0) -> float:
+def learning_rate_at(config: Mapping[str, Any], step: int) -> float:
     """The head's rate at an optimizer step, counted from 0: the paper's schedule, Keras' inverse-time decay.
 
     Before that it rises over `warmup_steps`. Neither knows how long the training is, so trials are alike at a rung.
-    With config["annealing"], which a last step has, it also falls to zero along half a cosine (Loshchilov and Hutter
-    2017, arXiv 1608.03983, equation 5). done: share of the training that is over.
     """
     rate: float = config["learning_rate"] / (1 + config["decay"] * step)
     warmed_up: float = min(1.0, (step + 1) / max(1, config["warmup_steps"]))
-    # `get` would read a misspelt name without a word.
-    is_annealed = "annealing" in config and bool(config["annealing"])
-    return rate * warmed_up * ((1 + math.cos(math.pi * done)) / 2 if is_annealed else 1.0)
+    return rate * warmed_up

@@ -115,9 +115,8 @@ def fit(
         fewest = min_micro_batch(model)
         # Of the whole batch in every process, which is cheap, so that all draw the same changes.
         changes = draw_for_batches(network, batches, config, generator, device)
-        for number, ((images, labels), change) in enumerate(zip(train.iterate(batches), changes, strict=True)):
-            done = (epoch - 1 + number / len(batches)) / config["epochs"]
-            learning_rate = learning_rate_at(config, step, done)
+        for (images, labels), change in zip(train.iterate(batches), changes, strict=True):
+            learning_rate = learning_rate_at(config, step)
             for group, factor in zip(optimizer.param_groups, factors, strict=True):
                 group["lr"] = factor * learning_rate
             inputs = augment(to_unit(images), change, splits.invert)

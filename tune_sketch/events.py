@@ -216,7 +216,8 @@ class Job:
     num_threads: int
     num_processes: int
     gpus: float
-    network: str | None = None  # path of a trained network's weights, all of which it goes on from
+    followed: str | None = None  # folder of the checkpoints of the training that it goes on from
+    network: str | None = None  # path of that one's weights, which stay when its checkpoints are gone
     trains_on_validation: bool = False  # on training and validation drawings together; there is no validation then
     temperature: float = 1.0  # of its logits then
     num_recorded: int | None = None  # epochs that the journal has of it, which alone count; None: it has no journal

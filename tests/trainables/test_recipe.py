@@ -95,9 +95,6 @@ def test_the_rate_warms_up_and_decays() -> None:
     config = {"learning_rate": 2.0, "decay": 0.0, "warmup_steps": 4}
     assert [learning_rate_at(config, step) for step in range(6)] == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.0, 2.0])
     assert [learning_rate_at(config | {"warmup_steps": 0, "decay": 0.5}, step) for step in (0, 2)] == [2.0, 1.0]
-    assert learning_rate_at(config, 9, done=0.5) == 2.0, "no training of a search knows its end"
-    annealed = [learning_rate_at(config | {"annealing": True}, 9, done) for done in (0.0, 0.25, 0.5, 1.0)]
-    assert annealed == pytest.approx([2.0, 1 + 0.5**0.5, 1.0, 0.0])
 
 
 # averaged weights

@@ -30,6 +30,7 @@ def job_of(trial: Trial, run: RunDirectory, facts: Facts, workers: Workers) -> J
         num_threads=workers.num_threads,
         num_processes=settings.num_processes,
         gpus=workers.gpus,
+        followed=str(path.checkpoints(trial.follows)) if trial.follows is not None else None,
         network=str(path.kept_weights(trial.follows)) if trial.follows is not None else None,
         trains_on_validation=trial.is_last_step,
         num_recorded=len(trial.epochs),

@@ -19,9 +19,8 @@ from tune_sketch.storage.journal import Journal
 class LastStep:
     """A few more epochs, once the finalists have been retrained and the winner is chosen on validation.
 
-    The winner's best network goes on, on training and validation drawings together, while its learning rate falls to
-    zero. No drawings are left to validate that, so nothing about it is chosen: its seed, length and kind of weights are
-    fixed before.
+    The winner's best network goes on as it was trained, on training and validation drawings together. No drawings are
+    left to validate that, so nothing about it is chosen: its seed, length and kind of weights are fixed before.
     """
 
     def __init__(self, journal: Journal, *, seed: int) -> None:
@@ -78,11 +77,10 @@ def find_last_step(history: History) -> Trial | None:
 
 
 def configure_last_step(retrainings: Sequence[Trial], num_epochs: int) -> Config:
-    """The configuration of the best of the winner's retrainings, going on at its rate, which falls to zero."""
+    """The configuration of the best of the winner's retrainings, for more epochs."""
     best = choose_network(retrainings)
-    changes = {"epochs": num_epochs, "annealing": True, "decay": 0.0}
-    changes |= {"learning_rate": best.epochs[-1].metrics["learning_rate"]}
-    return best.config | changes | ({"averaging": keeps_averages(retrainings)} if "averaging" in best.config else {})
+    averaging = {"averaging": keeps_averages(retrainings)} if "averaging" in best.config else {}
+    return best.config | {"epochs": num_epochs} | averaging
 
 
 def retrainings_of_winner(history: History) -> list[Trial]:
