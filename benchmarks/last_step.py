@@ -8,7 +8,9 @@ holds of trainings is not done again. The test split is read when all trainings 
 so the machine may do other things.
 
 Three ways to go on from the recipe's network, planned before they were measured: on seeds that no choice had seen,
-the one with the best mean on Quick, Draw! over both networks is compared with that of before on Sketchy.
+the one with the best mean on Quick, Draw! over both networks is compared with that of before on Sketchy. Then, on
+seeds that these had not seen: longer last steps than 8 epochs; the one with the best mean on Quick, Draw! over both
+networks replaces 8 epochs if it is ahead of them on Sketchy with its interval above 0.
 """
 
 import argparse
@@ -39,14 +41,15 @@ ANNEALED_EPOCHS = NUM_EPOCHS // 2  # the last half, as it was tried with 8 epoch
 RECIPE, ANNEALED, TOGETHER = "the recipe", "annealed", "new weights, on training and validation drawings"
 SOUP, ENSEMBLE = "soup of the recipe's seeds", "ensemble of the recipe's seeds"
 MORE_EPOCHS = (2, 4, 8)  # of a training that goes on: a tenth, a fifth, two fifths
+LONGER_EPOCHS = (12, 16, 20)  # up to as long again
 LABELS = {"quickdraw": "Quick, Draw!, to choose on", "sketchy": "Sketchy, by photo, to judge"}
-CONTINUED = {num_epochs: f"{num_epochs} more epochs on both" for num_epochs in MORE_EPOCHS}
-LONGER = {num_epochs: f"{num_epochs} more epochs on the same" for num_epochs in MORE_EPOCHS}
-LAST_STEP = {num_epochs: f"last step of {num_epochs} epochs" for num_epochs in MORE_EPOCHS}
-FALLING = {max(MORE_EPOCHS): f"{max(MORE_EPOCHS)} more epochs on both, annealed"}
-MORE = {what: num for names in (LAST_STEP, CONTINUED, FALLING, LONGER) for num, what in names.items()}
+LAST_STEP = {num_epochs: f"last step of {num_epochs} epochs" for num_epochs in (*MORE_EPOCHS, *LONGER_EPOCHS)}
+FALLING = {max(MORE_EPOCHS): f"{max(MORE_EPOCHS)} epochs from its state, annealed"}
+WEIGHTS_ALONE = {num_epochs: f"{num_epochs} epochs from its weights alone, annealed" for num_epochs in MORE_EPOCHS}
+MORE = {what: num for names in (LAST_STEP, FALLING, WEIGHTS_ALONE) for num, what in names.items()}
 SEEDS_OF_THE_PLAN = range(NUM_SEEDS, NUM_SEEDS + 4)  # for the three ways to go on alone
-WAYS = (LAST_STEP[max(MORE_EPOCHS)], CONTINUED[max(MORE_EPOCHS)], *FALLING.values())
+SEEDS_OF_THE_LENGTHS = range(SEEDS_OF_THE_PLAN.stop, SEEDS_OF_THE_PLAN.stop + 3)  # for longer last steps alone
+WAYS = (WEIGHTS_ALONE[max(MORE_EPOCHS)], LAST_STEP[max(MORE_EPOCHS)], *FALLING.values())
 COLUMNS = (
     *("network", "data", "what", "seed", "num_networks", "num_epochs"),
     *("val_top1", "raw_val_top1", "test_top1", "test_top5"),
@@ -101,17 +104,9 @@ def recipe(job: Job) -> dict[str, Any]:
     return configuration_of(job.network, recipe_configuration(job.network, limits), limits)
 
 
-def annealed_rate(rate: float, epoch: int) -> float:
-    """A rate that falls to zero along a half cosine over the last epochs; epoch: from 1."""
-    done = max(0, epoch - 1 - (NUM_EPOCHS - ANNEALED_EPOCHS)) / ANNEALED_EPOCHS
-    return rate * (1 + math.cos(math.pi * done)) / 2
-
-
 def train(job: Job, folder: Path, weights: str) -> Job:
     """Train one network, and the recipe's for more epochs; keep weights, probabilities and validation top-1."""
     import torch
-
-    from tune_sketch.trainables.training import fit
 
     torch.set_num_threads(1)
     own, both = arrays_of(job.data)
@@ -119,32 +114,44 @@ def train(job: Job, folder: Path, weights: str) -> Job:
     torch.manual_seed(job.seed)
     model = build(job, own.num_classes, weights if job.is_pretrained else None)
     training = own if job.what in (RECIPE, ANNEALED) else both
-    if job.what in LAST_STEP.values():
+    if job.what in WEIGHTS_ALONE.values():
         model.load_state_dict(torch.load(job._replace(what=RECIPE).file(folder).with_suffix(".pt"), weights_only=True))
-        config |= {"epochs": MORE[job.what], "annealing": True, "decay": 0.0}
-    rate, num_epochs = config["learning_rate"], config["epochs"]
-    for metrics, state in fit(model, training, config, seed=job.seed, pretrained=job.is_pretrained):
-        if job.what == ANNEALED:
-            config["learning_rate"] = annealed_rate(rate, int(metrics["epoch"]) + 1)
-        if metrics["epoch"] == num_epochs:
+        config |= {"epochs": MORE[job.what]}
+    num_annealed = {ANNEALED: ANNEALED_EPOCHS}.get(job.what, MORE.get(job.what, 0))
+    for metrics, state in annealed_fit(model, training, config, job, num_annealed):
+        if metrics["epoch"] == config["epochs"]:
             keep(job, folder, model, metrics, state)
     if job.what != RECIPE:
         return job
     begun = state | {"epoch": 0, "frozen": None}  # of other drawings: its epochs are counted anew
-    for names, drawings, changes in ways_to_go_on(job, own, both):
-        longer = config | {"epochs": max(names)} | changes
-        seed = job.seed + 1000  # its epochs are not those of the training before it
-        for metrics, after in fit(model, drawings, longer, seed=seed, pretrained=job.is_pretrained, state=begun):
+    ways = [LAST_STEP] if job.seed in SEEDS_OF_THE_LENGTHS else [{n: LAST_STEP[n] for n in MORE_EPOCHS}, FALLING]
+    for names in ways:
+        longer = config | {"epochs": max(names)}
+        other = job._replace(seed=job.seed + 1000)  # its epochs are not those of the training before it
+        num_annealed = max(names) if names is FALLING else 0
+        for metrics, after in annealed_fit(model, both, longer, other, num_annealed, begun):
             what = names.get(int(metrics["epoch"]))
             if what is not None:
                 keep(job._replace(what=what), folder, model, metrics, after)
     return job
 
 
-def ways_to_go_on(job: Job, own: Any, both: Any) -> list[tuple[dict[int, str], Any, dict[str, Any]]]:
-    """(what is kept after which epoch, drawings, changes to the configuration) with the optimizer's state."""
-    ways = [(CONTINUED, both, {}), (FALLING, both, {"annealing": True})]
-    return ways if job.seed in SEEDS_OF_THE_PLAN else [*ways, (LONGER, own, {})]
+def annealed_fit(
+    model: Any, splits: Any, config: dict[str, Any], job: Job, num_annealed: int, state: dict[str, Any] | None = None
+) -> Iterator[tuple[dict[str, float], dict[str, Any]]]:
+    """The epochs of `fit`, the rate falling to zero along half a cosine over the last `num_annealed` of them."""
+    from tune_sketch.trainables.training import fit
+
+    changing = dict(config)
+
+    def set_rate(epoch: int) -> None:  # of the epochs counted from 1
+        done = max(0, epoch - 1 - (config["epochs"] - num_annealed)) / max(1, num_annealed)
+        changing["learning_rate"] = config["learning_rate"] * (1 + math.cos(math.pi * done)) / 2
+
+    set_rate(1)
+    for metrics, after in fit(model, splits, changing, seed=job.seed, pretrained=job.is_pretrained, state=state):
+        set_rate(int(metrics["epoch"]) + 1)
+        yield metrics, after
 
 
 def arrays_of(name: str) -> tuple[Any, Any]:
@@ -191,7 +198,7 @@ def keep(job: Job, folder: Path, trained: Any, metrics: dict[str, float], state:
 
 def sees_validation(what: str) -> bool:
     """Whether a network was trained on the validation drawings, which then say nothing about it."""
-    return what == TOGETHER or what in (*LAST_STEP.values(), *CONTINUED.values(), *FALLING.values())
+    return what == TOGETHER or what in MORE
 
 
 def build(job: Job, num_classes: int, weights: str | None = None) -> Any:
@@ -214,7 +221,7 @@ def train_all(jobs: list[Job], folder: Path, num_processes: int) -> Iterator[Job
     weights = str(write_squeezenet(folder / "squeezenet1_1.pth"))
     with ProcessPoolExecutor(num_processes, mp_context=get_context("spawn")) as pool:
         for is_last in (False, True):
-            own = [job for job in jobs if (job.what in LAST_STEP.values()) == is_last]
+            own = [job for job in jobs if (job.what in WEIGHTS_ALONE.values()) == is_last]
             for future in as_completed([pool.submit(train, job, folder, weights) for job in own]):
                 yield future.result()
 
@@ -275,7 +282,7 @@ def measure(jobs: list[Job], folder: Path) -> tuple[list[dict[str, Any]], list[s
 
     for job, values in given.items():
         add(job.what, job.seed, 1, values)
-    of_recipe = [job for job in jobs if job.what == RECIPE and job.seed not in SEEDS_OF_THE_PLAN]
+    of_recipe = [job for job in jobs if job.what == RECIPE and job.seed < NUM_SEEDS]
     together: dict[str, dict[str, Any]] = {}
     if len(of_recipe) > 1:
         together[ENSEMBLE] = {n: np.mean([given[job][n] for job in of_recipe], axis=0) for n in ("validation", "test")}
@@ -352,6 +359,32 @@ def plan_lines(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def length_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """How much longer last steps bring, on the seeds for them, over all networks."""
+    steps = {num: LAST_STEP[num] for num in (*MORE_EPOCHS, *LONGER_EPOCHS)}
+    shortest = LAST_STEP[max(MORE_EPOCHS)]
+    lines = [
+        "## Longer last steps, on seeds that no choice had seen",
+        "",
+        f"Test top-1 minus that after {max(MORE_EPOCHS)} epochs more, in points, Student's t over pairs of the same "
+        "network and seed. After 0 epochs: the recipe.",
+        "",
+        "| data | networks and seeds | " + " | ".join(f"{num} epochs" for num in (0, *steps)) + " |",
+        "|---|---|" + "---|" * (1 + len(steps)),
+    ]
+    for data in DATA:
+        own = {
+            (row["network"], row["seed"], row["what"]): row["test_top1"]
+            for row in rows
+            if row["data"] == data and row["seed"] in SEEDS_OF_THE_LENGTHS
+        }
+        pairs = [key[:2] for key in own if key[2] == shortest]
+        gains = [[100 * (own[*p, what] - own[*p, shortest]) for p in pairs] for what in (RECIPE, *steps.values())]
+        if pairs:
+            lines.append(f"| {LABELS[data]} | {len(pairs)} | {' | '.join(map(points, gains))} |")
+    return lines
+
+
 def cell(values: list[float]) -> str:
     """A mean in percent with the range."""
     if not values:
@@ -393,21 +426,23 @@ def main() -> int:
     folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
     seeds = range(1 if arguments.quick else NUM_SEEDS)
-    kinds = (RECIPE, TOGETHER, ANNEALED, *LAST_STEP.values())
+    kinds = (RECIPE, TOGETHER, ANNEALED, *WEIGHTS_ALONE.values())
     pairs = [(network, name) for network in arguments.networks for name in arguments.data]
     missing = [Job(*pair, seed, what) for pair in pairs for seed in seeds for what in kinds]
-    planned = () if arguments.quick else SEEDS_OF_THE_PLAN
-    missing += [Job(*pair, seed, what) for seed in planned for pair in pairs for what in (RECIPE, WAYS[0])]
+    planned = () if arguments.quick else (*SEEDS_OF_THE_PLAN, *SEEDS_OF_THE_LENGTHS)
+    missing += [Job(*pair, seed, RECIPE) for seed in planned for pair in pairs]
+    missing += [Job(*pair, seed, WAYS[0]) for seed in planned if seed in SEEDS_OF_THE_PLAN for pair in pairs]
     missing = [job for job in missing if not job.file(folder).exists()]
     for job in [] if arguments.now else train_all(missing, folder, os.cpu_count() or 1):
         print(f"{job.network}, {job.data}, seed {job.seed}: {job.what}", flush=True)
     rows: list[dict[str, Any]] = []
     lines = [
-        f"{IMAGE_PX} px, {NUM_CLASSES} classes, the recipe for {NUM_EPOCHS} epochs. A last step goes on from its "
-        "network, on training and validation drawings (both), while the rate falls to zero. More epochs go on as "
-        "training does, optimizer and averaged weights included. Top-1 in percent, mean over n seeds (lowest to "
-        "highest). Difference of test top-1 to the recipe in points: Student's t over the same seeds; of one network "
-        "beside each of the recipe's, the mean.",
+        f"{IMAGE_PX} px, {NUM_CLASSES} classes, the recipe for {NUM_EPOCHS} epochs. A last step goes on from its whole "
+        "state, optimizer and averaged weights included, on training and validation drawings together. Beside it, on "
+        "the same drawings: the rate falling to zero along half a cosine (annealed), from that state and from the "
+        "weights alone, with a new optimizer (those of this table at every step, by the `fit` of 95ad1ba3e4; now at "
+        "every epoch). Top-1 in percent, mean over n seeds (lowest to highest). Difference of test top-1 to the recipe "
+        "in points: Student's t over the same seeds; of one network beside each of the recipe's, the mean.",
     ]
     for network, name in itertools.product(NETWORKS, DATA):
         kinds = (RECIPE, TOGETHER, ANNEALED, *MORE)
@@ -417,11 +452,11 @@ def main() -> int:
             own_rows, own_lines = measure(jobs, folder)
             rows, lines = rows + own_rows, [*lines, "", *own_lines]
     if not arguments.quick:
-        lines += ["", *plan_lines(rows)]
+        lines += ["", *plan_lines(rows), "", *length_lines(rows)]
         write_csv(result_path("last_step", ".csv"), COLUMNS, rows)
         write_result("last_step", "What can still be gained once the winner is known", lines)
     print("\n".join(lines))
-    ends = (RECIPE, LAST_STEP[max(LAST_STEP)])
+    ends = (RECIPE, LAST_STEP[max(MORE_EPOCHS)])
     means = {what: statistics.mean(r["test_top1"] for r in rows if r["what"] == what) for what in ends}
     return int(means[ends[1]] < means[ends[0]])
 
