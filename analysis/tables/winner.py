@@ -8,10 +8,11 @@ from tune_sketch.analysis.rows import Rows
 from tune_sketch.analysis.run_data import RunData
 from tune_sketch.analysis.tables.base import Table
 from tune_sketch.analysis.text import interval_text, percent_text, seconds_text
-from tune_sketch.retraining.ensemble import ENSEMBLE, LAST_STEP, RETRAINED, read_winner
+from tune_sketch.retraining.ensemble import ENSEMBLE, LAST_STEP, OWN, RETRAINED, read_winner
 
 NUM_TIMED = 32  # drawings, at once
 NAMES = {
+    OWN: "trained in the search",
     RETRAINED: "retrained, seed {seed_index}",
     ENSEMBLE: "mean of the seeds' probabilities (predict --ensemble)",
     LAST_STEP: "last step: more epochs, on training and validation drawings",

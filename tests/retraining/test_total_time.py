@@ -273,8 +273,15 @@ def test_with_a_last_step_the_search_has_its_part_and_nothing_is_late(tmp_path, 
         assert last.test is not None
         followed = len(history.retrainings[last.follows].epochs)
         assert 0 < len(last.epochs) <= math.ceil(LAST_STEP_LENGTH * followed)
-    if any(trial.seed_index == OF_SEARCH for trial in networks):
+    card, first = (run.best / "README.md").read_text(), networks[0]
+    is_of_search = any(trial.seed_index == OF_SEARCH for trial in networks)
+    assert read_csv(run.winner_csv)[0]["network"] == ("of the search" if is_of_search else "retrained")
+    if is_of_search:
         assert len(networks) == 1, "no time was spent on a retraining without a last step"
+        assert f"trained in the search, and not again, for {len(first.epochs)} epochs" in card
+        assert f"epochs {len(first.epochs)}," in card
+    else:
+        assert "trained again for" in card
     assert lasts or seconds < 900.0
 
 

@@ -12,7 +12,7 @@ from tune_sketch.data.bounds import parsing
 from tune_sketch.data.splits import read_splits
 from tune_sketch.events import Trial
 from tune_sketch.formatting import percent
-from tune_sketch.retraining.finalists import chosen_finalist, retrainings_that_count, shipped_network
+from tune_sketch.retraining.finalists import OF_SEARCH, chosen_finalist, retrainings_that_count, shipped_network
 from tune_sketch.retraining.last_step import find_last_step
 from tune_sketch.statistics import wilson_interval
 from tune_sketch.storage.facts import Facts
@@ -37,7 +37,7 @@ WINNER_COLUMNS = (
 )
 NUMBERS = tuple(name for name in WINNER_COLUMNS if name not in ("network", "is_in_best"))
 MAY_LACK = ("seed_index", "val_top1")
-RETRAINED, ENSEMBLE, LAST_STEP = "retrained", "ensemble", "last step"
+OWN, RETRAINED, ENSEMBLE, LAST_STEP = "of the search", "retrained", "ensemble", "last step"
 
 
 def winner_rows(run: RunDirectory, facts: Facts, history: History) -> list[Row]:
@@ -68,7 +68,7 @@ def network_row(trial: Trial, facts: Facts, history: History, *, is_in_best: boo
     before = [] if trial.follows is None else [history.retrainings[trial.follows]]
     low, high = wilson_interval(trial.test.top1, trial.test.num_images)
     return {
-        "network": LAST_STEP if trial.is_last_step else RETRAINED,
+        "network": LAST_STEP if trial.is_last_step else OWN if trial.seed_index == OF_SEARCH else RETRAINED,
         "seed_index": None if trial.is_last_step else trial.seed_index,
         "num_networks": 1,
         "num_train": facts.data.num_train + (facts.data.num_validation if trial.is_last_step else 0),
@@ -121,7 +121,7 @@ def read_winner(run: RunDirectory) -> list[dict[str, str]]:
     rows = read_csv(run.winner_csv) if run.winner_csv.is_file() else []
     with parsing(run.winner_csv):
         for row in rows:
-            if row["network"] not in (RETRAINED, ENSEMBLE, LAST_STEP) or set(row) != set(WINNER_COLUMNS):
+            if row["network"] not in (OWN, RETRAINED, ENSEMBLE, LAST_STEP) or set(row) != set(WINNER_COLUMNS):
                 raise ValueError(f"no network of a winner: {row!r:.200}")
             numbers = [float(row[name] or (0 if name in MAY_LACK else "")) for name in NUMBERS]
             if not all(map(math.isfinite, numbers)) or int(row["num_networks"]) < 1 or int(row["num_train"]) < 1:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tune_sketch.data.names import written_lines, written_name
 from tune_sketch.events import Trial
 from tune_sketch.formatting import percent, short_text
-from tune_sketch.retraining.finalists import Finalist, find_finalists
+from tune_sketch.retraining.finalists import OF_SEARCH, Finalist, find_finalists
 from tune_sketch.statistics import wilson_interval
 from tune_sketch.storage.facts import Facts
 from tune_sketch.storage.history import History
@@ -105,20 +105,18 @@ def data_lines(facts: Facts) -> list[str]:
 
 def training_lines(facts: Facts, history: History, best: Trial, models: Sequence[str]) -> list[str]:
     """How the network came about. models: that were searched."""
-    config = ", ".join(
-        f"{name} {short_text(value)}" for name, value in sorted(best.config.items()) if value is not None
-    )
+    first = best if best.follows is None else history.retrainings[best.follows]
+    values = best.config | {"epochs": len(first.epochs)}
+    config = ", ".join(f"{name} {short_text(value)}" for name, value in sorted(values.items()) if value is not None)
     among = f" of {len(models)} networks ({', '.join(models)})" if len(models) > 1 else ""
     start = facts.weights.description
     if facts.weights.path is not None:  # no place of the machine that it was trained on
         start = start.replace(facts.weights.path, Path(facts.weights.path).name)
-    how = f"trained again for {len(best.epochs)} epochs with seed {best.seed}"
-    if best.follows is not None:
-        first = history.retrainings[best.follows]
-        how = (
-            f"trained again for {len(first.epochs)} epochs with seed {first.seed}, then for {len(best.epochs)} more "
-            "with the validation drawings too"
-        )
+    is_of_search = first.seed_index == OF_SEARCH and not first.is_last_step
+    how = "trained in the search, and not again," if is_of_search else "trained again"
+    how += f" for {len(first.epochs)} epochs with seed {first.seed}"
+    if best is not first:
+        how += f", then for {len(best.epochs)} more with the validation drawings too"
     return [
         "",
         f"- start: {plain(start)}",
