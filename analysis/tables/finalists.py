@@ -20,6 +20,7 @@ def tabulate_finalists(run: RunData) -> Rows:
             "mark": finalist.mark,
             "is_baseline": finalist.is_baseline,
             "is_chosen": finalist.is_chosen,
+            "is_of_search": finalist.is_of_search,
             "num_seeds": len(finalist.retrainings),
             "least_epochs": min((len(trial.epochs) for trial in finalist.retrainings), default=None),
             "most_epochs": max((len(trial.epochs) for trial in finalist.retrainings), default=None),
@@ -50,7 +51,7 @@ def show_finalists(rows: Rows) -> Rows:
             "seeds": row["num_seeds"],
             "epochs": epochs_text(row["least_epochs"], row["most_epochs"]),
             "validation, in search": percent_text(row["val_top1_in_search"]),
-            "validation, fresh seeds": percent_text(row["val_top1"]),
+            "validation, fresh seeds": "none" if row["is_of_search"] else percent_text(row["val_top1"]),
             "chance of being best": percent_text(row["chance_of_best"], 0),
             "test top-1": percent_text(row["test_top1"]),
             "95 % interval": interval_text(row["test_top1_low"], row["test_top1_high"]),
@@ -73,7 +74,7 @@ FINALISTS = Table(
     "result",
     "Finalists on fresh seeds",
     "Means over seeds; the test split is read once per retrained network. * chosen on validation. (search): "
-    "the search's own network, for want of time, with the value that it was chosen by. Chance of "
+    "the search's own network, for want of time, chosen by its value there. Chance of "
     "being best: that no other finalist has a higher mean over all possible seeds on these validation drawings "
     "(a hierarchical normal model with one spread between seeds: Gelman et al. 2013, section 5.4). Finalists without a "
     "chance get fewer seeds. Balanced accuracy is the mean recall of the classes that the test split has; F1 "

@@ -34,6 +34,7 @@ def tabulate_networks(run: RunData) -> Rows:
             row |= {"finalist": finalist.number, "num_seeds": len(finalist.retrainings)}
             row |= {"val_top1": finalist.mean("val_top1"), "test_top1": finalist.mean("test_top1")}
             row |= {"test_top1_low": low, "test_top1_high": high, "interval": kind, "is_chosen": finalist.is_chosen}
+            row |= {"is_of_search": finalist.is_of_search}
         rows.append(row)
     return sorted(rows, key=rank_of)
 
@@ -59,7 +60,7 @@ def show_networks(rows: Rows) -> Rows:
             "best in search": percent_text(row.get("best_val_top1_in_search")),
             "trial": row.get("best_trial"),
             "its best finalist": row.get("finalist"),
-            "validation, fresh seeds": percent_text(row.get("val_top1")),
+            "validation, fresh seeds": "none" if row.get("is_of_search") else percent_text(row.get("val_top1")),
             "test top-1": percent_text(row.get("test_top1")),
             "95 % interval": interval_text(row.get("test_top1_low"), row.get("test_top1_high")),
         }

@@ -4,15 +4,20 @@ from tune_sketch.analysis.rows import Row, Rows
 from tune_sketch.analysis.run_data import RunData
 from tune_sketch.analysis.tables.base import Table
 from tune_sketch.analysis.text import percent_text, points_interval_text, points_text
+from tune_sketch.retraining.finalists import OF_SEARCH
 from tune_sketch.statistics import measure_selection_bias
 
 
 def tabulate_selection_bias(run: RunData) -> Rows:
-    """Each finalist that the search tried: its value there and on fresh seeds after the same epoch."""
+    """Each finalist that the search tried: its value there and on fresh seeds after the same epoch.
+
+    The search's own network, taken for want of time, is no fresh seed.
+    """
     rows = []
+    fresh = [trial for trial in run.retrainings if trial.seed_index != OF_SEARCH]
     for rank, trial in enumerate(run.ranked, start=1):
         epoch = len(trial.epochs)
-        own = [r for r in run.retrainings if r.number == trial.number and len(r.epochs) >= epoch]
+        own = [r for r in fresh if r.number == trial.number and len(r.epochs) >= epoch]
         if not own:
             continue
         retrained = [r.epochs[epoch - 1].val_top1 for r in own]

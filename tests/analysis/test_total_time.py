@@ -10,6 +10,7 @@ from tests.support.trials import train
 from tune_sketch.analysis.run_data import read_run
 from tune_sketch.analysis.tables.costs import tabulate_costs
 from tune_sketch.analysis.tables.finalists import show_finalists, tabulate_finalists
+from tune_sketch.analysis.tables.selection_bias import tabulate_selection_bias
 from tune_sketch.analysis.tables.total_time import show_total_time, tabulate_total_time
 from tune_sketch.analysis.verdict import state_result, warn
 from tune_sketch.config.total_time import Division
@@ -55,6 +56,8 @@ def test_a_network_of_the_search_is_marked_with_its_epochs(run):
     read = read_run(run.path)
     (row,) = show_finalists(tabulate_finalists(read))
     assert (row["trial"], row["epochs"]) == ("1 (search) *", "2")
+    assert row["validation, fresh seeds"] == "none", "it is not on a fresh seed"
+    assert tabulate_selection_bias(read) == [], "it would be compared with itself"
     assert any("the network is the search's own" in warning for warning in warn(read))
     assert any("This is the one network that the search itself trained with" in text for text in state_result(read))
 
