@@ -27,7 +27,12 @@ from benchmarks.search_quality_report import interval
 from tests.support.untrained import make_job
 from tune_sketch.backend.simulated import Curve, SimulatedBackend
 from tune_sketch.config.seeds import derive_seed
-from tune_sketch.config.total_time import LAST_STEP_LENGTH, LAST_STEP_SHARE, LEAST_LAST_STEP_LENGTH, RETRAINING_SHARE
+from tune_sketch.config.total_time import (
+    KEPT_LAST_STEP_LENGTH,
+    LAST_STEP_SHARE,
+    LEAST_LAST_STEP_LENGTH,
+    RETRAINING_SHARE,
+)
 from tune_sketch.events import Job, Source, Trial
 from tune_sketch.retraining.time_plan import find_candidates, plan_retrainings
 from tune_sketch.retraining.timetable import SPARE_EPOCHS
@@ -115,7 +120,7 @@ def own_network(trials: list[Trial], seconds: float, share: float) -> tuple[Tria
         best = best_own_network(known_at(trials, now))
         assert best is not None
         with_spare = EPOCH_GROWTH * best.train_seconds * (1 + SPARE_EPOCHS / len(best.epochs))
-        kept = min(share * seconds, LAST_STEP_LENGTH * with_spare)
+        kept = min(share * seconds, KEPT_LAST_STEP_LENGTH * with_spare)
         if kept >= LEAST_LAST_STEP_LENGTH * with_spare and now + kept >= seconds:
             return best, True
     return best_own_network(known_at(trials, seconds)), False

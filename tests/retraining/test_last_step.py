@@ -88,7 +88,7 @@ def test_it_sees_training_and_validation_drawings_and_no_others(finished):
     assert np.array_equal(arrays.train.indices, expected)
     assert not set(arrays.train.indices) & set(splits.test)
     assert len(arrays.validation) == 0
-    assert [set(epoch.metrics) & {"val_top1", "raw_val_top1", "val_loss"} for epoch in last.epochs] == [set()] * 2
+    assert [set(epoch.metrics) & {"val_top1", "raw_val_top1", "val_loss"} for epoch in last.epochs] == [set()] * 3
 
 
 def test_the_winners_best_network_goes_on_as_it_was_trained(finished):
@@ -243,7 +243,7 @@ def test_its_time_is_known_before_it_begins():
     assert length_of_last_step(300, 100) == pytest.approx(0.4 * 4 / 3)
 
 
-@pytest.mark.parametrize(("most_epochs", "num_epochs"), [(math.inf, 8), (8, 8), (5, 5), (1, 1), (0, 0)])
+@pytest.mark.parametrize(("most_epochs", "num_epochs"), [(math.inf, 20), (20, 20), (5, 5), (1, 1), (0, 0)])
 def test_where_time_is_short_it_is_shorter_or_none(journal, most_epochs, num_epochs):
     """Of a winner whose training of 30 epochs was cut after 20."""
     trial = journal.add_retraining(1, 3, {"epochs": 30, "averaging": False}, seed=3)
@@ -306,17 +306,17 @@ def test_the_report_says_what_it_is_and_what_it_cost(finished):
     assert [row["validation"] for row in show_winner(rows)][1] == "none"
     num_drawings = facts.data.num_train + facts.data.num_validation
     (sentence,) = [text for text in state_result(run) if "network in best/" in text]
-    assert f"configuration's best after 2 epochs more on all {num_drawings} training and validation" in sentence
+    assert f"configuration's best after 3 epochs more on all {num_drawings} training and validation" in sentence
     assert f"{100 * last.test.top1:.1f} %" in sentence
     numbers = {row["name"]: row["value"] for row in tabulate_verdict(run)}
     assert numbers["last_step_test_top1"] == last.test.top1
     costs = {row["part"]: row for row in tabulate_costs(run)}
-    assert (costs["last step"]["num_trainings"], costs["last step"]["num_epochs"]) == (1, 2)
+    assert (costs["last step"]["num_trainings"], costs["last step"]["num_epochs"]) == (1, 3)
     seconds = last.train_seconds + run.history.retrainings[last.follows].train_seconds
     assert float(read_csv(finished.winner_csv)[1]["train_seconds"]) == pytest.approx(seconds)
     assert "last step" in {row["what"] for row in tabulate_timeline(run)}
     (row,) = [row for row in tabulate_recipe(run) if row["part"] == "last step"]
-    assert (row["is_used"], row["seconds_per_epoch"]) == (True, pytest.approx(last.train_seconds / 2))
+    assert (row["is_used"], row["seconds_per_epoch"]) == (True, pytest.approx(last.train_seconds / 3))
     assert "last step      1 completed" in "\n".join(status_lines(finished))
 
 

@@ -16,7 +16,7 @@ from tests.support.trials import add_trial, make_trial, train
 from tests.support.whole_run import Killed, make_run
 from tune_sketch.config.plan import plan_lines, prepare_inputs
 from tune_sketch.config.settings import Settings
-from tune_sketch.config.total_time import LAST_STEP_LENGTH, REPORT_SECONDS, START_SECONDS, divide
+from tune_sketch.config.total_time import KEPT_LAST_STEP_LENGTH, LAST_STEP_LENGTH, REPORT_SECONDS, START_SECONDS, divide
 from tune_sketch.events import EpochReport
 from tune_sketch.retraining.finalists import OF_SEARCH
 from tune_sketch.retraining.time_plan import find_candidates
@@ -260,6 +260,16 @@ def test_time_is_kept_for_a_last_step(tmp_path, clock):
     assert json.loads((run.best / "model.json").read_text())["retraining"] == last.key
 
 
+def test_what_time_is_left_for_beyond_what_was_kept_is_taken(tmp_path, clock):
+    """The search ends early, for it has no more trials."""
+    run, took = search_within(tmp_path, clock, 1500.0, num_samples=2, retraining_seeds=1, last_step=True)
+    history = read_history(run)
+    (last,) = history.last_steps.values()
+    followed = len(history.retrainings[last.follows].epochs)
+    assert len(last.epochs) == followed > math.ceil(KEPT_LAST_STEP_LENGTH * followed)
+    assert took < 1500.0
+
+
 @pytest.mark.parametrize("seconds", [200.0, 400.0, 550.0, 900.0])
 def test_with_a_last_step_the_search_has_its_part_and_nothing_is_late(tmp_path, clock, seconds):
     run, took = search_within(tmp_path, clock, seconds, max_epochs=12, retraining_seeds=1, last_step=True)
@@ -301,7 +311,7 @@ def test_where_there_is_no_time_to_confirm_it_is_kept_for_the_last_step_of_the_s
         trial = train(journal, add_trial(journal, 20), np.linspace(0.1, 0.5, 20), "completed", epoch_seconds=EPOCH)
         timetable = Timetable(facts, journal, 1)
         kept[seconds] = timetable.retraining_end(1) - timetable.search_end()
-        own = timetable.own_last_step_seconds(LAST_STEP_LENGTH)
+        own = timetable.own_last_step_seconds(KEPT_LAST_STEP_LENGTH)
         assert own == pytest.approx(timetable.start_seconds() + 0.4 * 4 / 3 * (trial.train_seconds + 2 * EPOCH))
     assert kept[240.0] == pytest.approx(0.0, abs=0.1), "not even a short one fits into a fifth of the time"
     assert kept[400.0] == pytest.approx(divide(400.0, 0.0, last_step=True).last_step_seconds, abs=0.1), "a short one"

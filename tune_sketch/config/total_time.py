@@ -10,10 +10,12 @@ RETRAINING_SHARE = 0.2
 # Of the same, for the last step at most; where it would need more it is shorter. It brings more points than a search
 # loses that is shorter by so much, see the same page; with time for less than two trainings, about as many.
 LAST_STEP_SHARE = 0.2
-# Epochs of the last step over those of the network that goes on. From new weights at full length it brings no more, see
+# Epochs of the last step over those of the network that goes on: the longest that was measured, and the best, see
 # benchmarks/results/last_step-cpu.md.
-LAST_STEP_LENGTH = 0.4
-LEAST_LAST_STEP_LENGTH = 0.2  # for which time is kept: a tenth brings little, and what time is left for is taken
+LAST_STEP_LENGTH = 1.0
+# Time is kept for no more than this, for which the shares were measured, and for no less than the other: a tenth brings
+# little. What time is left for beyond it is taken.
+KEPT_LAST_STEP_LENGTH, LEAST_LAST_STEP_LENGTH = 0.4, 0.2
 START_SECONDS = 5.0  # until a process trains, as long as none was measured
 ENDING_STARTS = 2  # test and report in starts of a process: one that tests; torch, plotting and figures here
 REPORT_SECONDS = 10.0  # and beside them, at least: two dozen figures, some with forests of a hundred trials

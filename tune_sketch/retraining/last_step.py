@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from tune_sketch.config.seeds import derive_seed
-from tune_sketch.config.total_time import LAST_STEP_LENGTH
+from tune_sketch.config.total_time import KEPT_LAST_STEP_LENGTH, LAST_STEP_LENGTH
 from tune_sketch.events import Config, Trial
 from tune_sketch.retraining.finalists import (
     choose_network,
@@ -99,8 +99,8 @@ def keeps_averages(retrainings: Sequence[Trial]) -> bool:
 
 
 def length_of_last_step(num_train: int, num_validation: int) -> float:
-    """Its worker time over that of the retraining it follows, where time is not short."""
-    return LAST_STEP_LENGTH * growth_of_epochs(num_train, num_validation)
+    """The worker time that is kept for it, over that of the retraining it follows."""
+    return KEPT_LAST_STEP_LENGTH * growth_of_epochs(num_train, num_validation)
 
 
 def growth_of_epochs(num_train: int, num_validation: int) -> float:

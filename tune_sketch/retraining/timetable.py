@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tune_sketch.config.total_time import (
     ENDING_STARTS,
-    LAST_STEP_LENGTH,
+    KEPT_LAST_STEP_LENGTH,
     LEAST_LAST_STEP_LENGTH,
     REPORT_SECONDS,
     START_SECONDS,
@@ -107,7 +107,8 @@ class Timetable:
         seconds = max((planned.ends_after for planned in wanted), default=0.0)
         kept = min(division.retraining_seconds, seconds) + min(division.last_step_seconds, self.last_step_seconds())
         if not self.plan(kept) and not any(trial.is_unfinished for trial in self.history.retrainings.values()):
-            least, most = (self.own_last_step_seconds(length) for length in (LEAST_LAST_STEP_LENGTH, LAST_STEP_LENGTH))
+            lengths = (LEAST_LAST_STEP_LENGTH, KEPT_LAST_STEP_LENGTH)
+            least, most = (self.own_last_step_seconds(length) for length in lengths)
             kept = min(division.last_step_seconds, most) if least <= division.last_step_seconds else 0.0
         return self.retraining_end(max(1, len(wanted))) - kept
 
