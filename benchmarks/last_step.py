@@ -336,53 +336,43 @@ def choices_lines(
     return lines
 
 
-def plan_lines(rows: list[dict[str, Any]]) -> list[str]:
-    """The three ways to go on, compared on the seeds of the plan, over all networks."""
+def paired_lines(rows: list[dict[str, Any]], seeds: range, base: str, others: dict[str, str]) -> list[str]:
+    """Test top-1 minus that of `base` on some seeds, over all networks. others: what is beside it, by its title."""
     lines = [
-        "## Three ways to go on, on seeds that no choice had seen",
-        "",
-        "Test top-1 minus that of the first in points, Student's t over pairs of the same network and seed.",
-        "",
-        "| data | networks and seeds | " + " | ".join(WAYS[1:]) + " |",
-        "|---|---|" + "---|" * len(WAYS[1:]),
+        "| data | networks and seeds | " + " | ".join(others) + " |",
+        "|---|---|" + "---|" * len(others),
     ]
     for data in DATA:
         own = {
             (row["network"], row["seed"], row["what"]): row["test_top1"]
             for row in rows
-            if row["data"] == data and row["seed"] in SEEDS_OF_THE_PLAN and row["what"] in WAYS
+            if row["data"] == data and row["seed"] in seeds
         }
-        pairs = [key[:2] for key in own if key[2] == WAYS[0]]
-        gains = [[100 * (own[*pair, way] - own[*pair, WAYS[0]]) for pair in pairs] for way in WAYS[1:]]
+        pairs = [key[:2] for key in own if key[2] == base]
+        gains = [[100 * (own[*pair, what] - own[*pair, base]) for pair in pairs] for what in others.values()]
         if pairs:
             lines.append(f"| {LABELS[data]} | {len(pairs)} | {' | '.join(map(points, gains))} |")
     return lines
 
 
-def length_lines(rows: list[dict[str, Any]]) -> list[str]:
-    """How much longer last steps bring, on the seeds for them, over all networks."""
-    steps = {num: LAST_STEP[num] for num in (*MORE_EPOCHS, *LONGER_EPOCHS)}
-    shortest = LAST_STEP[max(MORE_EPOCHS)]
-    lines = [
+def plan_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """The two planned comparisons: ways to go on, and longer last steps."""
+    base, *others = WAYS
+    lengths = {"0 epochs": RECIPE, **{f"{num} epochs": what for num, what in LAST_STEP.items()}}
+    return [
+        "## Three ways to go on, on seeds that no choice had seen",
+        "",
+        "Test top-1 minus that of the first in points, Student's t over pairs of the same network and seed.",
+        "",
+        *paired_lines(rows, SEEDS_OF_THE_PLAN, base, {what: what for what in others}),
+        "",
         "## Longer last steps, on seeds that no choice had seen",
         "",
         f"Test top-1 minus that after {max(MORE_EPOCHS)} epochs more, in points, Student's t over pairs of the same "
         "network and seed. After 0 epochs: the recipe.",
         "",
-        "| data | networks and seeds | " + " | ".join(f"{num} epochs" for num in (0, *steps)) + " |",
-        "|---|---|" + "---|" * (1 + len(steps)),
+        *paired_lines(rows, SEEDS_OF_THE_LENGTHS, LAST_STEP[max(MORE_EPOCHS)], lengths),
     ]
-    for data in DATA:
-        own = {
-            (row["network"], row["seed"], row["what"]): row["test_top1"]
-            for row in rows
-            if row["data"] == data and row["seed"] in SEEDS_OF_THE_LENGTHS
-        }
-        pairs = [key[:2] for key in own if key[2] == shortest]
-        gains = [[100 * (own[*p, what] - own[*p, shortest]) for p in pairs] for what in (RECIPE, *steps.values())]
-        if pairs:
-            lines.append(f"| {LABELS[data]} | {len(pairs)} | {' | '.join(map(points, gains))} |")
-    return lines
 
 
 def cell(values: list[float]) -> str:
@@ -452,7 +442,7 @@ def main() -> int:
             own_rows, own_lines = measure(jobs, folder)
             rows, lines = rows + own_rows, [*lines, "", *own_lines]
     if not arguments.quick:
-        lines += ["", *plan_lines(rows), "", *length_lines(rows)]
+        lines += ["", *plan_lines(rows)]
         write_csv(result_path("last_step", ".csv"), COLUMNS, rows)
         write_result("last_step", "What can still be gained once the winner is known", lines)
     print("\n".join(lines))

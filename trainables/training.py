@@ -1,6 +1,5 @@
 """Trains a network in plain PyTorch: `fit` yields the metrics and the state after every epoch."""
 
-import copy
 import math
 import time
 from collections.abc import Generator, Mapping
@@ -94,7 +93,7 @@ def fit(
         epoch, step, micro_batch = state["epoch"], state["step"], min(micro_batch, state["micro_batch"])
         model.load_state_dict(state["model"])
         # A copy, for its steps change what it was given.
-        optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        optimizer.load_state_dict(copy_to_cpu(state["optimizer"]))
     averaged = average_weights(model, step) if config["averaging"] else None
     if averaged is not None and state is not None:
         averaged.module.load_state_dict(state["averaged"])

@@ -10,7 +10,7 @@ from tune_sketch.storage.journal import Journal, retraining_key
 
 def make_metrics(value: float = 0.5, **changes: float) -> dict[str, float]:
     """An epoch's metrics with this validation top-1."""
-    return {"val_top1": value, "val_top5": 0.9, "val_loss": 1.0, "epoch_seconds": 2.0, "learning_rate": 0.1} | changes
+    return {"val_top1": value, "val_top5": 0.9, "val_loss": 1.0, "epoch_seconds": 2.0} | changes
 
 
 def make_epoch(number: int, value: float = 0.5, *, decision: Decision | None = None, **changes: float) -> Epoch:

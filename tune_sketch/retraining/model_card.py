@@ -112,8 +112,7 @@ def training_lines(facts: Facts, history: History, best: Trial, models: Sequence
     start = facts.weights.description
     if facts.weights.path is not None:  # no place of the machine that it was trained on
         start = start.replace(facts.weights.path, Path(facts.weights.path).name)
-    is_of_search = first.seed_index == OF_SEARCH and not first.is_last_step
-    how = "trained in the search, and not again," if is_of_search else "trained again"
+    how = "trained in the search, and not again," if first.seed_index == OF_SEARCH else "trained again"
     how += f" for {len(first.epochs)} epochs with seed {first.seed}"
     if best is not first:
         how += f", then for {len(best.epochs)} more with the validation drawings too"
