@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 Value = bool | int | float | str  # of one hyperparameter
 Config = dict[str, Value]
 NETWORK = "network"  # in the configuration of a trial: which one, where a search has several
+OF_SEARCH = 0  # the seed index of a network that the search itself trained, where no time was left for a retraining
 
 Ending = Literal["completed", "stopped", "diverged", "out_of_memory", "failed"]
 Status = Literal["running", "paused"] | Ending
@@ -133,7 +134,7 @@ class Trial:
     source: Source = Source("paper")
     params: Config = field(default_factory=dict)
     distributions: "Mapping[str, BaseDistribution]" = field(default_factory=dict)
-    seed_index: int | None = None  # of a retraining, from 1
+    seed_index: int | None = None  # of a retraining, from 1; OF_SEARCH: it is the search's own network
     is_last_step: bool = False  # on training and validation drawings together: it has no validation
     follows: str | None = None  # key of the retraining whose network a last step goes on from; None: from new weights
     status: Status = "running"
@@ -146,6 +147,11 @@ class Trial:
     @property
     def is_retraining(self) -> bool:
         return self.seed_index is not None
+
+    @property
+    def is_of_search(self) -> bool:
+        """Whether its network is the search's own, taken over where no time was left for a retraining."""
+        return self.seed_index == OF_SEARCH
 
     @property
     def network(self) -> str | None:

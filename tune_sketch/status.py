@@ -10,7 +10,7 @@ from tune_sketch.config.plan import budget_texts
 from tune_sketch.data.paths import path_argument
 from tune_sketch.events import Trial
 from tune_sketch.formatting import count_text, duration_text, name_of, percent, print_lines, short_text
-from tune_sketch.retraining.finalists import OF_SEARCH, find_finalists
+from tune_sketch.retraining.finalists import find_finalists
 from tune_sketch.samplers import SAMPLERS
 from tune_sketch.schedulers.rungs import rank_trials
 from tune_sketch.standing.progress import count_states, describe_resume, present, time_left_text
@@ -44,7 +44,7 @@ def status_lines(run: RunDirectory, storage: str | None = None) -> list[str]:
     lines += best_lines(trials)
     lines += [f"network        {text}" for text in network_texts(facts, trials)]
     lines += rung_lines(facts, trials)
-    lines += cost_lines(trials, [*(t for t in retrainings if t.seed_index != OF_SEARCH), *last_steps])
+    lines += cost_lines(trials, [*(t for t in retrainings if not t.is_of_search), *last_steps])
     lines += budget_lines(trials, facts)
     if facts.division is not None:
         spent = measure_spent(facts.sessions, history, present(facts, owner) if owner is not None else None)

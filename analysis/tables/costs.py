@@ -5,13 +5,12 @@ from tune_sketch.analysis.run_data import RunData
 from tune_sketch.analysis.tables.base import Table
 from tune_sketch.analysis.text import seconds_text
 from tune_sketch.formatting import short_text
-from tune_sketch.retraining.finalists import OF_SEARCH
 
 
 def tabulate_costs(run: RunData) -> Rows:
     """Training time and epochs of the search and of the retrainings; images per second."""
     rows: Rows = []
-    retrainings = [trial for trial in run.retrainings if trial.seed_index != OF_SEARCH]  # that is paid for already
+    retrainings = [trial for trial in run.retrainings if not trial.is_of_search]  # that is paid for already
     parts = (("search", run.trials), ("retraining of finalists", retrainings), ("last step", run.last_steps))
     for what, trials in parts:
         epochs = [epoch for trial in trials for epoch in trial.epochs]

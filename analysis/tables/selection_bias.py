@@ -4,7 +4,6 @@ from tune_sketch.analysis.rows import Row, Rows
 from tune_sketch.analysis.run_data import RunData
 from tune_sketch.analysis.tables.base import Table
 from tune_sketch.analysis.text import percent_text, points_interval_text, points_text
-from tune_sketch.retraining.finalists import OF_SEARCH
 from tune_sketch.statistics import measure_selection_bias
 
 
@@ -14,7 +13,7 @@ def tabulate_selection_bias(run: RunData) -> Rows:
     The search's own network, taken for want of time, is no fresh seed.
     """
     rows = []
-    fresh = [trial for trial in run.retrainings if trial.seed_index != OF_SEARCH]
+    fresh = [trial for trial in run.retrainings if not trial.is_of_search]
     for rank, trial in enumerate(run.ranked, start=1):
         epoch = len(trial.epochs)
         own = [r for r in fresh if r.number == trial.number and len(r.epochs) >= epoch]

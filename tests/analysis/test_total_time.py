@@ -14,8 +14,7 @@ from tune_sketch.analysis.tables.selection_bias import tabulate_selection_bias
 from tune_sketch.analysis.tables.total_time import show_total_time, tabulate_total_time
 from tune_sketch.analysis.verdict import state_result, warn
 from tune_sketch.config.total_time import Division
-from tune_sketch.events import TestResult
-from tune_sketch.retraining.finalists import OF_SEARCH
+from tune_sketch.events import OF_SEARCH, TestResult
 from tune_sketch.retraining.timetable import PLAN_NOTE
 from tune_sketch.status import status_lines
 from tune_sketch.storage.facts import read_facts, write_facts

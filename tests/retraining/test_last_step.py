@@ -24,10 +24,9 @@ from tune_sketch.callbacks.progress import Progress
 from tune_sketch.config.total_time import LAST_STEP_LENGTH
 from tune_sketch.data import open_data
 from tune_sketch.data.splits import read_splits
-from tune_sketch.events import EndingReport, TestResult
+from tune_sketch.events import OF_SEARCH, EndingReport, TestResult
 from tune_sketch.retraining.ensemble import ensemble_members
 from tune_sketch.retraining.finalists import (
-    OF_SEARCH,
     choose_network,
     choose_winner,
     eligible_retrainings,

@@ -18,7 +18,6 @@ from tune_sketch.config.plan import plan_lines, prepare_inputs
 from tune_sketch.config.settings import Settings
 from tune_sketch.config.total_time import KEPT_LAST_STEP_LENGTH, LAST_STEP_LENGTH, REPORT_SECONDS, START_SECONDS, divide
 from tune_sketch.events import EpochReport
-from tune_sketch.retraining.finalists import OF_SEARCH
 from tune_sketch.retraining.time_plan import find_candidates
 from tune_sketch.retraining.timetable import PLAN_NOTE, SearchEnd, Timetable
 from tune_sketch.run import confirm_run, run_search
@@ -106,7 +105,7 @@ def test_it_ends_in_time_with_a_network(tmp_path, clock, seconds):
     for trial in completed:
         candidates = find_candidates(history.trials, 1, fewest_epochs=2)
         least = {c.number: c.least_epochs for c in candidates}[trial.number]
-        assert len(trial.epochs) >= least or trial.seed_index == 0
+        assert len(trial.epochs) >= least or trial.is_of_search
     if seconds < 50:
         assert model["retraining"].endswith("-00"), "the search's own network, for want of time"
     if seconds >= 300:
@@ -284,7 +283,7 @@ def test_with_a_last_step_the_search_has_its_part_and_nothing_is_late(tmp_path, 
         followed = len(history.retrainings[last.follows].epochs)
         assert 0 < len(last.epochs) <= math.ceil(LAST_STEP_LENGTH * followed)
     card, first = (run.best / "README.md").read_text(), networks[0]
-    is_of_search = any(trial.seed_index == OF_SEARCH for trial in networks)
+    is_of_search = any(trial.is_of_search for trial in networks)
     assert read_csv(run.winner_csv)[0]["network"] == ("of the search" if is_of_search else "retrained")
     if is_of_search:
         assert len(networks) == 1, "no time was spent on a retraining without a last step"

@@ -12,7 +12,7 @@ from tune_sketch.data.bounds import parsing
 from tune_sketch.data.splits import read_splits
 from tune_sketch.events import Trial
 from tune_sketch.formatting import percent
-from tune_sketch.retraining.finalists import OF_SEARCH, chosen_finalist, retrainings_that_count, shipped_network
+from tune_sketch.retraining.finalists import chosen_finalist, retrainings_that_count, shipped_network
 from tune_sketch.retraining.last_step import find_last_step
 from tune_sketch.statistics import wilson_interval
 from tune_sketch.storage.facts import Facts
@@ -68,7 +68,7 @@ def network_row(trial: Trial, facts: Facts, history: History, *, is_in_best: boo
     before = [] if trial.follows is None else [history.retrainings[trial.follows]]
     low, high = wilson_interval(trial.test.top1, trial.test.num_images)
     return {
-        "network": LAST_STEP if trial.is_last_step else OWN if trial.seed_index == OF_SEARCH else RETRAINED,
+        "network": LAST_STEP if trial.is_last_step else OWN if trial.is_of_search else RETRAINED,
         "seed_index": None if trial.is_last_step else trial.seed_index,
         "num_networks": 1,
         "num_train": facts.data.num_train + (facts.data.num_validation if trial.is_last_step else 0),

@@ -10,7 +10,6 @@ from tune_sketch.schedulers.rungs import rank_trials
 from tune_sketch.statistics import chances_of_best, t_interval
 from tune_sketch.storage.history import History
 
-OF_SEARCH = 0  # the seed index of a network that the search itself trained, where no time was left for a retraining
 LEAST_LENGTH = 0.8  # of a retraining, over its finalist's longest
 
 
@@ -48,7 +47,7 @@ def comparable(completed: Sequence[Trial]) -> list[Trial]:
     Lengths differ where time ended some, or where a search was extended. The search's own network, which its luck has
     chosen, counts where there is no other.
     """
-    fresh = [trial for trial in completed if trial.seed_index != OF_SEARCH] or list(completed)
+    fresh = [trial for trial in completed if not trial.is_of_search] or list(completed)
     longest = max((len(trial.epochs) for trial in fresh), default=0)
     return [trial for trial in fresh if len(trial.epochs) >= LEAST_LENGTH * longest]
 
@@ -66,7 +65,7 @@ def eligible_retrainings(history: History) -> list[Trial]:
     count where there is no other.
     """
     completed = completed_retrainings(history)
-    fresh = [trial for trial in completed if trial.seed_index != OF_SEARCH] or completed
+    fresh = [trial for trial in completed if not trial.is_of_search] or completed
     diverged = {trial.number for trial in history.retrainings.values() if trial.status == "diverged"}
     return [trial for trial in fresh if trial.number not in diverged] or fresh
 
@@ -113,7 +112,7 @@ class Finalist:
     @property
     def is_of_search(self) -> bool:
         """Whether its network is the one that the search trained, not one on a fresh seed."""
-        return any(trial.seed_index == OF_SEARCH for trial in self.retrainings)
+        return any(trial.is_of_search for trial in self.retrainings)
 
     def values(self, metric: str) -> list[float]:
         """A metric on each seed that has it: "val_top1" of the last epoch, or "test_top1", ..., on the test split.

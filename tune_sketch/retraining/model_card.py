@@ -6,7 +6,7 @@ from pathlib import Path
 from tune_sketch.data.names import written_lines, written_name
 from tune_sketch.events import Trial
 from tune_sketch.formatting import percent, short_text
-from tune_sketch.retraining.finalists import OF_SEARCH, Finalist, find_finalists
+from tune_sketch.retraining.finalists import Finalist, find_finalists
 from tune_sketch.statistics import wilson_interval
 from tune_sketch.storage.facts import Facts
 from tune_sketch.storage.history import History
@@ -112,7 +112,7 @@ def training_lines(facts: Facts, history: History, best: Trial, models: Sequence
     start = facts.weights.description
     if facts.weights.path is not None:  # no place of the machine that it was trained on
         start = start.replace(facts.weights.path, Path(facts.weights.path).name)
-    how = "trained in the search, and not again," if first.seed_index == OF_SEARCH else "trained again"
+    how = "trained in the search, and not again," if first.is_of_search else "trained again"
     how += f" for {len(first.epochs)} epochs with seed {first.seed}"
     if best is not first:
         how += f", then for {len(best.epochs)} more with the validation drawings too"

@@ -9,7 +9,6 @@ from tune_sketch.backend.base import Backend, Workers
 from tune_sketch.backend.jobs import job_of
 from tune_sketch.events import Trial
 from tune_sketch.retraining.finalists import (
-    OF_SEARCH,
     choose_network,
     choose_winner,
     completed_retrainings,
@@ -73,7 +72,7 @@ def read_test_split(
 
 def keep_network(run: RunDirectory, journal: Journal, trial: Trial) -> None:
     """Write the weights of a training that has ended to where they stay."""
-    trained_as = journal.trials[trial.number].key if trial.seed_index == OF_SEARCH else trial.key
+    trained_as = journal.trials[trial.number].key if trial.is_of_search else trial.key
     run.retrained.mkdir(exist_ok=True)
     keep_weights(run.checkpoints(trial.key), run.kept_weights(trial.key), trained_as)
 

@@ -5,9 +5,8 @@ import time
 from dataclasses import asdict, replace
 
 from tune_sketch.config.seeds import derive_seed
-from tune_sketch.events import Trial
+from tune_sketch.events import OF_SEARCH, Trial
 from tune_sketch.formatting import duration_text, name_of
-from tune_sketch.retraining.finalists import OF_SEARCH
 from tune_sketch.retraining.time_plan import Planned, plan_text
 from tune_sketch.retraining.timetable import PLAN_NOTE, Timetable
 from tune_sketch.schedulers.rungs import best_own_network
@@ -39,7 +38,7 @@ class TimedRace:
         return [
             trial
             for trial in self.journal.retrainings.values()
-            if trial.number in numbers and trial.is_unfinished and trial.seed_index != OF_SEARCH
+            if trial.number in numbers and trial.is_unfinished and not trial.is_of_search
         ]
 
     def propose(self) -> Trial | None:
