@@ -23,6 +23,7 @@ from benchmarks.curves.tasks import PretrainedTable
 from benchmarks.experience import NUM_SHIPPED, find_best, gain_text, load
 from benchmarks.machine import read_rows, result_path, write_result
 from benchmarks.real_weights import write_weights
+from benchmarks.recipe_parts import MEASURED
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Config
 from tune_sketch.samplers.experience import read_experience
@@ -65,7 +66,8 @@ def list_configurations(case: Case) -> dict[str, Config]:
         best = find_best(load(PretrainedTable, "quickdraw"), NUM_SHIPPED)
         known = [EarlierTrial("quickdraw", row, params, MAX_EPOCHS) for row, params in best]
     found = {f"known, training {one.trial}": adapt(one, case.network, limits) for one in known}
-    return {RECIPE: recipe_configuration(case.network, limits)} | found
+    recipe = recipe_configuration(case.network, limits)
+    return {RECIPE: recipe | MEASURED if case.is_pretrained else recipe} | found  # one recipe in all rows
 
 
 def train(case: Case, splits: TrainingSplits, config: Config, seed: int, weights: Path | None) -> list[float]:

@@ -29,7 +29,7 @@ import numpy as np
 
 from benchmarks.machine import describe, result_path, write_result
 from benchmarks.real_weights import write_squeezenet
-from benchmarks.recipe_parts import SKETCHY
+from benchmarks.recipe_parts import MEASURED, SKETCHY
 from tune_sketch.search_spaces import SpaceLimits, configuration_of, recipe_configuration
 from tune_sketch.statistics import paired_interval, t_interval, wilson_interval
 from tune_sketch.storage.files import write_csv
@@ -99,9 +99,10 @@ def open_drawings(name: str) -> Drawings:
 
 
 def recipe(job: Job) -> dict[str, Any]:
-    """The recipe's full configuration."""
+    """The recipe's full configuration; of loaded weights as it was for the table's first networks."""
     limits = SpaceLimits(NUM_EPOCHS, pretrained=job.is_pretrained)
-    return configuration_of(job.network, recipe_configuration(job.network, limits), limits)
+    config = configuration_of(job.network, recipe_configuration(job.network, limits), limits)
+    return config | MEASURED if job.is_pretrained else config
 
 
 def train(job: Job, folder: Path, weights: str) -> Job:

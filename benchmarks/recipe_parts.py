@@ -27,6 +27,7 @@ SKETCHY = Path(__file__).parents[2] / "shared" / "data" / "sketchy-125x25"
 LONGER = "squeezenet1_1, 40 classes"  # few and small, so that there is time for the epochs that strong changes need
 WHOLE = "squeezenet1_1, 50 epochs"  # as a search trains, until the training drawings are known by heart
 PAPER, RECIPE = "the paper's", "the recipe"
+MEASURED = {"freeze": "none", "layer_rate_factor": 0.1}  # what the recipe of these tables had, until recipe_depth.py
 DARK = "recipe with dark ink on light paper"
 # What of the recipe is changed. Without rates by depth the one rate is that which is good for loaded weights.
 CHANGES: dict[str, dict[str, dict[str, Any]]] = {
@@ -61,7 +62,8 @@ ABOUT = (
     "Same split, network and first weights in a row; n seeds, of which the order of drawings, their changes and the "
     "head's first weights depend. An interval is Student's t over the seeds; without one there is one seed, and a "
     "difference of less than some three points (a validation split of 666 drawings; some five with 40 classes, of 221) "
-    "says nothing. What is not built in was measured by code that was not kept. Rows are of several machines: the "
+    "says nothing. The recipe of these tables trains loaded weights at every layer, the first ones at a tenth of the "
+    "head's rate. What is not built in was measured by code that was not kept. Rows are of several machines: the "
     "line above names the last."
 )
 COLUMNS = ("model", "what", "seed", "epoch", "val_top1", "raw_val_top1", "train_loss")
@@ -104,8 +106,11 @@ def configure(job: Job) -> dict[str, Any]:
     """The full configuration of a training."""
     training = TRAININGS[job.model]
     network, limits = training.network, SpaceLimits(training.num_epochs, training.network == "squeezenet1_1")
-    choose = paper_configuration if job.what == PAPER else recipe_configuration
-    return configuration_of(network, choose(network, limits), limits) | CHANGES[job.model][job.what]
+    if job.what == PAPER:
+        return configuration_of(network, paper_configuration(network, limits), limits)
+    of_loaded = MEASURED if limits.pretrained else {}
+    config = configuration_of(network, recipe_configuration(network, limits), limits) | of_loaded
+    return config | CHANGES[job.model][job.what]
 
 
 def train(job: Job, weights: str) -> list[dict[str, Any]]:

@@ -37,4 +37,4 @@ PAPER: common.Configuration = {
     "freeze": "denseblock2",
 }
 
-RECIPE: common.Configuration = common.RECIPE_DEFAULTS
+RECIPE: common.Configuration = {**common.RECIPE_DEFAULTS, **common.RECIPE_WITH_BATCH_NORM, "freeze": PAPER["freeze"]}

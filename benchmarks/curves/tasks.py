@@ -20,7 +20,7 @@ from benchmarks.curves.table import TABLES, load_table
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.samplers.one_factor import FixedSampler
 from tune_sketch.schedulers.rungs import default_grace_epochs
-from tune_sketch.search_spaces import paper_configuration, recipe_configuration, squeezenet1_1
+from tune_sketch.search_spaces import paper_configuration, squeezenet1_1
 from tune_sketch.search_spaces.common import PAPER_RECIPE, SpaceLimits, fewest_epochs
 
 SHARED = Path(os.environ.get("SEARCH_CURVES", Path(__file__).parents[3] / "shared" / "data" / "search-curves"))
@@ -319,7 +319,7 @@ class PretrainedTable(RecordedTable):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.first = (paper_configuration(self.network, self.limits),)
-        self.recipe = recipe_configuration(self.network, self.limits)
+        self.recipe = self.params[1]  # as it was when the curves were recorded
 
     @property
     def limits(self) -> SpaceLimits:

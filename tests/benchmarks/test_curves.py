@@ -52,6 +52,7 @@ def test_the_pretrained_table_gives_its_own_curves_back(name):
         assert curve.true_final == pytest.approx(float(task.values[row][-1]), abs=1e-3)
     assert task.params[0] == task.first[0]
     assert task.params[1] == task.recipe
+    assert (task.recipe["freeze"], task.recipe["layer_rate_factor"]) == ("none", 0.1)  # as when it was recorded
     best, median, seconds = task.scale()
     assert best > median
     assert seconds > 0

@@ -146,3 +146,21 @@ def test_the_recipe_differs_from_the_paper_in_every_part(model: str) -> None:
     recipe = configuration_of(model, recipe_configuration(model, limits), limits)
     assert recipe["epochs"] == 30
     assert all(recipe[name] != PAPER_RECIPE[name] for name in PAPER_RECIPE)
+
+
+@pytest.mark.parametrize("model", [*SPACES, "timm:efficientnet_lite0"])
+def test_the_recipe_freezes_first_layers_of_loaded_networks_with_batch_norm(model: str) -> None:
+    config, new, paper = (
+        configuration_of(model, choose(model, limits), limits)
+        for choose, limits in (
+            (recipe_configuration, SpaceLimits(max_epochs=30, pretrained=True)),
+            (recipe_configuration, SpaceLimits(max_epochs=30, pretrained=False)),
+            (paper_configuration, SpaceLimits(max_epochs=30, pretrained=True)),
+        )
+    )
+    assert (new["freeze"], new["layer_rate_factor"]) == ("none", 1.0)
+    if model in ("resnet50", "densenet121", "timm:efficientnet_lite0"):
+        assert config["freeze"] == paper["freeze"] != "none"
+        assert config["layer_rate_factor"] == 0.3
+    else:
+        assert (config["freeze"], config["layer_rate_factor"]) == ("none", 0.1)
