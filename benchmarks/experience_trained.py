@@ -23,12 +23,12 @@ from benchmarks.curves.tasks import PretrainedTable
 from benchmarks.experience import NUM_SHIPPED, find_best, gain_text, load
 from benchmarks.machine import read_rows, result_path, write_result
 from benchmarks.real_weights import write_weights
-from benchmarks.recipe_parts import MEASURED
+from benchmarks.recipe_parts import measured_recipe
 from tune_sketch.config.seeds import derive_seed
 from tune_sketch.events import Config
 from tune_sketch.samplers.experience import read_experience
 from tune_sketch.samplers.warm_start import adapt
-from tune_sketch.search_spaces import configuration_of, recipe_configuration
+from tune_sketch.search_spaces import configuration_of
 from tune_sketch.storage.facts import EarlierTrial
 from tune_sketch.storage.files import write_csv
 from tune_sketch.trainables.batches import TrainingSplits
@@ -66,8 +66,7 @@ def list_configurations(case: Case) -> dict[str, Config]:
         best = find_best(load(PretrainedTable, "quickdraw"), NUM_SHIPPED)
         known = [EarlierTrial("quickdraw", row, params, MAX_EPOCHS) for row, params in best]
     found = {f"known, training {one.trial}": adapt(one, case.network, limits) for one in known}
-    recipe = recipe_configuration(case.network, limits)
-    return {RECIPE: recipe | MEASURED if case.is_pretrained else recipe} | found  # one recipe in all rows
+    return {RECIPE: measured_recipe(case.network, limits)} | found
 
 
 def train(case: Case, splits: TrainingSplits, config: Config, seed: int, weights: Path | None) -> list[float]:

@@ -29,8 +29,8 @@ import numpy as np
 
 from benchmarks.machine import describe, result_path, write_result
 from benchmarks.real_weights import write_squeezenet
-from benchmarks.recipe_parts import MEASURED, SKETCHY
-from tune_sketch.search_spaces import SpaceLimits, configuration_of, recipe_configuration
+from benchmarks.recipe_parts import SKETCHY, measured_recipe
+from tune_sketch.search_spaces import SpaceLimits, configuration_of
 from tune_sketch.statistics import paired_interval, t_interval, wilson_interval
 from tune_sketch.storage.files import write_csv
 
@@ -101,8 +101,7 @@ def open_drawings(name: str) -> Drawings:
 def recipe(job: Job) -> dict[str, Any]:
     """The recipe's full configuration; of loaded weights as it was for the table's first networks."""
     limits = SpaceLimits(NUM_EPOCHS, pretrained=job.is_pretrained)
-    config = configuration_of(job.network, recipe_configuration(job.network, limits), limits)
-    return config | MEASURED if job.is_pretrained else config
+    return configuration_of(job.network, measured_recipe(job.network, limits), limits)
 
 
 def train(job: Job, folder: Path, weights: str) -> Job:

@@ -26,20 +26,20 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.last_step import LABELS, open_drawings
+from benchmarks.last_step import LABELS, open_drawings, points
 from benchmarks.machine import describe, read_rows, result_path, write_result
 from benchmarks.real_weights import write_weights
+from benchmarks.recipe_parts import MEASURED
 from tune_sketch.search_spaces import SpaceLimits, configuration_of, recipe_configuration
-from tune_sketch.statistics import t_interval
 from tune_sketch.storage.files import write_csv
 
 BEFORE = "nothing frozen, a tenth"
 CANDIDATE = {"timm:efficientnet_lite0": "half frozen, three tenths", "squeezenet1_1": "to fire3 frozen, three tenths"}
 A_TENTH, THREE_TENTHS, ONE_RATE = ({"layer_rate_factor": factor} for factor in (0.1, 0.3, 1.0))
-NOTHING, QUARTER, HALF, STEM, FIRE3 = ({"freeze": point} for point in ("none", "quarter", "half", "stem", "fire3"))
+NOTHING, QUARTER, HALF, FIRE3 = ({"freeze": point} for point in ("none", "quarter", "half", "fire3"))
 WAYS: dict[str, dict[str, dict[str, Any]]] = {  # of the recipe: what is frozen; the first layers' rate, of the head's
     "timm:efficientnet_lite0": {
-        BEFORE: NOTHING | A_TENTH,
+        BEFORE: MEASURED,
         CANDIDATE["timm:efficientnet_lite0"]: HALF | THREE_TENTHS,
         "nothing frozen, three tenths": NOTHING | THREE_TENTHS,
         "half frozen, a tenth": HALF | A_TENTH,
@@ -47,7 +47,7 @@ WAYS: dict[str, dict[str, dict[str, Any]]] = {  # of the recipe: what is frozen;
         "half frozen, one rate": HALF | ONE_RATE,
     },
     "squeezenet1_1": {
-        BEFORE: NOTHING | A_TENTH,
+        BEFORE: MEASURED,
         CANDIDATE["squeezenet1_1"]: FIRE3 | THREE_TENTHS,
         "nothing frozen, three tenths": NOTHING | THREE_TENTHS,
         "to fire3 frozen, a tenth": FIRE3 | A_TENTH,
@@ -169,7 +169,8 @@ def table(rows: list[dict[str, Any]], plan: Plan) -> list[str]:
         values = [[curve[epoch - 1][1] for curve in own] for epoch in (half, last)]
         cells = [f"{statistics.mean(v):.1f} ({min(v):.1f} to {max(v):.1f})" for v in values]
         seconds = f"{statistics.mean(curve[-1][0] for curve in own) / last:.1f}"
-        texts = ["", "", ""] if what == BEFORE else map(difference_text, gains_of(curves, what, plan))
+        gains = gains_of(curves, what, plan)
+        texts = [points(gain) if gain and what != BEFORE else "" for gain in gains]
         name = f"**{what}**" if what == CANDIDATE[plan.network] else what
         lines.append(f"| {name} | {len(own)} | {' | '.join([*cells, seconds, *texts])} |")
     return lines
@@ -200,13 +201,6 @@ def gains_of(curves: Curves, what: str, plan: Plan) -> list[list[float]]:
 def value_at(curve: list[tuple[float, float]], seconds: float) -> float:
     """The value of the last epoch that ended within a time; of the first where none did."""
     return [value for ended, value in curve if ended <= seconds or ended == curve[0][0]][-1]
-
-
-def difference_text(differences: list[float]) -> str:
-    """A mean difference in points with its interval over seeds."""
-    between = t_interval(differences)
-    text = "" if between is None else f" [{between[0]:+.1f}, {between[1]:+.1f}]"
-    return f"{statistics.mean(differences):+.1f}{text}" if differences else ""
 
 
 def main() -> int:

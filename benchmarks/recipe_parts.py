@@ -106,11 +106,14 @@ def configure(job: Job) -> dict[str, Any]:
     """The full configuration of a training."""
     training = TRAININGS[job.model]
     network, limits = training.network, SpaceLimits(training.num_epochs, training.network == "squeezenet1_1")
-    if job.what == PAPER:
-        return configuration_of(network, paper_configuration(network, limits), limits)
-    of_loaded = MEASURED if limits.pretrained else {}
-    config = configuration_of(network, recipe_configuration(network, limits), limits) | of_loaded
-    return config | CHANGES[job.model][job.what]
+    choose = paper_configuration if job.what == PAPER else measured_recipe
+    return configuration_of(network, choose(network, limits), limits) | CHANGES[job.model][job.what]
+
+
+def measured_recipe(network: str, limits: SpaceLimits) -> dict[str, Any]:
+    """The recipe as sampled parameters; of loaded weights as it was when a table's first rows were measured."""
+    recipe = recipe_configuration(network, limits)
+    return recipe | MEASURED if limits.pretrained else recipe
 
 
 def train(job: Job, weights: str) -> list[dict[str, Any]]:

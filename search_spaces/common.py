@@ -159,10 +159,6 @@ RECIPE_DEFAULTS: Configuration = {
     "balanced_sampling": False,
 }
 
-# Of loaded weights with batch norm at every layer, beside the first layers frozen as the paper has them: measured with
-# EfficientNet-Lite0 (benchmarks/results/recipe_depth-cpu.md). New weights have neither.
-RECIPE_WITH_BATCH_NORM: Configuration = {"layer_rate_factor": 0.3}
-
 # The paper used inverse-time decay and reports no value; weight decay, label smoothing and class-balanced sampling are
 # not mentioned, so they are as good as off (weight decay is searched on a log scale, which has no zero).
 PAPER_DEFAULTS: Configuration = {
@@ -174,3 +170,11 @@ PAPER_DEFAULTS: Configuration = {
     "label_smoothing": 0.0,
     "balanced_sampling": False,
 }
+
+
+def recipe_with_batch_norm(paper: Configuration) -> Configuration:
+    """The recipe of a network with batch norm at every layer: its first layers frozen as in the paper's configuration.
+
+    Measured with EfficientNet-Lite0 (benchmarks/results/recipe_depth-cpu.md). Of loaded weights: new ones have neither.
+    """
+    return {**RECIPE_DEFAULTS, "freeze": paper["freeze"], "layer_rate_factor": 0.3}

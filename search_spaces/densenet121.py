@@ -37,4 +37,4 @@ PAPER: common.Configuration = {
     "freeze": "denseblock2",
 }
 
-RECIPE: common.Configuration = {**common.RECIPE_DEFAULTS, **common.RECIPE_WITH_BATCH_NORM, "freeze": PAPER["freeze"]}
+RECIPE: common.Configuration = common.recipe_with_batch_norm(PAPER)

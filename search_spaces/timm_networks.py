@@ -39,4 +39,4 @@ PAPER: common.Configuration = {
     "freeze": "half",
 }
 
-RECIPE: common.Configuration = {**common.RECIPE_DEFAULTS, **common.RECIPE_WITH_BATCH_NORM, "freeze": PAPER["freeze"]}
+RECIPE: common.Configuration = common.recipe_with_batch_norm(PAPER)
